@@ -1,0 +1,77 @@
+"""Asteroid's ConvTasNet behind an explicit signature."""
+
+from __future__ import annotations
+
+import asteroid_stab._compat
+from asteroid.models import ConvTasNet
+
+
+def conv_tasnet(
+    n_src: int,
+    sample_rate: float = 8000,
+    n_filters: int = 512,
+    kernel_size: int = 16,
+    stride: int = 8,
+    n_blocks: int = 8,
+    n_repeats: int = 3,
+    bn_chan: int = 128,
+    hid_chan: int = 512,
+    skip_chan: int = 128,
+    conv_kernel_size: int = 3,
+    norm_type: str = "gLN",
+    mask_act: str = "sigmoid",
+    encoder_activation: str | None = None,
+) -> ConvTasNet:
+    """Asteroid's own ``ConvTasNet``, so that its files open in plain Asteroid.
+
+    The constructor of the host takes ``**fb_kwargs``, in which a misspelt option disappears; this signature names
+    them all. The residual convolution of the last block feeds nothing (only its skip output is used): its two
+    parameters never get a gradient, at which plain DDP stops, so they are frozen here.
+
+    Args:
+        n_src: number of sources.
+        sample_rate: in Hz.
+        n_filters: filters of the encoder.
+        kernel_size: length of a filter, in samples.
+        stride: hop of the encoder, in samples.
+        n_blocks: blocks in a repeat, with dilations 1, 2, 4, ...
+        n_repeats: repeats.
+        bn_chan: channels between blocks.
+        hid_chan: channels in a block.
+        skip_chan: channels of the skip connections.
+        conv_kernel_size: kernel of the depthwise convolutions, in frames.
+        norm_type: ``gLN``, ``cLN`` or ``BN``.
+        mask_act: activation of the masks.
+        encoder_activation: activation after the encoder, or None.
+
+    Shapes:
+        - model input ``[B, T]``, output ``[B, J, T]``.
+
+    Example:
+        >>> import torch
+        >>> model = conv_tasnet(n_src=3, n_filters=16, n_blocks=2, n_repeats=1, bn_chan=4, hid_chan=8, skip_chan=4)
+        >>> model(torch.randn(2, 800)).shape
+        torch.Size([2, 3, 800])
+
+    References:
+        Luo and Mesgarani, "Conv-TasNet", IEEE/ACM TASLP 2019, arXiv 1809.07454.
+    """
+    model = ConvTasNet(
+        n_src,
+        sample_rate=sample_rate,
+        n_filters=n_filters,
+        kernel_size=kernel_size,
+        stride=stride,
+        n_blocks=n_blocks,
+        n_repeats=n_repeats,
+        bn_chan=bn_chan,
+        hid_chan=hid_chan,
+        skip_chan=skip_chan,
+        conv_kernel_size=conv_kernel_size,
+        norm_type=norm_type,
+        mask_act=mask_act,
+        encoder_activation=encoder_activation,
+    )
+    if skip_chan:  # without skip connections the masks are made from the residual output
+        model.masker.TCN[-1].res_conv.requires_grad_(False)
+    return model

@@ -1,0 +1,91 @@
+"""Model files that plain Asteroid opens: what ``asteroid.models.BaseModel.serialize`` gives, in plain types."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import asteroid_stab._compat
+from asteroid_stab.atomic import replacing
+from asteroid_stab.errors import StabError, nearest
+
+MODEL_FILE = "best_model.pth"
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in types that ``torch.load(weights_only=True)`` admits."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, str):
+        return str(value)  # torch.__version__ is a subclass of str, which the safe unpickler refuses
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    raise TypeError(f"a model file holds plain types only, got {type(value).__name__}")
+
+
+def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any] | None = None) -> None:
+    """Writes ``model`` to a file that ``BaseModel.from_pretrained`` and ``asteroid-infer`` open.
+
+    The file is complete or absent: it is written beside its place and moved there.
+
+    Args:
+        model: an Asteroid model (it has ``serialize``).
+        path: where to write.
+        infos: plain facts to keep under the file's key ``infos`` (recipe, score, ...).
+    """
+    conf = model.serialize()
+    conf["infos"] = {**conf["infos"], **(infos or {})}
+    with replacing(path) as new:
+        torch.save(_plain(conf), new)
+
+
+def load_model(path: str | Path) -> torch.nn.Module:
+    """The model of a run folder or of a model file, in evaluation mode on the CPU.
+
+    Args:
+        path: a run folder (its ``best_model.pth`` is taken) or a file in Asteroid's format.
+
+    Raises:
+        StabError: there is no such file, it is no model file, it names a model that neither Asteroid nor this package
+            has, or its weights are another model's.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise StabError(f"no model file at {str(file)!r}; a run folder has one from its first epoch on")
+    try:
+        conf = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise StabError(f"{str(file)!r} is no readable model file: {str(error).splitlines()[0]}") from error
+    return build_model(conf, origin=str(file))
+
+
+def build_model(conf: Any, origin: str) -> torch.nn.Module:
+    """The model that ``conf``, as ``serialize`` gives it, describes; ``origin`` names it in errors."""
+    from asteroid import models
+
+    missing = [key for key in ("model_name", "model_args", "state_dict") if key not in conf]
+    if missing:
+        hint = ": it is a training checkpoint, its run folder has best_model.pth" if "loops" in conf else ""
+        raise StabError(f"{origin!r} lacks {', '.join(missing)}{hint}")
+    name = conf["model_name"]
+    try:
+        model_class = models.get(name)
+    except ValueError as error:
+        known = [k for k, v in vars(models).items() if isinstance(v, type)]
+        raise StabError(f"{origin!r} holds a {name!r}, which is no known model{nearest(name, known)}") from error
+    try:
+        model = model_class(**conf["model_args"])
+        model.load_state_dict(conf["state_dict"])
+    except (TypeError, RuntimeError) as error:
+        raise StabError(f"the weights or arguments in {origin!r} are not those of a {name}: {error}") from error
+    return model.eval()
