@@ -1,0 +1,52 @@
+"""``metrics.csv``: a row an epoch, with all that was logged for it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+
+from asteroid_stab.atomic import write_text
+
+
+class EpochTable(pl.Callback):
+    """Writes the epoch's logged metrics, its learning rate and its seconds to ``metrics.csv`` in the run folder.
+
+    The rows are part of the checkpoint, so a resumed run's table is that of an undisturbed one (seconds apart). Give
+    it after the callbacks whose metrics it shall hold.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds the epoch's row."""
+        logged = {k: v.item() for k, v in trainer.callback_metrics.items() if k != "train/step_loss"}
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                **dict(sorted(logged.items())),
+                "lr": trainer.optimizers[0].param_groups[0]["lr"],
+                "seconds": round(time.monotonic() - self._started, 3),
+            }
+        )
+        if trainer.is_global_zero:
+            table = pd.DataFrame(self.rows)
+            write_text(Path(trainer.default_root_dir) / "metrics.csv", table.to_csv(index=False))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": list(self.rows)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint's."""
+        self.rows = list(state_dict["rows"])

@@ -1,0 +1,77 @@
+"""Asteroid's System on today's Lightning: its defects mended, and plateau schedulers that survive a resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+import asteroid_stab._compat  # noqa: F401  before asteroid
+from asteroid.engine.system import System
+from asteroid.utils import flatten_dict
+from asteroid_stab.errors import StabError
+
+
+class HostSystem(System):
+    """Asteroid's ``System`` with what its subclasses here need of it mended.
+
+    The host's own stops without a validation loader, without a logger, and at a list of words in its config. Its
+    plateau schedulers are stepped by Lightning after the epoch's checkpoint is written, so that a resumed run lacks
+    one step; here they are stepped before, and their state is in the checkpoint.
+
+    Args:
+        *args: as Asteroid's ``System``.
+        **kwargs: likewise.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._plateaus: list[ReduceLROnPlateau] = []
+        self._plateau_states: list[dict[str, Any]] = []
+
+    def configure_optimizers(self) -> Any:
+        """As in Asteroid, less the plateau schedulers, which on_train_epoch_end steps."""
+        schedulers = self.scheduler if isinstance(self.scheduler, (list, tuple)) else [self.scheduler]
+        self._plateaus = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
+        for plateau, state in zip(self._plateaus, self._plateau_states, strict=False):
+            plateau.load_state_dict(state)
+        others = [s for s in schedulers if s is not None and not isinstance(s, ReduceLROnPlateau)]
+        self.scheduler = others or None
+        configured = super().configure_optimizers()
+        self.scheduler = schedulers
+        return configured
+
+    def on_train_epoch_end(self) -> None:
+        """Steps the plateau schedulers, before the checkpoint is written."""
+        score = self.trainer.callback_metrics.get(self.default_monitor)
+        for plateau in self._plateaus:
+            if score is None:
+                raise StabError(f"a plateau scheduler needs {self.default_monitor}, and there is no validation set")
+            plateau.step(score.item())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the config and the plateau schedulers."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["plateau_schedulers"] = [plateau.state_dict() for plateau in self._plateaus]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the plateau schedulers' state, for when they are configured."""
+        self._plateau_states = checkpoint.get("plateau_schedulers", [])
+
+    def on_validation_epoch_end(self) -> None:
+        """Nothing: the host logs a metric here to a logger that need not be there."""
+
+    def val_dataloader(self) -> Any:
+        """The validation loader; none is an empty list to Lightning, which refuses None."""
+        return [] if self.val_loader is None else self.val_loader
+
+    @staticmethod
+    def config_to_hparams(dic: dict[str, Any]) -> dict[str, Any]:
+        """Asteroid's flat hyper-parameters, with lists that are no numbers as text (it makes a tensor of any list)."""
+        flat = flatten_dict(dic)
+        numeric = {k: v for k, v in flat.items() if not _is_text_list(v)}
+        return {**System.config_to_hparams(numeric), **{k: str(v) for k, v in flat.items() if _is_text_list(v)}}
+
+
+def _is_text_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and not all(isinstance(v, (int, float)) for v in value)

@@ -1,0 +1,82 @@
+"""What a training shows on the screen: a bar on a terminal, a line an epoch in a log."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import RichProgressBar
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them.
+
+    Example:
+        >>> clock(59.6), clock(3725)
+        ('1:00', '1:02:05')
+    """
+    minutes, secs = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+class TimeLeft:
+    """Estimates the time that a training still takes from the steps that this process has done."""
+
+    def __init__(self) -> None:
+        self._started: float | None = None
+        self._first_step = 0
+
+    def seconds(self, trainer: pl.Trainer) -> float | None:
+        """Seconds left; None before the first step and where the length is not known."""
+        if self._started is None:
+            self._started, self._first_step = time.monotonic(), trainer.global_step
+            return None
+        done = trainer.global_step - self._first_step
+        total = trainer.estimated_stepping_batches
+        if done <= 0 or total == float("inf"):
+            return None
+        return (time.monotonic() - self._started) / done * max(0, total - trainer.global_step)
+
+
+class StabProgressBar(RichProgressBar):
+    """Lightning's bar with the metrics of this package and the time left for the whole training."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=5, leave=False)
+        self._left = TimeLeft()
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Loss, validation SI-SDRi, switch ratio, time left."""
+        shown = super().get_metrics(trainer, pl_module)
+        shown.pop("v_num", None)
+        left = self._left.seconds(trainer)
+        return {**shown, "left": "?" if left is None else clock(left)}
+
+
+class EpochLines(pl.Callback):
+    """One line an epoch, for logs and pipes."""
+
+    _SHOWN = (
+        ("train/loss", "loss {:.2f} dB"),
+        ("val/si_sdr_i", "val SI-SDRi {:.2f} dB"),
+        ("train/switch_ratio", "switch ratio {:.1%}"),
+    )
+
+    def __init__(self) -> None:
+        self._left = TimeLeft()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Keeps the clock running."""
+        self._left.seconds(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints the epoch's line."""
+        if not trainer.is_global_zero:
+            return
+        metrics = trainer.callback_metrics
+        parts = [text.format(metrics[name].item()) for name, text in self._SHOWN if name in metrics]
+        left = self._left.seconds(trainer)
+        parts += [] if left is None else [f"{clock(left)} left"]
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: " + ", ".join(parts), flush=True)

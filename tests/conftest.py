@@ -1,0 +1,128 @@
+"""What tests share: where the real audio is, a corpus that is made in memory, and a small model."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # children of tests; two cores are shared by two workers
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real audio beside the checkout."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real audio stands in ../shared/data beside the checkout, which a clone does not have")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _toy_cache(tmp_path_factory, worker_id):
+    """A cache of the session's own, shared by its workers, so that no test depends on what a user's holds."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ["ASTEROID_STAB_CACHE"] = str((base if worker_id == "master" else base.parent) / "toy-cache")
+
+
+@pytest.fixture(scope="session")
+def tiny_data():
+    """A data module of tones in memory: J sources of different pitch, told apart in a few steps of training."""
+    from asteroid_stab.data.datamodule import MixtureDataModule
+    from asteroid_stab.data.dataset import MixtureDataset
+
+    class TinySet(MixtureDataset):
+        def __init__(self, n_items, n_src, sample_rate, segment_s, seed, offset, spoil):
+            names = [f"tiny-{offset + i}" for i in range(n_items)]
+            super().__init__(names, [1200] * n_items, n_src, sample_rate, segment_s, seed)
+            self.offset, self.spoil = offset, spoil
+
+        def read(self, row, start, stop):
+            rng = np.random.default_rng(self.offset + row)
+            time = np.arange(1200) / self.sample_rate
+            pitch = rng.uniform(1, 1.5, (self.n_src, 1)) * 150 * 2.0 ** np.arange(self.n_src)[:, None]
+            tones = np.sin(2 * np.pi * (pitch * time + rng.uniform(size=(self.n_src, 1))))
+            sources = (tones * rng.uniform(0.2, 0.4, (self.n_src, 1))).astype(np.float32)
+            if row in self.spoil:
+                sources[self.spoil[row]] = 0.0
+            sources = sources[rng.permutation(self.n_src), start:stop]
+            return sources.sum(0), np.ascontiguousarray(sources)
+
+    class TinyData(MixtureDataModule):
+        def __init__(self, n_train=16, n_valid=6, n_src=2, segment_s=0.1, batch_size=4, seed=0, spoil=None):
+            super().__init__(n_src, 8000, segment_s, batch_size, 0, seed)
+            self.sizes = {"train": n_train, "valid": n_valid, "test": n_valid}
+            self.spoil = spoil or {}
+
+        def dataset(self, split, segment_s):
+            offset = {"train": 0, "valid": 10_000, "test": 20_000}[split]
+            spoil = self.spoil if split == "train" else {}
+            return TinySet(self.sizes[split], self.n_src, 8000, segment_s, self.seed, offset, spoil)
+
+    return TinyData
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """Makes a ConvTasNet of a few thousand parameters, the same for the same seed."""
+    from asteroid_stab.models import conv_tasnet
+
+    def make(n_src=2, seed=0):
+        torch.manual_seed(seed)
+        return conv_tasnet(
+            n_src, n_filters=32, n_blocks=2, n_repeats=1, bn_chan=8, hid_chan=16, skip_chan=8, mask_act="relu"
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_trainer():
+    """Makes a Trainer as ``asteroid-stab train`` makes it, on the CPU, silent."""
+    import pytorch_lightning as pl
+
+    def make(root, callbacks=(), **kwargs):
+        return pl.Trainer(
+            **{
+                "accelerator": "cpu",
+                "devices": 1,
+                "max_epochs": 1,
+                "gradient_clip_val": 5.0,
+                "logger": False,
+                "callbacks": list(callbacks),
+                "default_root_dir": root,
+                "use_distributed_sampler": False,
+                "enable_checkpointing": any("Checkpoint" in type(c).__name__ for c in callbacks),
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                **kwargs,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_system(tiny_model):
+    """Makes a StabSystem around the small model."""
+    from asteroid.losses import PairwiseNegSDR
+
+    from asteroid_stab.engine import StabSystem
+    from asteroid_stab.losses import ExactPITLossWrapper
+
+    def make(model=None, loss=None, lr=1e-2, scheduler=None, **kwargs):
+        model = model or tiny_model()
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+        return StabSystem(
+            model,
+            optimizer,
+            loss or ExactPITLossWrapper(PairwiseNegSDR("sisdr")),
+            scheduler=scheduler(optimizer) if scheduler else None,
+            **kwargs,
+        )
+
+    return make

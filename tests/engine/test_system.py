@@ -1,0 +1,283 @@
+"""The one training step against Asteroid's, and what it does with items that cannot be learnt from."""
+
+import warnings
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from asteroid.engine.system import System
+from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from asteroid_stab.engine import StabSystem, Stabilizer, StepCallback
+from asteroid_stab.errors import StabError
+from asteroid_stab.losses import ExactPITLossWrapper
+
+
+def weights(system):
+    return torch.cat([p.detach().flatten() for p in system.model.parameters()])
+
+
+class Logits(Stabilizer):
+    """Gives fixed logits per item id."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def logits(self, trainer, system, step):
+        return self.table[step.ids]
+
+
+class AsteroidSystem(System):
+    """Asteroid's own step on our batches."""
+
+    def common_step(self, batch, batch_nb, train=True):
+        mixture, sources, _ = batch
+        return self.loss_func(self(mixture), sources)
+
+
+def test_without_stabilizer_it_is_asteroids_training(tmp_path, tiny_data, tiny_model, tiny_trainer, tiny_system):
+    ours = tiny_system()
+    tiny_trainer(tmp_path, max_epochs=2).fit(ours, datamodule=tiny_data())
+    model = tiny_model()
+    theirs = AsteroidSystem(
+        model,
+        torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2),
+        PITLossWrapper(pairwise_neg_sisdr),
+        train_loader=None,
+    )
+    tiny_trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(theirs, datamodule=tiny_data())
+    torch.testing.assert_close(weights(ours), weights(theirs), rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(weights(ours), torch.cat([p.flatten() for p in tiny_model().parameters()]), atol=1e-3)
+
+
+def test_training_improves_the_validation(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    system = tiny_system()
+    trainer = tiny_trainer(tmp_path, max_epochs=12)
+    scores = []
+
+    class Watch(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            scores.append({k: v.item() for k, v in trainer.callback_metrics.items()})
+
+    trainer.callbacks.append(Watch())
+    trainer.fit(system, datamodule=tiny_data(n_train=32))
+    assert scores[-1]["val/si_sdr_i"] > scores[0]["val/si_sdr_i"] + 3
+    assert scores[-1]["train/loss"] < scores[0]["train/loss"] - 3
+    assert scores[-1]["val/loss"] == pytest.approx(-scores[-1]["val/si_sdr"], rel=1e-5)
+
+
+def test_validation_figures_are_the_exact_assignments(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    system, data = tiny_system(), tiny_data()
+    trainer = tiny_trainer(tmp_path)
+    [logged] = trainer.validate(system, datamodule=data, verbose=False)
+    losses, inputs = [], []
+    for item in range(6):
+        mixture, sources, _ = data.valid_set[item]
+        with torch.no_grad():
+            est = system.model(mixture[None])
+        losses.append(PITLossWrapper(pairwise_neg_sisdr)(est, sources[None]))
+        pw = pairwise_neg_sisdr(mixture.expand(1, 2, -1), sources[None])
+        inputs.append(pw.diagonal(dim1=1, dim2=2).mean())
+    loss, before = torch.stack(losses).mean().item(), torch.stack(inputs).mean().item()
+    assert logged["val/loss"] == pytest.approx(loss, rel=1e-4)
+    assert logged["val/si_sdr_i"] == pytest.approx(before - loss, rel=1e-4)
+
+
+def test_a_dropped_item_is_as_if_it_had_not_been_there(tmp_path, tiny_data, tiny_trainer, tiny_system, tiny_model):
+    table = torch.zeros(16)
+    table[5] = -torch.inf
+    system = tiny_system()
+    batch = next(iter(_loader(tiny_data(batch_size=8))))
+    step = _one_step(system, tiny_trainer(tmp_path, callbacks=[Logits(table)]), batch)
+    keep = batch[2] != 5
+    assert not keep.all(), "the batch must hold the item"
+    other = tiny_system()
+    rest = _one_step(other, tiny_trainer(tmp_path), tuple(part[keep] for part in batch))
+    torch.testing.assert_close(step, rest)
+
+
+def test_logits_of_several_stabilizers_add_up(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    table = torch.arange(16) / 5
+    batch = next(iter(_loader(tiny_data(batch_size=8))))
+    both = _one_step(tiny_system(), tiny_trainer(tmp_path, callbacks=[Logits(table), Logits(2 * table)]), batch)
+    sum_ = _one_step(tiny_system(), tiny_trainer(tmp_path, callbacks=[Logits(3 * table)]), batch)
+    torch.testing.assert_close(both, sum_)
+    per_source = table[:, None].expand(16, 2)
+    mixed = [Logits(table), Logits(2 * per_source)]
+    torch.testing.assert_close(_one_step(tiny_system(), tiny_trainer(tmp_path, callbacks=mixed), batch), sum_)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+def test_a_batch_that_is_dropped_moves_no_weight(tmp_path, tiny_data, tiny_trainer, tiny_model, optimizer):
+    """Not even by Adam's momentum or AdamW's decay, which a zero gradient would not stop."""
+    seen = []
+
+    class DropSecondBatch(Stabilizer):
+        def logits(self, trainer, system, step):
+            seen.append(weights(system).clone())
+            value = -torch.inf if len(seen) == 2 else 0.0
+            return torch.full((len(step.ids),), value)
+
+    model = tiny_model()
+    system = StabSystem(
+        model, optimizer([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1),
+        ExactPITLossWrapper(pairwise_neg_sisdr),
+    )  # fmt: skip
+    trainer = tiny_trainer(tmp_path, callbacks=[DropSecondBatch()])
+    trainer.fit(system, datamodule=tiny_data())
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[1], seen[2])
+    assert not torch.equal(seen[2], seen[3])
+    assert trainer.callback_metrics["train/skipped_steps"] == 1
+
+
+def test_silent_sources_and_items_that_are_not_finite_are_left_out(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    mixture, sources, ids = next(iter(_loader(tiny_data(batch_size=4))))
+    sources[1, 0] = 0.0
+    mixture[2, 7] = float("nan")
+    system = tiny_system()
+    trainer = tiny_trainer(tmp_path)
+    step = _one_step(system, trainer, (mixture, sources, ids))
+    assert torch.isfinite(step).all()
+    assert trainer.callback_metrics["train/silent_sources"] == 1
+    assert trainer.callback_metrics["train/nonfinite_items"] == 1
+    other = tiny_system()
+    with torch.no_grad():
+        est = other.model(mixture[[0, 1, 3]])
+    pw = pairwise_neg_sisdr(est, sources[[0, 1, 3]])
+    exact = [torch.minimum(pw[i].diagonal().mean(), pw[i].flip(0).diagonal().mean()) for i in (0, 2)]
+    half = torch.minimum(pw[1, 0, 1], pw[1, 1, 1])  # the one source of item 1 that sounds
+    expected = (exact[0] + exact[1] + half) / 3
+    assert trainer.callback_metrics["train/loss"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_batch_without_a_finite_item_stops_and_names_the_items(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    data = tiny_data(batch_size=4)
+    mixture, sources, ids = next(iter(_loader(data)))
+    names = [data.train_set.names[i] for i in ids.tolist()]
+    with pytest.raises(StabError, match=f"no item of this batch is finite.*{names[0]}, .*{names[3]}"):
+        _one_step(tiny_system(), tiny_trainer(tmp_path), (mixture * float("nan"), sources, ids), data)
+
+
+def test_a_diverged_model_stops_and_names_the_items(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    system = tiny_system()
+    with torch.no_grad():
+        system.model.encoder.filterbank._filters.fill_(float("nan"))
+    with pytest.raises(StabError, match="a model that has diverged.*tiny-"):
+        tiny_trainer(tmp_path).fit(system, datamodule=tiny_data())
+
+
+def test_a_batch_of_silence_is_skipped(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    mixture, sources, ids = next(iter(_loader(tiny_data(batch_size=4))))
+    system = tiny_system()
+    before = weights(system).clone()
+    trainer = tiny_trainer(tmp_path)
+    assert torch.equal(_one_step(system, trainer, (mixture, 0 * sources, ids)), before)
+    assert trainer.callback_metrics["train/skipped_steps"] == 1
+
+
+def test_callbacks_see_every_item_and_no_graph(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    seen = []
+
+    class Look(StepCallback):
+        def on_assignment(self, trainer, system, step):
+            assert not step.assignment.loss.requires_grad
+            assert step.assignment.perm.shape == (4, 2)
+            seen.extend(step.ids.tolist())
+
+    drop_all_but_one = torch.full((16,), -torch.inf)
+    drop_all_but_one[0] = 0
+    tiny_trainer(tmp_path, callbacks=[Look(), Logits(drop_all_but_one)]).fit(tiny_system(), datamodule=tiny_data())
+    assert sorted(seen) == list(range(16))
+
+
+def test_another_number_of_sources_is_refused(tmp_path, tiny_data, tiny_trainer, tiny_system, tiny_model):
+    with pytest.raises(StabError, match=r"model gives 3 estimates \(n_src=3\) but the data have 2 sources"):
+        tiny_trainer(tmp_path).fit(tiny_system(tiny_model(n_src=3)), datamodule=tiny_data())
+
+
+def test_a_loss_without_assign_is_refused(tiny_model):
+    model = tiny_model()
+    with pytest.raises(StabError, match=r"assign\(est_targets, targets\), got PITLossWrapper"):
+        StabSystem(model, torch.optim.Adam(model.parameters()), PITLossWrapper(pairwise_neg_sisdr))
+
+
+def test_the_hosts_defects_are_mended(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    """No logger, no validation, and lists of words in the config: Asteroid's System stops at each."""
+    system = tiny_system(config={"a": ["x", "y"], "b": [1, 2], "c": {"d": None}})
+    data = tiny_data()
+    data.setup("fit")
+    system.train_loader = data.train_dataloader()
+    tiny_trainer(tmp_path).fit(system)
+    assert system.hparams["a"] == "['x', 'y']"
+    assert system.hparams["b"].tolist() == [1, 2]
+
+
+def test_a_plateau_watches_the_validation_and_needs_one(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    def plateau(optimizer):
+        return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0, threshold=1e9)
+
+    system = tiny_system(scheduler=plateau)
+    tiny_trainer(tmp_path, max_epochs=3).fit(system, datamodule=tiny_data())
+    assert system.optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 / 4)
+    data = tiny_data()
+    data.setup("fit")
+    system = tiny_system(scheduler=plateau)
+    system.train_loader = data.train_dataloader()
+    with pytest.raises(StabError, match="needs val/si_sdr"):
+        tiny_trainer(tmp_path).fit(system)
+
+
+def test_epoch_and_rank_seed_what_training_draws(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    drawn = []
+
+    class Draw(pl.Callback):
+        def on_train_batch_start(self, *args):
+            drawn.append(torch.rand(()).item())
+
+    for start in (1, 2):
+        torch.manual_seed(start)  # whatever came before
+        tiny_trainer(tmp_path, callbacks=[Draw()], max_epochs=2).fit(tiny_system(seed=7), datamodule=tiny_data())
+    assert drawn[:8] == drawn[8:]
+    assert len(set(drawn)) == 8
+
+
+def test_accumulation_skips_only_a_window_without_items(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    calls = []
+
+    class DropOdd(Stabilizer):
+        def logits(self, trainer, system, step):
+            calls.append(weights(system).clone())
+            return torch.full((4,), -torch.inf if len(calls) % 2 == 0 else 0.0)
+
+    trainer = tiny_trainer(tmp_path, callbacks=[DropOdd()], accumulate_grad_batches=2)
+    trainer.fit(tiny_system(), datamodule=tiny_data())
+    assert trainer.global_step == 2
+    assert not torch.equal(calls[0], calls[2])
+    assert trainer.callback_metrics["train/skipped_steps"] == 0
+
+
+def _loader(data):
+    data.setup("fit")
+    return data.train_dataloader()
+
+
+def _one_step(system, trainer, batch, data=None):
+    """The weights after one step on ``batch``."""
+
+    class Keep:
+        def __iter__(self):
+            return iter([batch])
+
+        def __len__(self):
+            return 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if data is None:
+            trainer.fit(system, train_dataloaders=Keep())
+        else:
+            data.train_dataloader = Keep
+            trainer.fit(system, datamodule=data)
+    return weights(system)
