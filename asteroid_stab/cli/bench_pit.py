@@ -1,0 +1,238 @@
+"""``asteroid-stab bench pit``: the exact PIT loss beside Asteroid's, forward and backward."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asteroid_stab.errors import StabError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUMMARY = "time and peak memory of the exact PIT loss, forward and backward, beside Asteroid's"
+SIDES = ("asteroid", "ours")
+MIN_ROUNDS = 3
+NOISE = 0.3  # of estimates around unit targets: an SI-SDR near 10 dB
+
+
+def batch(n_items: int, n_src: int, n_samples: int, device: str) -> tuple[Tensor, Tensor]:
+    """Estimates, which want a gradient, and targets; each item's estimates are in an order of its own.
+
+    Example:
+        >>> est, targets = batch(2, 3, 50, "cpu")
+        >>> est.shape == targets.shape, est.requires_grad
+        (True, True)
+    """
+    import torch
+
+    random = torch.Generator().manual_seed(n_src)
+    targets = torch.randn(n_items, n_src, n_samples, generator=random)
+    est = torch.randn(n_items, n_src, n_samples, generator=random).mul_(NOISE)
+    for item in range(n_items):  # item by item, so that no whole copy weighs on the memory's baseline
+        est[item] += targets[item, torch.randperm(n_src, generator=random)]
+    return est.to(device).requires_grad_(), targets.to(device)
+
+
+def loss_of(side: str, est: Tensor, targets: Tensor) -> Tensor:
+    """Mean negative SI-SDR under the best permutation, in dB."""
+    from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+
+    from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
+
+    if side == "ours":
+        return ExactPITLossWrapper(pairwise_neg_sisdr)(est, targets)  # type: ignore[return-value]
+    with warnings.catch_warnings():  # Asteroid's Hungarian search makes a tensor of a list of arrays
+        warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy")
+        if targets.shape[1] < 10:
+            return PITLossWrapper(pairwise_neg_sisdr)(est, targets)
+        # The wrapper refuses 10 sources and more; the functions that it would call do not.
+        return PITLossWrapper.find_best_perm(pairwise_neg_sisdr(est, targets))[0].mean()
+
+
+def measure_times(est: Tensor, targets: Tensor, n_rounds: int, budget_s: float) -> dict[str, Any]:
+    """Seconds of each side, and how far their results differ.
+
+    The sides take turns, so that what else the machine does meets both.
+
+    Args:
+        est: estimates, [B, J, T].
+        targets: targets, [B, J, T].
+        n_rounds: rounds of one call of each side, at most.
+        budget_s: no further round is begun after this, once there are three.
+    """
+    import torch
+
+    def wait() -> None:
+        if est.is_cuda:
+            torch.cuda.synchronize()
+
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    losses: dict[str, float] = {}
+    gradients: dict[str, Tensor | None] = {}
+    begin = time.perf_counter()
+    for n_done in range(-1, n_rounds):  # the first one warms up
+        for side in SIDES:
+            est.grad = None
+            wait()
+            start = time.perf_counter()
+            loss = loss_of(side, est, targets)
+            loss.backward()
+            wait()
+            if n_done >= 0:
+                seconds[side].append(time.perf_counter() - start)
+            losses[side], gradients[side] = loss.item(), est.grad
+            del loss
+        if n_done + 1 >= MIN_ROUNDS and time.perf_counter() - begin > budget_s:
+            break
+    theirs, ours = (gradients[side] for side in SIDES)
+    assert theirs is not None
+    assert ours is not None
+    return {
+        **{f"{side}_s": statistics.median(seconds[side]) for side in SIDES},
+        **{f"{side}_min_s": min(seconds[side]) for side in SIDES},
+        "n_rounds": len(seconds["ours"]),
+        "difference_db": abs(losses["ours"] - losses["asteroid"]),
+        "gradient_difference": ((ours - theirs).norm() / theirs.norm()).item(),
+    }
+
+
+def _max_rss_bytes() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_bytes_here(side: str, n_items: int, n_src: int, n_samples: int, device: str, n_threads: int) -> int:
+    import torch
+
+    torch.set_num_threads(n_threads)
+    loss_of(side, *batch(n_items, n_src, 64, device)).backward()  # what the libraries keep for good
+    est, targets = batch(n_items, n_src, n_samples, device)
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        loss_of(side, est, targets).backward()
+        return torch.cuda.max_memory_allocated() - before
+    before = _max_rss_bytes()
+    loss_of(side, est, targets).backward()
+    return _max_rss_bytes() - before
+
+
+def measure_memory(side: str, n_items: int, n_src: int, n_samples: int, device: str, n_threads: int) -> int:
+    """Bytes that a forward and backward pass takes on top of its input, the gradient included.
+
+    On the CPU it is the growth of the resident set of a process that does nothing else.
+
+    Raises:
+        StabError: the process was killed, which is what happens where memory ends.
+    """
+    args = (side, n_items, n_src, n_samples, device, n_threads)
+    if device.startswith("cuda"):
+        return _peak_bytes_here(*args)
+    context = get_context("forkserver")  # imports once, and its children have a peak of their own
+    context.set_forkserver_preload(["asteroid.losses", "asteroid_stab.losses.pit_wrapper"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_peak_bytes_here, *args).result()
+        except BrokenProcessPool as error:
+            raise StabError(
+                f"the measurement of {side} with --n-src {n_src} was killed, probably for want of memory; "
+                "a smaller --n-src or --batch-size needs less"
+            ) from error
+
+
+def measure(options: argparse.Namespace, n_src: int) -> dict[str, Any]:
+    """One row of the table."""
+    sizes = (options.batch_size, n_src, options.n_samples, options.device)
+    peaks = {f"{side}_bytes": measure_memory(side, *sizes, options.threads) for side in SIDES}
+    row = {"n_src": n_src, **measure_times(*batch(*sizes), options.rounds, options.budget_s), **peaks}
+    # The least time is what the code needs; a machine that is shared adds to it, never takes away.
+    row["time_ratio"] = row["asteroid_min_s"] / row["ours_min_s"]
+    row["memory_ratio"] = row["asteroid_bytes"] / max(1, row["ours_bytes"])
+    return row
+
+
+def _table(rows: list[dict[str, Any]], title: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "J": lambda r: str(r["n_src"]),
+        "Asteroid\nms": lambda r: f"{1e3 * r['asteroid_min_s']:.2f}",
+        "ours\nms": lambda r: f"{1e3 * r['ours_min_s']:.2f}",
+        "\nfaster": lambda r: f"{r['time_ratio']:.1f}×",
+        "Asteroid\nMiB": lambda r: f"{r['asteroid_bytes'] / 2**20:.1f}",
+        "ours\nMiB": lambda r: f"{r['ours_bytes'] / 2**20:.1f}",
+        "\nsmaller": lambda r: f"{r['memory_ratio']:.1f}×",
+        "Δ\ndB": lambda r: f"{r['difference_db']:.0e}",
+        "Δ\ngrad": lambda r: f"{r['gradient_difference']:.0e}",
+    }
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in table.columns:
+        column.justify, column.no_wrap = "right", True
+    for row in rows:
+        table.add_row(*(cell(row) for cell in columns.values()))
+    return table
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def main(argv: list[str]) -> int:
+    """Measures, prints a table, and writes the numbers to a file where one is asked for."""
+    parser = argparse.ArgumentParser(prog="asteroid-stab bench pit", description=SUMMARY)
+    parser.add_argument(
+        "--n-src", type=_positive, nargs="+", default=[2, 5, 10, 20], help="numbers of sources"
+    )
+    parser.add_argument("--batch-size", type=_positive, default=8, help="items (%(default)s)")
+    parser.add_argument("--n-samples", type=_positive, default=24000, help="samples a signal (%(default)s)")
+    parser.add_argument("--threads", type=_positive, default=1, help="threads on the CPU (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=100, help="rounds of both sides (%(default)s)")
+    parser.add_argument("--budget-s", type=float, default=10.0, help="seconds for the rounds (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE")
+    options = parser.parse_args(argv)
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise StabError(f"--json must lie in a folder that exists, got {options.json}")
+
+    import torch
+    from rich.console import Console
+    from rich.progress import track
+
+    if options.device != "cpu" and not (options.device.startswith("cuda") and torch.cuda.is_available()):
+        raise StabError(f"--device must be cpu, or cuda where there is a GPU, got {options.device!r}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    try:
+        progress = Console(stderr=True)
+        rows = [
+            measure(options, n) for n in track(options.n_src, "measuring", console=progress, transient=True)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    title = (
+        f"exact PIT of negative SI-SDR, forward + backward, least of the rounds\n"
+        f"B = {options.batch_size}, T = {options.n_samples}, {options.device}, {options.threads} thread(s)"
+    )
+    Console().print(_table(rows, title))
+    if options.json is not None:
+        setup = {key: value for key, value in vars(options).items() if key not in ("json", "n_src")}
+        packages = {name: version(name) for name in ("torch", "asteroid", "asteroid-stab")}
+        options.json.write_text(json.dumps({**setup, "packages": packages, "rows": rows}, indent=2) + "\n")
+    return 0

@@ -1,0 +1,174 @@
+"""Assignments of estimates to sources: the search, the reordering, and the one way from losses to a mean."""
+
+from __future__ import annotations
+
+import functools
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+MAX_EXHAUSTIVE = 3  # sources; above, n! candidates on the device cost more than SciPy's O(n³) on the CPU
+
+
+class Assignment(NamedTuple):
+    """Losses under an assignment, and the assignment.
+
+    Attributes:
+        loss: [B, J] loss of each source, or [B] of each item; lower is better. Undefined entries carry no
+            gradient and hold ``nan`` (a silent target has no SDR) or ``inf`` (every entry of an item that is
+            not finite).
+        perm: [B, J] int64; ``perm[b, j]`` is the index of the ESTIMATE given to source j.
+    """
+
+    loss: Tensor
+    perm: Tensor
+
+
+@functools.lru_cache(maxsize=64)
+def all_permutations(n_src: int, device: torch.device) -> Tensor:
+    """[n_src!, n_src] permutations in lexicographic order; kept, so that a step sends nothing to the device.
+
+    Example:
+        >>> all_permutations(3, torch.device("cpu"))[3]
+        tensor([1, 2, 0])
+    """
+    with torch.inference_mode(False):  # what is kept must serve training after a validation has made it
+        return torch.tensor(list(permutations(range(n_src))), dtype=torch.long, device=device)
+
+
+def permuted(pw: Tensor, perms: Tensor) -> Tensor:
+    """[B, P, J] losses of the sources under each of P permutations [P, J]."""
+    return pw[:, perms, torch.arange(perms.shape[1], device=pw.device)]
+
+
+def best_permutation(pw: Tensor) -> Tensor:
+    """The permutation of least total loss of every item, ``perm[b, j]`` = index of the estimate given to
+    source j.
+
+    Up to three sources all permutations are compared on the device of ``pw`` and nothing leaves it. Above,
+    the whole tensor goes to the CPU in one transfer and the Hungarian algorithm (SciPy) solves each item.
+
+    A source with a loss that is not finite is left out of the search and takes an estimate that is left over;
+    an item of such sources alone keeps its order. Ties go to the first permutation in lexicographic order up
+    to three sources, and above to the one that SciPy finds first: the same costs always give the same
+    permutation.
+
+    Args:
+        pw: ``pw[b, i, j]`` = loss of estimate i for source j; lower is better. Its gradient is not used.
+
+    Shapes:
+        pw: [B, J_est, J_src] with J_est = J_src; returns: [B, J] int64.
+
+    Raises:
+        ValueError: ``pw`` is not [B, J, J].
+
+    Example:
+        >>> pw = torch.ones(1, 3, 3)
+        >>> pw[0, 1, 0] = pw[0, 2, 1] = pw[0, 0, 2] = 0.0  # estimate 1 is source 0, 2 is 1, 0 is 2
+        >>> best_permutation(pw)
+        tensor([[1, 2, 0]])
+
+    References:
+        Kolbæk et al., "Multitalker speech separation with utterance-level permutation invariant training",
+        2017, eq. 4; Dovrat et al., "Many-speakers single channel speech separation with optimal permutation
+        training", 2021.
+    """
+    if pw.ndim != 3 or pw.shape[1] != pw.shape[2]:
+        raise ValueError(f"pw must be [batch, n_src, n_src], got {list(pw.shape)}")
+    n_src = pw.shape[-1]
+    pw = pw.detach()
+    cost = pw.masked_fill((pw - pw).sum(1, keepdim=True) != 0, 0.0)  # ∞ − ∞ and nan − nan are nan
+    if n_src <= MAX_EXHAUSTIVE:
+        perms = all_permutations(n_src, pw.device)
+        return perms[permuted(cost, perms).sum(-1).argmin(1)]
+    rows = cost.mT.to("cpu", torch.float64).numpy()  # [B, J_src, J_est]; SciPy works in float64
+    perm = np.empty(rows.shape[:2], dtype=np.int64)
+    for item, row in enumerate(rows):
+        perm[item] = linear_sum_assignment(row)[1]
+    return torch.from_numpy(perm).to(pw.device)
+
+
+def matched(pw: Tensor, perm: Tensor) -> Tensor:
+    """[B, J] entries of ``pw`` [B, J_est, J_src] under ``perm``: ``pw[b, perm[b, j], j]``."""
+    return pw.gather(1, perm.unsqueeze(1)).squeeze(1)
+
+
+def inverse(perm: Tensor) -> Tensor:
+    """[B, J] index of the source that each estimate is given to.
+
+    Example:
+        >>> inverse(torch.tensor([[1, 2, 0]]))
+        tensor([[2, 0, 1]])
+    """
+    order = torch.arange(perm.shape[1], device=perm.device).expand_as(perm)
+    return torch.empty_like(perm).scatter_(1, perm, order)
+
+
+def reorder(est_targets: Tensor, perm: Tensor) -> Tensor:
+    """The estimates in the order of the sources they are given to; differentiable.
+
+    Args:
+        est_targets: estimates.
+        perm: index of the estimate given to each source.
+
+    Shapes:
+        est_targets: [B, J, ...]; perm: [B, J] int64; returns: [B, J, ...].
+
+    Example:
+        >>> reorder(torch.tensor([[10, 11, 12]]), torch.tensor([[1, 2, 0]]))
+        tensor([[11, 12, 10]])
+    """
+    n_items, n_src = perm.shape
+    first = torch.arange(n_items, device=perm.device).unsqueeze(1) * n_src
+    return est_targets.flatten(0, 1).index_select(0, (perm + first).flatten()).view(est_targets.shape)
+
+
+def item_loss(loss: Tensor) -> Tensor:
+    """[B] loss of each item: the mean over its defined sources; not finite, and without gradient, where none
+    is.
+
+    Args:
+        loss: :attr:`Assignment.loss`, [B, J] or [B]; what is not finite is undefined.
+
+    Example:
+        >>> nan, inf = float("nan"), float("inf")
+        >>> item_loss(torch.tensor([[1.0, 2.0, 6.0], [1.0, nan, 3.0], [nan, nan, nan], [inf, inf, inf]]))
+        tensor([3., 2., nan, inf])
+    """
+    defined = torch.isfinite(loss)
+    if loss.ndim == 1:
+        return torch.where(defined, loss, loss.detach())
+    # where(), not a product with the mask: 0·nan is nan, in the value and in the gradient.
+    mean = torch.where(defined, loss, 0.0).sum(1) / defined.sum(1).clamp_min(1)
+    return torch.where(defined.any(1), mean, loss.detach().sum(1))
+
+
+def batch_loss(loss: Tensor) -> Tensor:
+    """Scalar loss of a batch: the mean over the items that have one.
+
+    Args:
+        loss: :attr:`Assignment.loss`, [B, J] or [B].
+
+    Raises:
+        ValueError: no item has a defined loss; names the positions in the batch and why.
+
+    Example:
+        >>> batch_loss(torch.tensor([[1.0, 3.0], [float("nan"), 5.0], [float("inf"), float("inf")]]))
+        tensor(3.5000)
+    """
+    if (loss - loss == 0).all():  # the usual case; ∞ − ∞ and nan − nan are nan
+        return loss.mean()
+    items = item_loss(loss)
+    defined = torch.isfinite(items)
+    if not defined.any():
+        silent = items.isnan()
+        raise ValueError(
+            "a batch must hold an item with a loss, got "
+            f"{silent.nonzero().flatten().tolist()} with silent targets only and "
+            f"{(~silent).nonzero().flatten().tolist()} with non-finite values (positions in the batch)"
+        )
+    return torch.where(defined, items, 0.0).sum() / defined.sum()
