@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.optim.lr_scheduler import ReduceLROnPlateau
-
-import asteroid_stab._compat  # noqa: F401  before asteroid
 from asteroid.engine.system import System
 from asteroid.utils import flatten_dict
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
 from asteroid_stab.errors import StabError
 
 
@@ -23,6 +22,8 @@ class HostSystem(System):
         *args: as Asteroid's ``System``.
         **kwargs: likewise.
     """
+
+    scheduler: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)

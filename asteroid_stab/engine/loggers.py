@@ -10,9 +10,7 @@ def tensorboard(save_dir: str) -> TensorBoardLogger:
     return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)
 
 
-def wandb(
-    save_dir: str, project: str = "asteroid-stab", name: str | None = None, offline: bool = True
-) -> WandbLogger:
+def wandb(save_dir: str, project: str = "asteroid-stab", name: str | None = None, offline: bool = True) -> WandbLogger:
     """Weights & Biases under ``save_dir``.
 
     Args:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from asteroid.losses import PairwiseNegSDR
 from torch import Tensor
 
-import asteroid_stab._compat  # noqa: F401  before asteroid
-from asteroid.losses import PairwiseNegSDR
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.engine.step import Stabilizer, Step, StepCallback
 from asteroid_stab.engine.sums import EpochSums

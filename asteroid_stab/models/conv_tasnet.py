@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asteroid_stab._compat
 from asteroid.models import ConvTasNet
 
 

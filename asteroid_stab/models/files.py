@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import asteroid_stab._compat
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
 
@@ -42,7 +41,7 @@ def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any
         path: where to write.
         infos: plain facts to keep under the file's key ``infos`` (recipe, score, ...).
     """
-    conf = model.serialize()
+    conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
     conf["infos"] = {**conf["infos"], **(infos or {})}
     with replacing(path) as new:
         torch.save(_plain(conf), new)

@@ -68,9 +68,7 @@ def test_a_run_folder_that_was_moved_keeps_its_best(tmp_path, tiny_data, tiny_tr
 
 
 @pytest.mark.parametrize("when", ["checkpoint", "model file"])
-def test_a_full_disk_leaves_the_old_checkpoint_whole(
-    tmp_path, tiny_data, tiny_trainer, tiny_system, monkeypatch, when
-):
+def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, tiny_data, tiny_trainer, tiny_system, monkeypatch, when):
     """The write stops half-way, as on a full disk; what stood there before still loads."""
     fit(tmp_path, tiny_trainer, tiny_system(), tiny_data(), 1, [RunCheckpoint()])
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}

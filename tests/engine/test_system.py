@@ -9,7 +9,7 @@ from asteroid.engine.system import System
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from asteroid_stab.engine import StabSystem, Stabilizer, StepCallback
+from asteroid_stab.engine import Stabilizer, StabSystem, StepCallback
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
 

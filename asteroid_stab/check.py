@@ -1,0 +1,183 @@
+"""Checks of a config before anything is built: the constructor's signature is the schema."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from asteroid_stab.errors import StabError, nearest
+
+_HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+
+
+def check_config(config: DictConfig | ListConfig, at: str = "") -> None:
+    """Binds every ``_target_`` node of ``config`` to its signature.
+
+    Args:
+        config: the config; interpolations are resolved on the way.
+        at: where ``config`` stands in the whole, for the messages.
+
+    Raises:
+        StabError: names all faults at once: targets that cannot be imported, arguments that a target does not take
+            (with the nearest that it does), that are missing, or that are of another type than its annotation.
+    """
+    try:
+        faults = list(_faults(config, at))
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        raise StabError(f"config: {str(error).splitlines()[0]}") from error
+    if faults:
+        raise StabError("config: " + "\n  ".join(["", *faults] if len(faults) > 1 else faults))
+
+
+def build(node: Any, *args: Any, **kwargs: Any) -> Any:
+    """What the ``_target_`` node of a checked config stands for, called with further arguments.
+
+    Raises:
+        StabError: the constructor refused its arguments; Hydra's wrapping of the error is taken off.
+    """
+    try:
+        return instantiate(node, *args, **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None:
+            if isinstance(cause, StabError):
+                raise cause from None
+            if isinstance(cause, (ValueError, MisconfigurationException)):  # a host's refusal of a value
+                raise StabError(f"{node['_target_']}: {cause}") from error
+            cause = cause.__cause__
+        raise
+
+
+def override(config: DictConfig, overrides: Sequence[str], at: str) -> DictConfig:
+    """A copy of ``config`` with ``KEY=VALUE`` changes of keys that it has.
+
+    Args:
+        config: the config.
+        overrides: the changes; a key may begin with ``at`` and a dot.
+        at: name of ``config``, for the messages.
+
+    Raises:
+        StabError: an override is no ``KEY=VALUE``, or ``config`` has no such key.
+    """
+    changed = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(changed, DictConfig)
+    known = leaf_keys(changed)
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.removeprefix(f"{at}.") if at else key
+        if not equals:
+            raise StabError(f"an override must be KEY=VALUE, got {text!r}")
+        if key not in known:
+            raise StabError(f"{at or 'the config'} has no key {key!r}{nearest(key, known)}")
+        try:
+            OmegaConf.update(changed, key, yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise StabError(f"the value in {text!r} cannot be read: {error}") from error
+    return changed
+
+
+def leaf_keys(config: DictConfig, prefix: str = "") -> list[str]:
+    """The dotted names of all keys of ``config``, inner nodes included."""
+    keys: list[str] = []
+    for name in map(str, config):
+        keys.append(f"{prefix}{name}")
+        child = config._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            keys += leaf_keys(child, f"{prefix}{name}.")
+    return keys
+
+
+def _faults(node: Any, at: str) -> Iterator[str]:
+    if isinstance(node, DictConfig) and not node._is_none():
+        if "_target_" in node:
+            yield from _target_faults(node, at)
+        for key in map(str, node):
+            where = f"{at}.{key}" if at else key
+            if OmegaConf.is_missing(node, key):
+                yield f"{where} must be given"
+            else:
+                yield from _faults(node[key], where)
+    elif isinstance(node, ListConfig) and not node._is_none():
+        for i, child in enumerate(node):
+            yield from _faults(child, f"{at}[{i}]")
+
+
+def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
+    target = node["_target_"]
+    try:
+        function = get_object(target)
+    except (ImportError, ValueError, AttributeError) as error:
+        yield f"{at}._target_: {target!r} cannot be imported: {str(error).splitlines()[0]}"
+        return
+    parameters = inspect.signature(function).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    given = [str(key) for key in node if key not in _HYDRA_KEYS]
+    for key in given:
+        if key not in named and not open_ended:
+            yield f"{at}.{key}: {target} takes no {key!r}{nearest(key, named)}"
+    if not node.get("_partial_", False) and not node.get("_args_"):
+        for name, parameter in named.items():
+            if parameter.default is parameter.empty and name not in given:
+                yield f"{at}.{name}: {target} needs it"
+    hints = _hints(function)
+    for key in given:
+        if key in hints and not OmegaConf.is_missing(node, key):
+            value = node[key]
+            if isinstance(value, DictConfig) and "_target_" in value:
+                continue
+            plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            if not _fits(plain, hints[key]):
+                yield f"{at}.{key}: must be {_name(hints[key])}, got {plain!r}"
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    called: Any = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    called = inspect.unwrap(called)  # Lightning's Trainer wraps its constructor
+    try:
+        return typing.get_type_hints(called)
+    except (NameError, TypeError):  # annotations of a host that cannot be evaluated: names are checked all the same
+        return {}
+
+
+def _name(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain ``value`` from a config can be meant by the annotation ``hint``."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if hint is None or hint is type(None):
+        return value is None
+    base = origin or hint
+    if not isinstance(base, type):
+        return True  # Any, a type variable, a protocol
+    if base in (bool, str):
+        return isinstance(value, base)
+    if base is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if base is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if issubclass(base, Path):
+        return isinstance(value, str)
+    if isinstance(value, dict):
+        return issubclass(base, Mapping) or base is Mapping
+    if isinstance(value, list):
+        item = inner[0] if inner else Any
+        return (issubclass(base, Sequence) and not issubclass(base, str)) and all(_fits(v, item) for v in value)
+    return base is object

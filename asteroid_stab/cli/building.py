@@ -1,0 +1,137 @@
+"""From a checked config to trainer, system and data; and what a run says of itself."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import platform
+import shlex
+import subprocess
+import sys
+import warnings
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from asteroid_stab import check
+from asteroid_stab.atomic import write_text
+from asteroid_stab.engine import EpochTable, RunCheckpoint, StabSystem
+from asteroid_stab.engine.progress import EpochLines, StabProgressBar, clock
+from asteroid_stab.errors import StabError
+
+
+def build_run(config: DictConfig) -> tuple[pl.Trainer, StabSystem, Any]:
+    """Trainer, system and data module of a checked config.
+
+    Raises:
+        StabError: the model works at another sample rate than the data.
+    """
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = check.build(config.data)
+    model = check.build(config.model)
+    if model.sample_rate != data.sample_rate:
+        raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {data.sample_rate:g} Hz")
+    loss = check.build(config.loss)
+    trained = [p for module in (model, loss) for p in module.parameters() if p.requires_grad]
+    optimizer = check.build(config.optim)(trained)
+    scheduler = check.build(config.scheduler)(optimizer) if config.scheduler else None
+    system = check.build(config.system)(
+        model, optimizer, loss, scheduler=scheduler, config=OmegaConf.to_container(config), seed=config.seed
+    )
+    on_screen = sys.stdout.isatty()
+    callbacks = [
+        *(check.build(node) for node in (config.callbacks or {}).values()),
+        *(check.build(node) for node in (config.stabilizer or {}).values()),
+        EpochTable(),
+        StabProgressBar() if on_screen else EpochLines(),
+        RunCheckpoint(infos={"recipe": config.recipe, "seed": config.seed}),
+    ]
+    # Lightning's advice on workers and loggers does not fit a corpus in memory or a folder that holds its own tables.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
+    trainer = check.build(
+        config.trainer,
+        callbacks=callbacks,
+        logger=check.build(config.logger) if config.logger else False,
+        default_root_dir=config.run_dir,
+        enable_progress_bar=on_screen,
+    )
+    return trainer, system, data
+
+
+def check_checkpoint(path: Path, system: StabSystem) -> None:
+    """Makes sure that a checkpoint can be gone on from, before anything is touched.
+
+    Raises:
+        StabError: the file is damaged, or its weights are another model's.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise StabError(f"{path} is no readable checkpoint: {str(error).splitlines()[0]}") from error
+    wanted = system.state_dict()
+    for name in [*wanted, *saved]:
+        if name not in saved or name not in wanted or saved[name].shape != wanted[name].shape:
+            shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (saved, wanted)]
+            raise StabError(f"{path} is of another model: for {name} it has {shapes[0]}, the config's has {shapes[1]}")
+
+
+def describe(config: DictConfig, system: StabSystem, data: Any, command: list[str]) -> None:
+    """Writes ``config.yaml`` and ``versions.json`` and prints what is about to be trained."""
+    run_dir = Path(config.run_dir)
+    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))
+    n_parameters = sum(p.numel() for p in system.model.parameters())
+    facts = {
+        "command": shlex.join(["asteroid-stab", *command[1:]]),
+        "recipe": config.recipe,
+        "python": platform.python_version(),
+        "packages": dict(sorted((d.name, d.version) for d in distributions())),
+        "git": git_state(),
+        "device": f"{system.trainer.strategy.root_device}" if system._trainer else str(config.trainer.accelerator),
+        "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
+        "n_parameters": n_parameters,
+    }
+    write_text(run_dir / "versions.json", json.dumps(facts, indent=1))
+    print(f"{config.recipe}: {n_parameters / 1e6:.2f} M parameters, run folder {run_dir}", flush=True)
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that this package is run from, and whether it has changes; None outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git here, or a repository that is not ours to read
+        return None
+    return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
+
+
+def show_summary(run_dir: Path, config: DictConfig) -> None:
+    """Prints the table that a training ends with."""
+    metrics = pd.read_csv(run_dir / "metrics.csv")
+    table = Table(title=f"{config.recipe} in {run_dir}", title_justify="left")
+    for column in ("epochs", "steps", "time", "best val SI-SDRi", "at epoch", "last val SI-SDRi", "last switch ratio"):
+        table.add_column(column, justify="right")
+    gain = metrics["val/si_sdr_i"] if "val/si_sdr_i" in metrics else pd.Series([float("nan")] * len(metrics))
+    switches = metrics["train/switch_ratio"] if "train/switch_ratio" in metrics else pd.Series([float("nan")])
+    best = gain.idxmax() if gain.notna().any() else None
+    table.add_row(
+        str(len(metrics)),
+        str(metrics["step"].iloc[-1]),
+        clock(metrics["seconds"].sum()),
+        "-" if best is None else f"{gain[best]:.2f} dB",
+        "-" if best is None else str(metrics["epoch"][best]),
+        "-" if pd.isna(gain.iloc[-1]) else f"{gain.iloc[-1]:.2f} dB",
+        "-" if pd.isna(switches.iloc[-1]) else f"{switches.iloc[-1]:.1%}",
+    )
+    Console().print(table)

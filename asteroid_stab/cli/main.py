@@ -1,0 +1,45 @@
+"""The console script ``asteroid-stab``: finds the verb's module and hands the arguments on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from asteroid_stab.errors import StabError, nearest
+
+VERBS = ("train", "evaluate", "separate", "prepare", "report", "bench", "recipes")
+
+
+def _usage() -> str:
+    summaries = [f"  {verb:<10} {importlib.import_module(f'asteroid_stab.cli.{verb}').SUMMARY}" for verb in VERBS]
+    more = "asteroid-stab VERB --help tells a verb's arguments; ASTEROID_STAB_TRACEBACK=1 shows where an error arose."
+    return "\n".join(["usage: asteroid-stab VERB ...", "", "verbs:", *summaries, "", more])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one verb and returns the exit status: 0, or 2 where the user's input could not be used."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from asteroid_stab import __version__
+
+        print(__version__)
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        print(f"asteroid-stab: error: no verb {verb!r}{nearest(verb, VERBS)}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"asteroid_stab.cli.{verb}").main(rest)
+    except StabError as error:
+        if os.environ.get("ASTEROID_STAB_TRACEBACK"):
+            raise
+        print(f"asteroid-stab {verb}: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

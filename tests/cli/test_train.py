@@ -1,0 +1,258 @@
+"""asteroid-stab train as a user runs it: a run folder, a kill and a resume, two processes, bad input."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from asteroid_stab.cli.main import main
+
+SMALL = [
+    *("data.n_train=32", "data.n_valid=8", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"),
+    *("model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"),
+    *("model.skip_chan=8", "trainer.accelerator=cpu"),
+]
+KILL = "+callbacks.kill={_target_: kill_at.KillAt}"
+PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
+
+
+def stab(*words, check=True, **env):
+    """Runs the command in a process of its own, one thread; gives what it printed."""
+    path = os.pathsep.join([str(PLUGINS), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **env}
+    done = subprocess.run(
+        [sys.executable, "-m", "asteroid_stab.cli.main", *map(str, words)],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def train(run_dir, *words, **kwargs):
+    return stab("train", "baseline/toy", f"run_dir={run_dir}", *SMALL, "logger=none", *words, **kwargs)
+
+
+def state(run_dir, name="last.ckpt"):
+    return torch.load(Path(run_dir) / "checkpoints" / name, weights_only=True)
+
+
+def assert_same_weights(a, b, **tolerance):
+    a, b = state(a)["state_dict"], state(b)["state_dict"]
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], **(tolerance or {"rtol": 0, "atol": 0}))
+
+
+@pytest.fixture(autouse=True)
+def _plugins(monkeypatch):
+    monkeypatch.syspath_prepend(PLUGINS)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of three epochs that nothing disturbed."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    done = train(run_dir, "trainer.max_epochs=3", KILL, "logger=tensorboard")
+    return run_dir, done
+
+
+def test_a_run_folder_holds_what_it_should(whole):
+    run_dir, done = whole
+    config = OmegaConf.load(run_dir / "config.yaml")
+    assert config.recipe == "baseline/toy"
+    assert config.model.n_src == 2, "interpolations are resolved"
+    versions = json.loads((run_dir / "versions.json").read_text())
+    assert "train baseline/toy" in versions["command"]
+    assert versions["packages"]["asteroid"] == "0.7.0"
+    assert set(versions) >= {"git", "python", "device", "n_parameters"}
+    metrics = pd.read_csv(run_dir / "metrics.csv")
+    assert metrics["epoch"].tolist() == [0, 1, 2]
+    assert metrics["step"].tolist() == [4, 8, 12]
+    assert metrics["val/si_sdr_i"].iloc[-1] > metrics["val/si_sdr_i"].iloc[0]
+    assert len(pd.read_csv(run_dir / "switches.csv")) == 3
+    assert np.load(run_dir / "assignments" / "epoch_0002.npy").shape == (1, 32, 2)
+    assert list((run_dir / "tensorboard").glob("events*"))
+    assert "epoch 3/3: loss" in done.stdout
+    assert "best val SI-SDRi" in done.stdout.replace("\n", " ") or "SI-SDRi" in done.stdout
+
+
+def test_plain_asteroid_loads_the_model(whole, tmp_path):
+    """In a process that never imports this package."""
+    run_dir, _ = whole
+    code = (
+        "import sys, torch; from asteroid.models import BaseModel; "
+        f"m = BaseModel.from_pretrained({str(run_dir / 'best_model.pth')!r}); "
+        "print(tuple(m(torch.zeros(1, 800)).shape), 'asteroid_stab' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(1, 2, 800) False", done.stderr
+
+
+@pytest.mark.parametrize("when", ["1,2", "0,1"])  # in the second epoch, and before the first checkpoint
+def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when):
+    killed = train(
+        tmp_path / "run",
+        "trainer.max_epochs=3",
+        "+callbacks.kill={_target_: kill_at.KillAt}",
+        check=False,
+        KILL_AT=when,
+    )
+    assert killed.returncode == -9
+    resumed = stab("train", f"resume={tmp_path / 'run'}")
+    assert ("starts over" in resumed.stdout) == when.startswith("0")
+    assert_same_weights(tmp_path / "run", whole[0])
+    for table in ("metrics.csv", "switches.csv"):
+        a, b = (
+            pd.read_csv(run / table).drop(columns="seconds", errors="ignore") for run in (tmp_path / "run", whole[0])
+        )
+        pd.testing.assert_frame_equal(a, b)
+
+
+def test_a_finished_run_goes_on_with_more_epochs(whole, tmp_path):
+    train(tmp_path / "run", "trainer.max_epochs=2")
+    stab("train", "baseline/toy", f"resume={tmp_path / 'run'}", "trainer.max_epochs=3")
+    assert_same_weights(tmp_path / "run", whole[0])
+
+
+@pytest.mark.parametrize(("precision", "epochs", "tolerance"), [("32-true", 1, 1e-5), ("64-true", 2, 1e-9)])
+def test_two_processes_equal_one(tmp_path, precision, epochs, tolerance):
+    """Two gloo processes on half batches: the same weights, figures and assignments.
+
+    In fp32 for an epoch, after which Adam blows the rounding up; in fp64 for longer, which shows that it is rounding.
+    """
+    common = [f"trainer.max_epochs={epochs}", f"trainer.precision={precision}"]
+    train(tmp_path / "one", *common, "data.batch_size=8")
+    train(tmp_path / "two", *common, "data.batch_size=4", "trainer=ddp", "trainer.devices=2")
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=tolerance)
+    one, two = (pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two"))
+    for column in {"train/loss", "val/si_sdr", "val/si_sdr_i", "train/switch_ratio"} & set(one):
+        np.testing.assert_allclose(one[column], two[column], rtol=1e-4, atol=1e-5)
+    for epoch in range(epochs):
+        name = f"assignments/epoch_{epoch:04d}.npy"
+        np.testing.assert_array_equal(np.load(tmp_path / "one" / name), np.load(tmp_path / "two" / name))
+
+
+def test_two_processes_make_one_folder_under_the_default_name(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "asteroid_stab.cli.main", "train", "baseline/toy", *SMALL, "logger=none",
+         "trainer.max_epochs=1", "trainer=ddp", "trainer.devices=2"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = list((tmp_path / "runs" / "baseline" / "toy").iterdir())
+    assert len(runs) == 1
+    assert (runs[0] / "best_model.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["baseline/toyy"], r"no recipe 'baseline/toyy' \(did you mean 'baseline/toy'\?\)"),
+        ([], "which recipe"),
+        (["a", "b"], "one recipe at a time, got 'a' and 'b'"),
+        (
+            ["baseline/toy", "model=convtasnt"],
+            r"group 'model' has no option 'convtasnt' \(did you mean 'convtasnet'\?\)",
+        ),
+        (["baseline/toy", "optim.lrr=1"], r"the config has no key 'optim.lrr' \(did you mean 'optim.lr'\?\)"),
+        (["baseline/toy", "optim.lr=fast"], "optim.lr: must be .*got 'fast'"),
+        (["baseline/toy", "trainer.max_epochs=1.5"], "trainer.max_epochs: must be .*got 1.5"),
+        (["baseline/toy", "+model.n_layers=3"], "takes no 'n_layers'"),
+        (["baseline/toy", "model.sample_rate=16000"], "the model works at 16000 Hz and the data at 8000 Hz"),
+        (["baseline/toy", "model.n_src=3", *SMALL[:5]], "the model gives 3 estimates .* the data have 2 sources"),
+        (["baseline/toy", "data.n_src=200"], "speakers"),
+        (["baseline/toy", "data.segment_s=60"], "segment_s=60"),
+        (["baseline/toy", "data.batch_size=64", *SMALL[:5]], "batch_size=64"),
+        (["baseline/toy", "trainer.accelerator=abacus"], "abacus"),
+        (["resume=/nowhere"], "'/nowhere' is no run folder"),
+        (["baseline/toy", "optim.lr=["], "optim.lr"),
+        (["baseline/toy", "--config-dir", "/nowhere"], "--config-dir must be a folder, got '/nowhere'"),
+    ],
+)
+def test_bad_input_is_named_and_exits_2(words, message, tmp_path, capsys):
+    extra = (
+        ["logger=none", f"run_dir={tmp_path / 'run'}", "trainer.max_epochs=1"] if words[:1] == ["baseline/toy"] else []
+    )
+    given = {word.partition("=")[0] for word in words}
+    status = main(["train", *words, *(word for word in extra if word.partition("=")[0] not in given)])
+    err = capsys.readouterr().err
+    assert status == 2
+    assert err.startswith("asteroid-stab train: error: ")
+    assert "Traceback" not in err
+    assert re.search(message, err), err
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(whole, capsys):
+    run_dir, _ = whole
+    before = (run_dir / "metrics.csv").read_bytes()
+    assert main(["train", "baseline/toy", f"run_dir={run_dir}"]) == 2
+    assert f"holds a run already: resume={run_dir} goes on with it" in capsys.readouterr().err
+    assert (run_dir / "metrics.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optim.lr=1"], "may change keys of data, trainer and logger, not 'optim.lr'"),
+        (["trainer.max_epoch=9"], r"no key 'trainer.max_epoch' \(did you mean 'trainer.max_epochs'\?\)"),
+        (["baseline/other"], "is a run of 'baseline/toy', not of 'baseline/other'"),
+        (["data.n_train=40"], "fingerprint"),
+    ],
+)
+def test_resume_refuses_what_would_change_the_result(whole, words, message, capsys):
+    assert main(["train", f"resume={whole[0]}", "trainer.max_epochs=4", *words]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_checkpoint_of_another_model_is_named(whole, tmp_path, capsys):
+    shutil.copytree(whole[0], tmp_path / "run")
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    config.model.bn_chan = 12
+    OmegaConf.save(config, tmp_path / "run" / "config.yaml")
+    assert main(["train", f"resume={tmp_path / 'run'}", "trainer.max_epochs=4"]) == 2
+    err = capsys.readouterr().err
+    assert "last.ckpt" in err
+    assert "another model" in err
+
+
+def test_a_damaged_checkpoint_is_named(whole, tmp_path, capsys):
+    shutil.copytree(whole[0], tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    file.write_bytes(file.read_bytes()[:2000])
+    assert main(["train", f"resume={tmp_path / 'run'}", "trainer.max_epochs=4"]) == 2
+    assert "last.ckpt" in capsys.readouterr().err
+
+
+def test_print_config_trains_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "baseline/toy", "--print-config"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).model.n_src == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_of_ones_own(tmp_path, capsys):
+    """A third party's recipe and callback stand in a folder of their own."""
+    (tmp_path / "mine.yaml").write_text(
+        "# @package _global_\n# My recipe.\ndefaults:\n  - /baseline/toy\n  - _self_\noptim: {lr: 0.5}\n"
+    )
+    assert main(["recipes", "--config-dir", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "mine" in out
+    assert "My recipe." in out
+    assert main(["train", "mine", "--config-dir", str(tmp_path), "--print-config"]) == 0
+    assert OmegaConf.create(capsys.readouterr().out).optim.lr == 0.5
+
+
+def test_unknown_verb(capsys):
+    assert main(["trian"]) == 2
+    assert "no verb 'trian' (did you mean 'train'?)" in capsys.readouterr().err
