@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -84,22 +85,26 @@ def check_checkpoint(path: Path, system: StabSystem) -> None:
             raise StabError(f"{path} is of another model: for {name} it has {shapes[0]}, the config's has {shapes[1]}")
 
 
-def describe(config: DictConfig, system: StabSystem, data: Any, command: list[str]) -> None:
+def describe(config: DictConfig, trainer: pl.Trainer, system: StabSystem, command: list[str]) -> None:
     """Writes ``config.yaml`` and ``versions.json`` and prints what is about to be trained."""
     run_dir = Path(config.run_dir)
+    versions = run_dir / "versions.json"
+    now = datetime.now().isoformat(sep=" ", timespec="minutes")
+    begun = json.loads(versions.read_text())["date"] if versions.exists() else now  # a resumed run began before
     write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))
     n_parameters = sum(p.numel() for p in system.model.parameters())
     facts = {
         "command": shlex.join(["asteroid-stab", *command[1:]]),
         "recipe": config.recipe,
+        "date": begun,
         "python": platform.python_version(),
         "packages": dict(sorted((d.name, d.version) for d in distributions())),
         "git": git_state(),
-        "device": f"{system.trainer.strategy.root_device}" if system._trainer else str(config.trainer.accelerator),
+        "device": f"{trainer.strategy.root_device} x {trainer.world_size}",
         "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
         "n_parameters": n_parameters,
     }
-    write_text(run_dir / "versions.json", json.dumps(facts, indent=1))
+    write_text(versions, json.dumps(facts, indent=1))
     print(f"{config.recipe}: {n_parameters / 1e6:.2f} M parameters, run folder {run_dir}", flush=True)
 
 

@@ -117,7 +117,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
     data.setup("fit")
     if trainer.is_global_zero:
         run_dir.mkdir(parents=True, exist_ok=True)
-        describe(config, system, data, command=sys.argv)
+        describe(config, trainer, system, command=sys.argv)
     checkpoint: Any = run_dir / "checkpoints" / "last.ckpt"
     if checkpoint.exists():
         check_checkpoint(checkpoint, system)

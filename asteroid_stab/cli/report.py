@@ -1,0 +1,56 @@
+"""``asteroid-stab report RUN...``: one self-contained HTML page for one or several runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "make one self-contained HTML page of one or several runs"
+
+
+def main(argv: list[str]) -> int:
+    """Writes the page and prints its path.
+
+    Args:
+        argv: the words after ``asteroid-stab report``.
+
+    Raises:
+        StabError: a folder is no run, is given twice or holds a file that cannot be read, or the page cannot
+            be written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="asteroid-stab report",
+        description="Make one HTML page of learning curves, switch ratios, evaluation and sounds; "
+        "it holds all that it shows and asks for nothing from outside.",
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run folder, as written by asteroid-stab train"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: RUN/report.html, ./report.html for several runs)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test"),
+        default="test",
+        help="the split whose evaluation is shown (default: %(default)s)",
+    )
+    args = parser.parse_args(argv)
+
+    from asteroid_stab.cli.run_folder import RunFolder
+    from asteroid_stab.errors import StabError
+    from asteroid_stab.report.page import render, write
+    from asteroid_stab.report.run_data import read_runs
+
+    folders = [RunFolder(path) for path in args.runs]
+    out: Path = args.out or (folders[0].path if len(folders) == 1 else Path()) / "report.html"
+    if out.is_dir():
+        raise StabError(f"--out must be a file, got the folder {str(out)!r}")
+    for folder in folders:
+        _ = folder.config  # one that cannot be read stops here, with its name
+    write(render(read_runs([folder.path for folder in folders], args.split)), out)
+    print(out)
+    return 0

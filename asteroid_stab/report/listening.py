@@ -1,0 +1,144 @@
+"""Players for the sounds that the evaluation kept: mixture, estimates and references of three items."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import soundfile as sf
+from matplotlib.image import imsave
+from scipy.signal import stft
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.report.palette import run_key
+from asteroid_stab.report.parts import Item, Note, Part, Player, Players, Section, SectionMaker
+from asteroid_stab.report.run_data import Example, Run
+from asteroid_stab.report.wording import number
+
+PICTURE_SIZE = (128, 320)  # rows (frequencies) and columns (frames) of a spectrogram, at most
+WINDOW_S = 0.032
+TOP_DB, RANGE_DB = -22.0, 62.0  # the brightest level (loud speech of amplitude PEAK), and from there to black
+PEAK = 0.9
+
+
+def listening(run_mb: float, page_mb: float) -> SectionMaker:
+    """The section maker whose sounds take no more of the page than this.
+
+    Args:
+        run_mb: megabytes for each run.
+        page_mb: megabytes for all runs together.
+    """
+
+    def section(runs: Sequence[Run]) -> Section | None:
+        parts: list[Part] = []
+        for run in runs:
+            if run.evaluation is None:
+                continue  # the overview says so, and with which command it is made
+            if not run.evaluation.examples:
+                text = f"{run.name}: the evaluation kept no sounds (evaluation/{run.split}/examples)."
+                parts.append(Note(text, f"{run.evaluate_command} --overwrite"))
+                continue
+            limit_s = _limit(run.evaluation.examples, min(run_mb, page_mb / len(runs)))
+            items = [_item(example, limit_s) for example in run.evaluation.examples]
+            title = run.name if len(runs) > 1 else ""
+            parts.append(Players(title, run_key(run.index).colour, items))
+        intro = (
+            "The best, the median and the worst mixture by SI-SDRi. An item's sounds share one gain; each "
+            "estimate has the level of its reference. Pictures: frequency upwards, louder is brighter."
+        )
+        return Section("listening", "Listen", parts, intro) if parts else None
+
+    return section
+
+
+def _limit(examples: Sequence[Example], audio_mb: float) -> float:
+    """The seconds of each sound that fit, at 16 bits a sample and 4 characters of base64 for 3 bytes."""
+    files = [path for example in examples for path in (example.mixture, *example.estimates, *example.sources)]
+    rate = max(_info(path).samplerate for path in files)
+    return audio_mb * 1e6 * 3 / 4 / (2 * rate * len(files))
+
+
+def _info(path: Path) -> sf._SoundFileInfo:
+    try:
+        return sf.info(path)
+    except sf.LibsndfileError as error:
+        raise StabError(f"{path} must be a sound file, got {error}") from error
+
+
+def _read(path: Path, limit_s: float) -> tuple[np.ndarray, float]:
+    """The first ``limit_s`` seconds and the length of the whole, in seconds."""
+    info = _info(path)
+    samples, _ = sf.read(path, frames=min(info.frames, int(limit_s * info.samplerate)), dtype="float64")
+    return samples, info.frames / info.samplerate
+
+
+def _item(example: Example, limit_s: float) -> Item:
+    mixture, whole_s = _read(example.mixture, limit_s)
+    rate = _info(example.mixture).samplerate
+    sources = [_read(path, limit_s)[0] for path in example.sources]
+    estimates = [_read(path, limit_s)[0] for path in example.estimates]
+    peak = max(float(np.abs(sound).max(initial=0)) for sound in (mixture, *estimates, *sources))
+    gain = PEAK / peak if peak > 0 else 1.0
+
+    def player(title: str, samples: np.ndarray | None) -> Player | None:
+        return None if samples is None else _player(title, gain * samples, rate, example.name)
+
+    pairs = [
+        (player(f"Estimate {j}", estimate), player(f"Reference {j}", source))
+        for j, (estimate, source) in enumerate(zip_longest(estimates, sources), start=1)
+    ]
+    shown_s = len(mixture) / rate
+    cut = f"first {shown_s:.1f} s of {whole_s:.1f} s" if shown_s < whole_s - 0.05 else f"{whole_s:.1f} s"
+    first = player("Mixture", mixture)
+    assert first is not None
+    value = number(float("nan") if example.si_sdr_i is None else example.si_sdr_i, 2, "dB SI-SDRi")
+    return Item(f"{example.kind.capitalize()}: {value}", f"{example.name} · {cut}", first, pairs)
+
+
+def _player(title: str, samples: np.ndarray, rate: int, name: str) -> Player:
+    wav = io.BytesIO()
+    sf.write(wav, samples, rate, format="WAV", subtype="PCM_16")
+    alt = f"Spectrogram of {title.lower()} of {name}: 0 to {rate / 2000:g} kHz, {len(samples) / rate:.1f} s"
+    return Player(
+        title,
+        _data_uri("audio/wav", wav.getvalue()),
+        _data_uri("image/jpeg", spectrogram(samples, rate)),
+        alt,
+    )
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def spectrogram(samples: np.ndarray, rate: int) -> bytes:
+    """A JPEG of the level in dB: frequency upwards, time to the right, one scale of brightness for all.
+
+    Args:
+        samples: the sound, full range 1.
+        rate: its sample rate, in Hz.
+
+    Shapes:
+        samples: [T].
+    """
+    rows, columns = PICTURE_SIZE
+    n_fft = 2 ** round(np.log2(WINDOW_S * rate))
+    padded = np.pad(samples, (0, max(0, n_fft - len(samples))))
+    step = min(max(1, len(padded) // columns), n_fft // 2)
+    _, _, frames = stft(padded, nperseg=n_fft, noverlap=n_fft - step, padded=False)
+    power = np.abs(frames[1:]) ** 2
+    # Rows and columns that are too many are joined by their maximum: leaving some out would skip sounds.
+    for axis, wanted in enumerate((rows, columns)):
+        size = max(1, power.shape[axis] // wanted)
+        power = np.maximum.reduceat(power, np.arange(0, power.shape[axis], size), axis=axis)
+    level = np.clip((10 * np.log10(power + 1e-12) - TOP_DB + RANGE_DB) / RANGE_DB, 0, 1)
+    jpeg = io.BytesIO()
+    magma = matplotlib.colormaps["magma"]
+    options = {"quality": 70}  # a fifth of a PNG's size
+    imsave(jpeg, level, format="jpg", cmap=magma, vmin=0, vmax=1, origin="lower", pil_kwargs=options)
+    return jpeg.getvalue()

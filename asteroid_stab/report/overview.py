@@ -1,0 +1,98 @@
+"""The head of the report: what came out of each run, and what the run was made of."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from asteroid_stab.report.palette import run_key
+from asteroid_stab.report.parts import Cards, Facts, Note, Part, Section, Table
+from asteroid_stab.report.run_data import Run
+from asteroid_stab.report.wording import UNDEFINED, count, duration, number, parameters, percent, plus_minus
+
+MOST_CARDS = 3  # a row of them; more would push the figures down the page
+MAIN_PACKAGES = ("asteroid-stab", "asteroid", "torch", "pytorch-lightning")
+
+
+def overview(runs: Sequence[Run]) -> Section:
+    """What came out of each run: large numbers for one run, a table for several; then what they come from."""
+    several = len(runs) > 1
+    results = [_results(run) for run in runs]
+    keys = [run_key(run.index) for run in runs]
+    parts: list[Part] = []
+    if several:
+        head = ["Run", *(f"{name} ({unit})" if unit else name for name, _, unit, _ in results[0])]
+        rows = [[run.name, *(value for _, value, _, _ in row)] for run, row in zip(runs, results, strict=True)]
+        parts.append(Table("Results of the runs", head, rows, keys))
+    else:
+        facts = [(name, _with(value, unit), detail) for name, value, unit, detail in results[0]]
+        parts.append(Facts(facts))
+    for run in runs:
+        parts += _missing(run)
+    names = [run.name if several else "" for run in runs]
+    cards = [(name, key.colour, _origin(run)) for name, key, run in zip(names, keys, runs, strict=True)]
+    parts.append(Cards("Where the runs come from", cards, folded=len(runs) > MOST_CARDS))
+    return Section("overview", "Overview", parts)
+
+
+def _results(run: Run) -> list[tuple[str, str, str, str]]:
+    """(name, value, unit, detail) of each number that stands for the whole run."""
+    test = run.metric("si_sdr_i")
+    of_split = f"{run.split.capitalize()} SI-SDRi"
+    median = number(test["p50"] if test else None)
+    over = f"mean ± std over {count(len(run.evaluation.utterances), 'mixture')}" if run.evaluation else ""
+    validation = run.column("val/si_sdr_i")
+    best = UNDEFINED if validation is None else number(validation.max())
+    best_at = "" if validation is None else f"at epoch {validation.idxmax()}"
+    switches = run.switch_ratio()
+    defined = switches is not None and len(switches) > 0
+    switched = percent(float(switches.iloc[-1])) if defined else UNDEFINED  # type: ignore[union-attr]
+    switched_in = f"in epoch {switches.index[-1]}" if defined else ""  # type: ignore[union-attr]
+    seconds = run.column("seconds")
+    time = UNDEFINED if seconds is None else duration(float(seconds.sum()))
+    per_epoch = "" if seconds is None else f"{duration(float(seconds.mean()))} an epoch"
+    return [
+        (of_split, plus_minus(test), "dB", over or "not evaluated"),
+        (f"{run.split.capitalize()} median", median, "dB", ""),
+        ("Best validation SI-SDRi", best, "dB", best_at),
+        ("Final switch ratio", switched, "", switched_in),
+        ("Epochs", "0" if run.metrics is None else str(len(run.metrics)), "", ""),
+        ("Parameters", parameters(run.versions.get("n_parameters")), "", ""),
+        ("Training time", time, "", per_epoch),
+    ]
+
+
+def _with(value: str, unit: str) -> str:
+    return f"{value} {unit}" if unit and value != UNDEFINED else value
+
+
+def _missing(run: Run) -> Iterator[Note]:
+    if run.metrics is None:
+        command = f"asteroid-stab train resume={shlex.quote(str(run.path))}"
+        yield Note(f"{run.name} has no metrics.csv: no epoch of it has ended.", command)
+    if run.evaluation is None:
+        yield Note(f"{run.name} has not been evaluated on the {run.split} split.", run.evaluate_command)
+
+
+def _origin(run: Run) -> list[tuple[str, str, bool]]:
+    """(name, text, is it code) of each fact on where the run comes from; what was not recorded says so."""
+    versions = run.versions
+    packages = {name.replace("_", "-").lower(): number for name, number in versions.get("packages", {}).items()}
+    main = [f"{name} {packages[name]}" for name in MAIN_PACKAGES if name in packages]
+    python = [f"Python {versions['python']}"] if "python" in versions else []
+    git = versions.get("git") or {}
+    commit = str(git.get("commit") or "")[:12]
+    n_parameters = versions.get("n_parameters")
+    device = ", ".join(str(versions[key]) for key in ("device", "machine") if versions.get(key))
+    facts = [
+        ("Recipe", versions.get("recipe"), False),
+        ("Date", run.date, False),
+        ("Command", versions.get("command"), True),
+        ("Git", f"{commit}, with uncommitted changes" if commit and git.get("dirty") else commit, False),
+        ("Versions", ", ".join(python + main), False),
+        ("Device", device, False),
+        ("Parameters", None if n_parameters is None else f"{n_parameters:,}", False),
+        ("Folder", str(run.path), True),
+        ("Evaluation", run.evaluation.command if run.evaluation else "", True),
+    ]
+    return [(name, str(text or "not recorded"), is_code and bool(text)) for name, text, is_code in facts]

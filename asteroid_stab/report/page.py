@@ -1,0 +1,77 @@
+"""The page: sections, template, and one file written whole or not at all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from asteroid_stab.atomic import write_text
+from asteroid_stab.errors import StabError
+from asteroid_stab.report.configuration import configuration
+from asteroid_stab.report.distribution import evaluation
+from asteroid_stab.report.listening import listening
+from asteroid_stab.report.overview import overview
+from asteroid_stab.report.palette import palette, run_key
+from asteroid_stab.report.parts import SectionMaker
+from asteroid_stab.report.run_data import Run
+from asteroid_stab.report.training import training
+
+# Of base64 text: with its pictures one run stays below 5 MB, and a comparison of many can be sent by mail.
+RUN_AUDIO_MB, PAGE_AUDIO_MB = 3.5, 12.0
+SECTIONS: tuple[SectionMaker, ...] = (
+    overview,
+    training,
+    evaluation,
+    listening(RUN_AUDIO_MB, PAGE_AUDIO_MB),
+    configuration,
+)
+
+
+def render(runs: Sequence[Run], sections: Sequence[SectionMaker] = SECTIONS) -> str:
+    """The HTML page of the runs.
+
+    Args:
+        runs: what is shown, from :func:`asteroid_stab.report.run_data.read_runs`; at least one.
+        sections: functions that turn the runs into a section each, in the order of the page; one that returns
+            ``None`` has nothing to show for these runs.
+
+    Raises:
+        ValueError: there are no runs.
+    """
+    if not runs:
+        raise ValueError("runs must hold at least one run, got none")
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        keys=[run_key(run.index, run.name) for run in runs],
+        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared",
+        sections=[section for maker in sections if (section := maker(runs)) is not None],
+        palettes=[palette(dark=False), palette(dark=True)],
+        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "player.js").read_text(encoding="utf-8")),
+        made=datetime.now().isoformat(" ", "minutes"),
+        version=importlib.metadata.version("asteroid-stab"),
+    )
+
+
+def write(page: str, path: Path) -> None:
+    """Puts the page at the path; a page that was there stays whole until the new one is complete.
+
+    Raises:
+        StabError: the file cannot be written there.
+    """
+    try:
+        write_text(path, page)
+    except OSError as error:
+        raise StabError(f"the report cannot be written to {str(path)!r}: {error.strerror}") from error

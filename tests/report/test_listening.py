@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile as sf
+from matplotlib.image import imread
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.report.listening import listening, spectrogram
+from asteroid_stab.report.parts import Note
+from asteroid_stab.report.run_data import read_runs
+
+RATE = 8000
+
+
+def decoded(player):
+    return sf.read(io.BytesIO(base64.b64decode(player.audio.partition("base64,")[2])))
+
+
+def best_of(path):
+    section = listening(3.5, 12.0)(read_runs([path]))
+    return section.parts[0].items[0]
+
+
+def replace(path, name, samples):
+    sf.write(path / f"evaluation/test/examples/best/{name}.wav", samples, RATE, subtype="FLOAT")
+
+
+def test_the_sounds_are_those_of_the_evaluation(whole_run):
+    item = best_of(whole_run)
+    sounds = {}
+    for name in ("mixture", "source_1", "source_2", "estimate_1", "estimate_2"):
+        sounds[name], _ = sf.read(whole_run / f"evaluation/test/examples/best/{name}.wav")
+    played = {"mixture": item.mixture}
+    for j, (estimate, reference) in enumerate(item.pairs, start=1):
+        assert (estimate.title, reference.title) == (f"Estimate {j}", f"Reference {j}")
+        played |= {f"estimate_{j}": estimate, f"source_{j}": reference}
+    gains = []
+    for name, player in played.items():
+        samples, rate = decoded(player)
+        assert (rate, len(samples)) == (RATE, len(sounds[name]))
+        gains.append(samples @ sounds[name] / (sounds[name] @ sounds[name]))
+        np.testing.assert_allclose(samples, gains[-1] * sounds[name], atol=1e-4)
+    np.testing.assert_allclose(gains, gains[0], rtol=1e-3)  # one gain for all: their levels can be compared
+    peak = max(np.abs(decoded(player)[0]).max() for player in played.values())
+    assert peak == pytest.approx(0.9, abs=1e-3)
+
+
+def test_headings_tell_which_item_it_is(whole_run):
+    examples = json.loads((whole_run / "evaluation/test/examples/examples.json").read_text())
+    item = best_of(whole_run)
+    assert item.title == f"Best: {examples[0]['si_sdr_i']:.2f} dB SI-SDRi"
+    assert item.detail == f"{examples[0]['name']} · 0.5 s"
+
+
+def test_long_sounds_are_cut_to_what_fits(make_run):
+    path = make_run(seconds=2.0, n_src=3)
+    players = listening(0.2, 12.0)(read_runs([path])).parts[0]
+    sounds = [
+        player
+        for item in players.items
+        for player in (item.mixture, *(player for pair in item.pairs for player in pair))
+    ]
+    assert len(sounds) == 21
+    total = sum(len(player.audio) for player in sounds)
+    assert 0.19e6 < total < 0.2e6 + 21 * 100  # the heads of the files come on top
+    seconds = len(decoded(sounds[0])[0]) / RATE
+    assert players.items[0].detail.endswith(f"first {seconds:.1f} s of 2.0 s")
+
+
+def test_several_runs_share_the_page(make_run):
+    paths = [make_run(name, seconds=2.0) for name in "ab"]
+    one, two = (listening(3.5, 0.2)(read_runs(paths[:n])).parts[0] for n in (1, 2))
+    lengths = [len(players.items[0].mixture.audio) for players in (one, two)]
+    assert lengths[1] == pytest.approx(lengths[0] / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("silent", ["estimate_1", "source_1"])
+def test_silence_stays_silent(make_run, silent):
+    path = make_run()
+    replace(path, silent, np.zeros(4000))
+    estimate, reference = best_of(path).pairs[0]
+    player, other = (estimate, reference) if silent == "estimate_1" else (reference, estimate)
+    assert np.abs(decoded(player)[0]).max() == 0
+    assert 0.01 < np.abs(decoded(other)[0]).max() < 0.91
+
+
+def test_one_estimate_too_many_is_shown_without_a_reference(make_run):
+    path = make_run()
+    replace(path, "estimate_3", 0.1 * np.ones(4000))
+    pairs = best_of(path).pairs
+    assert pairs[2][0].title == "Estimate 3"
+    assert pairs[2][1] is None
+
+
+def test_a_sound_that_cannot_be_read_is_named(make_run):
+    path = make_run()
+    (path / "evaluation/test/examples/best/source_2.wav").write_bytes(b"RIFF")
+    with pytest.raises(StabError, match=r"best/source_2.wav must be a sound file, got"):
+        best_of(path)
+
+
+def test_without_sounds_there_is_a_note_and_without_an_evaluation_nothing(make_run, tmp_path):
+    path = make_run()
+    (path / "evaluation/test/examples/examples.json").unlink()
+    (note,) = listening(3.5, 12.0)(read_runs([path])).parts
+    assert isinstance(note, Note)
+    assert note.command == f"asteroid-stab evaluate {path} --split test --overwrite"
+    assert listening(3.5, 12.0)(read_runs([path], split="valid")) is None
+
+
+def picture(samples, rate=RATE):
+    return imread(io.BytesIO(spectrogram(samples, rate)), format="jpg").sum(
+        axis=-1, dtype=float
+    )  # magma: more light, more level
+
+
+@pytest.mark.parametrize(("rate", "frequency"), [(8000, 1000), (16000, 6000), (44100, 15000)])
+def test_a_tone_is_bright_at_its_frequency(rate, frequency):
+    tone = 0.5 * np.sin(2 * np.pi * frequency * np.arange(rate) / rate)
+    shown = picture(tone, rate)
+    row = shown.mean(axis=1).argmax()  # row 0 is the top
+    expected = (1 - frequency / (rate / 2)) * shown.shape[0]
+    assert abs(row - expected) <= 2
+
+
+def test_time_runs_to_the_right_and_no_click_is_lost():
+    samples = np.zeros(60 * RATE)
+    samples[45 * RATE : 45 * RATE + 20] = 0.9
+    shown = picture(samples)
+    brightest = shown.max(axis=0).argmax() / shown.shape[1]
+    assert brightest == pytest.approx(0.75, abs=0.01)
+    assert shown.max() > shown.min() + 0.5
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 3000])
+def test_short_sounds_have_a_picture(length):
+    assert picture(np.ones(length)).shape[0] == 128
