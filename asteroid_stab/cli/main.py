@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     except StabError as error:
         if os.environ.get("ASTEROID_STAB_TRACEBACK"):
             raise
-        print(f"asteroid-stab {verb}: error: {error}", file=sys.stderr)
+        # One that arose in a loader's worker comes with the worker's traceback before it.
+        message = str(error).rpartition("StabError: ")[2].strip()
+        print(f"asteroid-stab {verb}: error: {message}", file=sys.stderr)
         return 2
 
 

@@ -1,0 +1,106 @@
+"""``asteroid-stab prepare``: mixture lists for a folder of speech."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from asteroid_stab.data.list_maker import ListSummary
+
+SUMMARY = "makes mixture lists for any folder laid out like LibriSpeech"
+_EPILOG = """\
+The lists are in LibriMix's format; data=librispeech trains on them without writing a mixture. Paths in
+them are relative to --librispeech and --noise. The same options give the same lists on any machine.
+
+  asteroid-stab prepare --librispeech LibriSpeech --subset train-clean-100 --out lists
+  asteroid-stab prepare --librispeech LibriSpeech --subset train-clean-100 --out lists --n-src 3 \\
+      --reuse --n-mixtures 3000 --valid-speakers 25 --n-valid 200 --noise wham_noise --noise-subset tr
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asteroid-stab prepare",
+        description=SUMMARY,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--librispeech",
+        required=True,
+        metavar="ROOT",
+        help="speech as ROOT/subset/speaker/.../*.flac or .wav",
+    )
+    add("--subset", required=True, nargs="+", metavar="NAME", help="folders of ROOT, mixed with each other")
+    add("--out", required=True, metavar="DIR", help="where the lists go")
+    add("--n-src", type=int, default=2, metavar="J", help="speakers in a mixture (2)")
+    add("--n-mixtures", type=int, metavar="N", help="mixtures (as many as there are with each utterance once)")
+    add("--reuse", action="store_true", help="use utterances again where N needs it, no combination twice")
+    add("--seed", type=int, default=0, help="of all draws (0)")
+    add(
+        "--valid-speakers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="hold N speakers out for a list of their own",
+    )
+    add("--n-valid", type=int, metavar="N", help="mixtures of these speakers (as for --n-mixtures)")
+    add("--noise", metavar="ROOT", help="folder of noise, .wav or .flac at 16 kHz; without it no noise")
+    add("--noise-subset", metavar="NAME", help="take the noise from this folder of it alone")
+    add("--min-seconds", type=float, default=3.0, metavar="S", help="leave shorter utterances out (3.0)")
+    add("--overwrite", action="store_true", help="replace lists that are there")
+    return parser
+
+
+def _table(made: ListSummary) -> Table:
+    """What a list holds."""
+    from rich.table import Table
+
+    table = Table(title=made.path, title_justify="left", show_header=False)
+    rows = {
+        "mixtures": made.n_mixtures,
+        "hours, mode min / max": f"{made.hours_min:.2f} / {made.hours_max:.2f}",
+        "speakers": made.n_speakers,
+        "sources turned down (they clipped)": made.n_clipped_sources,
+        "mixtures turned down (they clipped)": made.n_clipped_mixtures,
+        "utterances unused": _some(made.unused),
+    }
+    if made.noise_passes:
+        rows["noises used up to"] = f"{made.noise_passes} times"
+    for name, cell in rows.items():
+        table.add_row(name, str(cell))
+    return table
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} ({shown})" if names else "0"
+
+
+def main(argv: list[str]) -> int:
+    """Writes the lists and prints what is in them."""
+    args = vars(_parser().parse_args(argv))
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from asteroid_stab.data.prepare import Plan, prepare_lists
+
+    plan = {"subsets": args["subset"], **{f.name: args.get(f.name) for f in dataclasses.fields(Plan)[1:]}}
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+
+        def progress(work: Iterable[Any], name: str, amount: int) -> Iterable[Any]:
+            return bar.track(work, total=amount, description=name)
+
+        made = prepare_lists(Plan(**plan), args["librispeech"], args["out"], args["noise"], args["overwrite"], progress)
+    console = Console()
+    for summary in made:
+        console.print(_table(summary))
+    if made[0].n_too_short:
+        console.print(f"{made[0].n_too_short} utterances were shorter than {args['min_seconds']:g} s")
+    return 0

@@ -1,0 +1,148 @@
+"""Mixture lists in LibriMix's CSV format: which utterances are mixed, and how loud."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asteroid_stab.errors import StabError
+
+
+@dataclass(frozen=True)
+class MixtureList:
+    """Rows of a mixture list; every field has one entry a mixture.
+
+    Attributes:
+        names: the mixtures' ids.
+        sources: paths of the J sources, relative to the speech corpus.
+        gains: what each source is multiplied with.
+        noises: path of the noise, relative to the noise corpus; empty where the list has no noise.
+        noise_gains: what the noise is multiplied with; empty likewise.
+    """
+
+    names: list[str]
+    sources: list[list[str]]
+    gains: list[list[float]]
+    noises: list[str] = field(default_factory=list)
+    noise_gains: list[float] = field(default_factory=list)
+
+    @property
+    def n_src(self) -> int:
+        """Sources in a mixture."""
+        return len(self.sources[0])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, rows: Sequence[int]) -> MixtureList:
+        """The list of these rows alone.
+
+        Example:
+            >>> rows = MixtureList(["x", "y"], [["a", "b"], ["c", "d"]], [[1.0, 0.5], [0.3, 0.4]])
+            >>> rows.take([1]).sources
+            [['c', 'd']]
+        """
+
+        def part(column: list) -> list:
+            return [column[row] for row in rows] if column else []
+
+        return MixtureList(
+            part(self.names), part(self.sources), part(self.gains), part(self.noises), part(self.noise_gains)
+        )
+
+
+def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
+    """The list that a CSV file holds.
+
+    Its columns are mixture_ID, source_k_path, source_k_gain (k from 1 to the number of sources), noise_path and
+    noise_gain. Both noise columns may be absent, other columns are ignored.
+
+    Args:
+        path: a CSV file, as LibriMix publishes them and ``asteroid-stab prepare`` writes them.
+
+    Raises:
+        StabError: no such file, a column is missing, an entry is empty or no number, or there are no rows.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or [])
+    except FileNotFoundError as error:
+        raise StabError(f"there is no mixture list {path}; `asteroid-stab prepare` makes one") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StabError(f"cannot read the mixture list {path}: {error}") from error
+    numbers = [int(match[1]) for column in columns if (match := re.fullmatch(r"source_(\d+)_path", column))]
+    n_src = max(numbers, default=1)
+    wanted = ["mixture_ID", *(f"source_{k + 1}_{what}" for k in range(n_src) for what in ("path", "gain"))]
+    if "noise_path" in columns or "noise_gain" in columns:
+        wanted += ["noise_path", "noise_gain"]
+    if absent := [column for column in wanted if column not in columns]:
+        raise StabError(f"the mixture list {path} must have the columns {', '.join(absent)}; it has {columns}")
+    if not rows:
+        raise StabError(f"the mixture list {path} must have rows, got none")
+
+    def text(row: int, column: str) -> str:
+        value = rows[row][column]
+        if not value:
+            raise StabError(f"row {row + 1} of the mixture list {path} must have a {column}, got nothing")
+        return value
+
+    def number(row: int, column: str) -> float:
+        value = text(row, column)
+        try:
+            gain = float(value)
+        except ValueError:
+            gain = math.nan
+        if not math.isfinite(gain):
+            raise StabError(f"row {row + 1} of the mixture list {path}: {column} must be a number, got {value!r}")
+        return gain
+
+    every, sources = range(len(rows)), range(1, n_src + 1)
+    noisy = "noise_path" in columns
+    return MixtureList(
+        names=[text(row, "mixture_ID") for row in every],
+        sources=[[text(row, f"source_{k}_path") for k in sources] for row in every],
+        gains=[[number(row, f"source_{k}_gain") for k in sources] for row in every],
+        noises=[text(row, "noise_path") for row in every] if noisy else [],
+        noise_gains=[number(row, "noise_gain") for row in every] if noisy else [],
+    )
+
+
+def write_mixture_list(mixtures: MixtureList, path: str | os.PathLike[str]) -> None:
+    """Writes the list so that it appears under ``path`` complete or not at all.
+
+    Gains get ten significant digits: far finer than 16 bits, and free of the last digit's differences between
+    machines, so that the same list is the same file everywhere.
+
+    Args:
+        mixtures: what to write.
+        path: the CSV file; replaced if it is there.
+    """
+    columns = ["mixture_ID"]
+    for k in range(1, mixtures.n_src + 1):
+        columns += [f"source_{k}_path", f"source_{k}_gain"]
+    if mixtures.noises:
+        columns += ["noise_path", "noise_gain"]
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for row, name in enumerate(mixtures.names):
+                cells = [name]
+                for source, gain in zip(mixtures.sources[row], mixtures.gains[row], strict=True):
+                    cells += [source, f"{gain:.10g}"]
+                if mixtures.noises:
+                    cells += [mixtures.noises[row], f"{mixtures.noise_gains[row]:.10g}"]
+                writer.writerow(cells)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
