@@ -1,0 +1,71 @@
+"""The order in which items are visited: a pure function of seed, epoch and rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from asteroid_stab.data.dataset import Key
+from asteroid_stab.errors import StabError
+
+
+class EpochSampler(Sampler[Key]):
+    """Yields ``(epoch, id)`` for this rank: one permutation of all items an epoch, dealt out batch by batch.
+
+    The permutation is cut into global batches of ``batch_size * world_size`` items and rank r takes the r-th
+    part of each, so that W ranks with batch B visit, step by step, what one rank with batch W·B visits. The
+    last, incomplete global batch is left out (all ranks must take the same number of steps, and no item may
+    come twice).
+
+    Lightning calls :meth:`set_epoch` at the start of every epoch. The epoch travels with the id, so that
+    workers that were started in an earlier epoch still cut the crops of this one.
+
+    Args:
+        n_items: items in the data set.
+        batch_size: items in a batch of one rank.
+        seed: seed of the permutations.
+        rank: this process.
+        world_size: number of processes.
+
+    Raises:
+        StabError: there are fewer items than a global batch has.
+
+    Example:
+        >>> sampler = EpochSampler(n_items=6, batch_size=2, seed=0)
+        >>> sampler.set_epoch(4)
+        >>> keys = list(sampler)
+        >>> {epoch for epoch, _ in keys}, sorted(item for _, item in keys)
+        ({4}, [0, 1, 2, 3, 4, 5])
+        >>> two = [EpochSampler(6, 1, seed=0, rank=r, world_size=2) for r in (0, 1)]
+        >>> for rank in two:
+        ...     rank.set_epoch(4)
+        >>> [key for step in zip(*two) for key in step] == keys
+        True
+    """
+
+    def __init__(self, n_items: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1):
+        if n_items < batch_size * world_size:
+            raise StabError(
+                f"the training set must hold at least one batch of batch_size={batch_size} "
+                f"on each of {world_size} process(es), got {n_items} items"
+            )
+        self.n_items, self.batch_size, self.seed = n_items, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch whose permutation is drawn next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n_items // (self.batch_size * self.world_size) * self.batch_size
+
+    def __iter__(self) -> Iterator[Key]:
+        epoch = self.epoch  # a loader that fetches ahead may still be here when the next epoch is set
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.n_items)
+        n_steps = len(self) // self.batch_size
+        dealt = order[: n_steps * self.world_size * self.batch_size].reshape(n_steps, self.world_size, -1)
+        for item in dealt[:, self.rank].ravel():
+            yield epoch, int(item)

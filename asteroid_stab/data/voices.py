@@ -1,0 +1,98 @@
+"""The speakers of the toy corpus: eSpeak NG's voices in three characters each, dealt out to the splits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+# Variants of eSpeak NG 1.52 that sound like a person (no robots, no whisper) and differ from each other.
+_FEMALE = _words("f1 f2 f3 f4 f5 Alicia Andrea Annie anika aunty belinda grandma shelby steph")
+_MALE = _words(
+    """
+    m1 m2 m3 m4 m5 m6 m7 m8 Alex Andy Denis Diogo Gene Jacky Lee Mario Michael Mike Nguyen Reed adam antonio
+    boris david ed edward gustave klatt3 klatt4 marcelo max miguel mike2 norbert pablo paul quincy rob sandro
+    travis victor
+    """
+)
+# They read English by the rules of these languages: accents, from slight to heavy.
+_ACCENTS = _words(
+    """
+    en-us en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd en-029 en-us-nyc
+    de nl sv nb fr es it pt pl cs ro fi hu id hr
+    """
+)
+# From the deepest to the highest character of a variant: bounds of eSpeak NG's pitch, and of the factor on all
+# frequencies (a long or a short vocal tract). The pitches go from about 70 to 190 Hz and from 120 to 300 Hz.
+_RANGES = {"female": ((5, 75), (0.84, 1.14)), "male": ((25, 95), (0.87, 1.19))}
+_CHARACTERS = ("deep", "middle", "high")
+
+N_HELD_OUT = 20
+"""Speakers of the validation set, and of the test set."""
+
+
+class Voice(NamedTuple):
+    """A speaker.
+
+    Attributes:
+        name: unique in the corpus: variant, accent and character.
+        espeak: eSpeak NG's name of the voice.
+        words_per_minute: of this speaker.
+        pitch: eSpeak NG's parameter, 0 to 99.
+        pitch_range: the same, 0 (monotone) to 99.
+        warp: factor on all frequencies: the samples are played that much faster.
+    """
+
+    name: str
+    espeak: str
+    words_per_minute: int
+    pitch: int
+    pitch_range: int
+    warp: float
+
+
+def cast(seed: int) -> dict[str, list[Voice]]:
+    """The speakers of train, valid and test.
+
+    Every variant gives three speakers who differ in accent, pitch and length of the vocal tract; at most one of
+    them is held out, so a held-out speaker is a voice that training has not heard.
+
+    Example:
+        >>> {split: len(voices) for split, voices in cast(0).items()}
+        {'train': 125, 'valid': 20, 'test': 20}
+    """
+    generator = np.random.default_rng((seed, 0))
+    voices: dict[str, list[Voice]] = {"train": [], "valid": [], "test": []}
+    variants = [("female", name) for name in _FEMALE] + [("male", name) for name in _MALE]
+    for place, i in enumerate(generator.permutation(len(variants))):
+        speakers = _speakers(*variants[i], generator)
+        if place < 2 * N_HELD_OUT:
+            voices["valid" if place % 2 else "test"].append(speakers.pop(place // 2 % 3))
+        voices["train"] += speakers
+    return voices
+
+
+def _speakers(sex: str, variant: str, generator: np.random.Generator) -> list[Voice]:
+    (lowest, highest), (longest, shortest) = _RANGES[sex]
+    accents = generator.choice(_ACCENTS, len(_CHARACTERS), replace=False)
+    speakers = []
+    for third, (character, accent) in enumerate(zip(_CHARACTERS, accents, strict=True)):
+        height = (third + generator.uniform()) / len(_CHARACTERS)
+        # In steps of 1/441: 22,050 Hz times the warp is a multiple of 50 Hz, for a short filter.
+        warp = round((longest + height * (shortest - longest)) * 441) / 441
+        speakers.append(
+            Voice(
+                name=f"{variant}.{accent}.{character}",
+                espeak=f"{accent}+{variant}",
+                words_per_minute=round(generator.uniform(160, 210) / warp),
+                pitch=round(lowest + height * (highest - lowest)),
+                pitch_range=int(generator.integers(20, 50)),
+                warp=warp,
+            )
+        )
+    return speakers

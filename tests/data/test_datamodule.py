@@ -1,0 +1,262 @@
+"""Loaders: the same items and crops whatever the workers, ranks and resumes."""
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from asteroid_stab.data.datamodule import MixtureDataModule, StridedSampler
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
+
+RATE = 100
+
+
+class Ramps(MixtureDataset):
+    """Row r counts from r·10000, so that a sample says which row and which place it is from."""
+
+    def read(self, row, start, stop):
+        ramp = row * 10_000 + np.arange(start, stop)
+        sources = np.stack([ramp, -ramp / 2]).astype(np.float32)
+        return sources.sum(0), sources
+
+
+class RampData(MixtureDataModule):
+    def __init__(self, lengths=(900,) * 23, batch_size=4, num_workers=0, seed=0, segment_s=1.0, n_src=2):
+        super().__init__(n_src, RATE, segment_s, batch_size, num_workers, seed)
+        self.lengths = lengths
+
+    def dataset(self, split, segment_s):
+        lengths = self.lengths if split == "train" else (900,) * 7
+        names = [f"{split}-{i}" for i in range(len(lengths))]
+        return Ramps(names, lengths, self.n_src, RATE, segment_s, self.seed)
+
+
+def on_rank(rank, world_size, data):
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, current_epoch=0)
+    data.setup("fit")
+    return data
+
+
+def what_comes(loader, epoch=0):
+    """(id, first sample of source 0) of every item, batch by batch."""
+    if hasattr(loader.sampler, "set_epoch"):
+        loader.sampler.set_epoch(epoch)
+    return [list(zip(ids.tolist(), sources[:, 0, 0].tolist(), strict=True)) for _, sources, ids in loader]
+
+
+def test_a_batch_is_mixture_sources_and_id():
+    data = RampData()
+    data.setup("fit")
+    mixture, sources, ids = next(iter(data.train_dataloader()))
+    assert (mixture.shape, sources.shape, ids.shape) == ((4, 100), (4, 2, 100), (4,))
+    assert (mixture.dtype, sources.dtype, ids.dtype) == (torch.float32, torch.float32, torch.int64)
+    assert torch.equal(sources[:, 0, 0] // 10_000, ids.float())
+    torch.testing.assert_close(sources.sum(1), mixture)
+
+
+def test_epochs_differ_in_order_and_crops_and_drop_the_rest():
+    data = RampData()
+    data.setup("fit")
+    loader = data.train_dataloader()
+    first, second = what_comes(loader, 0), what_comes(loader, 1)
+    assert [len(batch) for batch in first] == [4] * 5
+    assert first == what_comes(loader, 0)
+    places = [dict(item for batch in epoch for item in batch) for epoch in (first, second)]
+    both = places[0].keys() & places[1].keys()
+    assert sum(places[0][item] != places[1][item] for item in both) > len(both) / 2
+    assert list(places[0]) != list(places[1])
+
+
+def test_persistent_workers_give_what_no_worker_gives_in_every_epoch():
+    loaders = []
+    for num_workers in (0, 2):
+        data = RampData(num_workers=num_workers)
+        data.setup("fit")
+        loaders.append(data.train_dataloader())
+    assert loaders[1].persistent_workers
+    for epoch in (0, 1, 5):
+        assert what_comes(loaders[0], epoch) == what_comes(loaders[1], epoch)
+
+
+def test_two_ranks_give_what_one_gives_with_the_double_batch():
+    alone = RampData(batch_size=8)
+    alone.setup("fit")
+    ranks = [on_rank(rank, 2, RampData(batch_size=4)) for rank in (0, 1)]
+    parts = [what_comes(rank.train_dataloader(), 3) for rank in ranks]
+    assert [a + b for a, b in zip(*parts, strict=True)] == what_comes(alone.train_dataloader(), 3)
+
+
+def test_validation_crops_stay_and_ranks_share_them_without_padding():
+    alone = RampData()
+    alone.setup("fit")
+    loader = alone.val_dataloader()
+    whole = [item for batch in what_comes(loader) for item in batch]
+    assert whole == [item for batch in what_comes(loader) for item in batch]
+    assert [item for item, _ in whole] == list(range(7))
+    assert len({place % 10_000 for _, place in whole}) > 3  # not all at the beginning
+    parts = [
+        [item for batch in what_comes(on_rank(rank, 2, RampData()).val_dataloader()) for item in batch]
+        for rank in (0, 1)
+    ]
+    assert parts[0] == whole[0::2]
+    assert parts[1] == whole[1::2]
+
+
+def test_too_few_validation_items_for_the_processes():
+    with pytest.raises(StabError, match="an item for each of 3 processes, got 2"):
+        StridedSampler(2, rank=0, world_size=3)
+
+
+def test_the_seed_decides_order_and_crops():
+    epochs = []
+    for seed in (0, 1):
+        data = RampData(seed=seed)
+        data.setup("fit")
+        epochs.append(what_comes(data.train_dataloader()))
+    assert epochs[0] != epochs[1]
+
+
+def test_loading_leaves_the_global_generators_alone():
+    data = RampData()
+    data.setup("fit")
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    what_comes(data.train_dataloader())
+    what_comes(data.val_dataloader())
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+def test_whole_mixtures_to_test_with():
+    data = RampData(lengths=(900, 50))
+    assert data.test_dataset()[0][0].shape == (900,)
+    assert len(data.test_dataset("train")) == 2
+    with pytest.raises(StabError, match="split must be one of train, valid, test, got 'tests'"):
+        data.test_dataset("tests")
+
+
+def test_stages_build_what_they_need_once():
+    data = RampData()
+    data.setup("validate")
+    assert data.train_set is None
+    valid_set = data.valid_set
+    data.setup("fit")
+    assert data.valid_set is valid_set
+    assert len(data.train_set) == 23
+
+
+def test_short_items_are_counted_once_on_rank_0(caplog):
+    lengths = (900,) * 10 + (99,) * 3
+    with caplog.at_level(logging.INFO):
+        on_rank(1, 2, RampData(lengths=lengths))
+        assert not caplog.records
+        data = on_rank(0, 2, RampData(lengths=lengths))
+        data.setup("fit")
+    assert [record.getMessage() for record in caplog.records] == [
+        "train: left out 3 of 13 mixtures shorter than segment_s=1"
+    ]
+
+
+def test_loaders_come_after_setup():
+    with pytest.raises(ValueError, match=r'train_dataloader must come after setup\("fit"\)'):
+        RampData().train_dataloader()
+    with pytest.raises(ValueError, match=r'val_dataloader must come after setup\("fit"\)'):
+        RampData().val_dataloader()
+
+
+def test_a_corpus_without_utterances_says_so():
+    with pytest.raises(StabError, match="RampData has no single utterances"):
+        RampData().utterances("train")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_src": 0}, "n_src must be an integer of at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": 2.5}, "batch_size must be an integer of at least 1, got 2.5"),
+        ({"batch_size": True}, "batch_size must be an integer of at least 1, got True"),
+        ({"num_workers": -1}, "num_workers must be an integer of at least 0, got -1"),
+        ({"seed": -3}, "seed must be an integer of at least 0, got -3"),
+        ({"segment_s": 0.0}, "segment_s must be at least one sample of 1/100 s, got 0.0"),
+        ({"segment_s": -1.0}, "segment_s must be at least one sample of 1/100 s, got -1.0"),
+        ({"segment_s": float("nan")}, "segment_s must be a number of seconds, got nan"),
+        ({"segment_s": None}, "segment_s must be a number of seconds, got None"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(StabError, match=message):
+        RampData(**arguments)
+
+
+class Recorder(pl.LightningModule):
+    """Keeps the id and the place of everything that comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen, self.validated = [], []
+
+    def training_step(self, batch, batch_idx):
+        mixture, sources, ids = batch
+        self.seen.append((self.current_epoch, ids.tolist(), sources[:, 0, 0].tolist()))
+        return (self.weight * mixture.mean() - 1) ** 2
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append((self.current_epoch, batch[2].tolist(), batch[1][:, 0, 0].tolist()))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def fit(folder, module, data, epochs, checkpoint=None):
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    path = folder / f"after-{epochs}.ckpt"
+    trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_trainer_sets_the_epochs_and_a_resume_goes_on_with_the_next(tmp_path, num_workers):
+    whole, first, second = Recorder(), Recorder(), Recorder()
+    fit(tmp_path, whole, RampData(num_workers=num_workers), 2)
+    checkpoint = fit(tmp_path, first, RampData(num_workers=num_workers), 1)
+    fit(tmp_path, second, RampData(num_workers=num_workers), 2, checkpoint)
+    assert first.seen + second.seen == whole.seen
+
+    data = RampData()
+    data.setup("fit")
+    for epoch in (0, 1):
+        expected = [
+            list(map(list, zip(*batch, strict=True))) for batch in what_comes(data.train_dataloader(), epoch)
+        ]
+        assert [[ids, places] for at, ids, places in whole.seen if at == epoch] == expected
+    validated = [[batch[1:] for batch in whole.validated if batch[0] == epoch] for epoch in (0, 1)]
+    assert validated[0] == validated[1]
+    assert sum(len(ids) for ids, _ in validated[0]) == 7
+
+
+def test_a_trainer_that_would_deal_out_twice_is_refused():
+    data = RampData()
+    connector = SimpleNamespace(use_distributed_sampler=True)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=2, _accelerator_connector=connector)
+    with pytest.raises(StabError, match="use_distributed_sampler=False, got True with 2 processes"):
+        data.setup("validate")
+
+
+def test_lightning_still_keeps_the_argument_where_we_look():
+    trainer = pl.Trainer(use_distributed_sampler=True, logger=False, accelerator="cpu")
+    assert trainer._accelerator_connector.use_distributed_sampler is True
