@@ -97,9 +97,7 @@ def check_signals(est_targets: Tensor, targets: Tensor) -> None:
     if targets.ndim != 3:
         raise ValueError(f"targets must be [batch, n_src, time], got {list(targets.shape)}")
     if est_targets.shape != targets.shape:
-        raise ValueError(
-            f"est_targets must be shaped as targets, {list(targets.shape)}, got {list(est_targets.shape)}"
-        )
+        raise ValueError(f"est_targets must be shaped as targets, {list(targets.shape)}, got {list(est_targets.shape)}")
 
 
 def prepare_signals(est_targets: Tensor, targets: Tensor, options: SdrOptions = SI_SDR) -> Signals:

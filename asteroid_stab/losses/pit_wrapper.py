@@ -101,9 +101,7 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
         if options is not None:
             check_signals(est_targets, targets)
             if kwargs:
-                raise ValueError(
-                    f"{type(self.loss_func).__name__} takes no keyword arguments, got {sorted(kwargs)}"
-                )
+                raise ValueError(f"{type(self.loss_func).__name__} takes no keyword arguments, got {sorted(kwargs)}")
         if options is not None and adds_up:
             loss, perm = _assign_sdr(est_targets, targets, options)
             return Assignment(item_loss(loss) if self.pit_from == "perm_avg" else loss, perm)
@@ -128,9 +126,7 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
         self, est: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any], kwargs: dict[str, Any]
     ) -> Assignment:
         n_items, n_src = targets.shape[:2]
-        pw, usable = _guarded(
-            lambda e, t: self._pairwise(e, t, kwargs), est, targets, (n_items, n_src, n_src)
-        )
+        pw, usable = _guarded(lambda e, t: self._pairwise(e, t, kwargs), est, targets, (n_items, n_src, n_src))
         if self.perm_reduce is None:
             perm = best_permutation(torch.where(usable.view(-1, 1, 1), pw, torch.nan))
             return Assignment(torch.where(usable.unsqueeze(1), matched(pw, perm), torch.inf), perm)
@@ -203,9 +199,7 @@ def _guarded(
         if (computed | ~usable).all():
             return losses, usable
         usable = usable & computed  # finite signals, but not a finite loss
-    nothing = (
-        torch.where(usable.view(-1, *[1] * (est.ndim - 1)), est, 0.0).abs().flatten(1).sum(1)
-    )  # keeps a graph
+    nothing = torch.where(usable.view(-1, *[1] * (est.ndim - 1)), est, 0.0).abs().flatten(1).sum(1)  # keeps a graph
     return nothing.view(-1, *[1] * (len(shape) - 1)).expand(shape), usable
 
 

@@ -1,0 +1,53 @@
+# Everything runs in .venv, which .ci/venv makes from pyproject.toml and constraints.txt on first use.
+# PYTHON=python3.12 chooses the interpreter of a new .venv; WORKERS=8 runs tests on more cores than two.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-bench test-all check format bench wheel venv venv-cpu clean
+WORKERS ?= 2
+BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: venv ## trains a model on the embedded corpus (minutes), evaluates it on unseen voices, makes demo/report.html
+	@rm -rf demo
+	$(BIN)/asteroid-stab train baseline/toy run_dir=demo
+	$(BIN)/asteroid-stab evaluate demo
+	$(BIN)/asteroid-stab report demo
+
+test: venv ## the tests, but those that take minutes or measure time
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not bench"
+
+test-slow: venv ## the tests that take minutes
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "slow and not bench"
+
+test-bench: venv ## the tests that measure time or memory, one at a time
+	$(PYTEST) -m bench
+
+test-all: test test-bench test-slow ## all tests
+
+check: venv ## lint, format, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) tests/test_floors.py
+
+format: venv ## brings the code into the project's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: venv ## this package beside Asteroid: time and memory
+	for name in pit tracker data evaluate; do $(BIN)/asteroid-stab bench $$name || exit 1; done
+
+wheel: venv ## dist/*.whl
+	@rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation
+
+venv: ## .venv, if it is not there or not up to date
+	@.ci/venv .venv
+
+venv-cpu: ## .venv-cpu: the same beside a CPU-only torch
+	@.ci/venv .venv-cpu torch==2.13.0
+
+clean: ## removes what was made here, environments included
+	rm -rf .venv .venv-cpu build dist demo *.egg-info

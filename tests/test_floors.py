@@ -1,0 +1,260 @@
+"""The building rules that a machine can check: floors, imports, sizes, names, and what a tracked file must not say."""
+
+import ast
+import functools
+import importlib.metadata
+import inspect
+import re
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "asteroid_stab"
+
+# The first pattern that fits gives a module's floor; imports go down or stay. A package's __init__ stands on the
+# highest floor of what it gives.
+FLOORS = [
+    ("__init__", 0),  # pure functions
+    ("_compat", 0),
+    ("errors", 0),
+    ("atomic", 0),
+    ("losses.pairwise", 0),
+    ("losses.assignment", 0),
+    ("losses.weighting", 0),
+    ("losses.matched", 0),
+    ("losses.__init__", 1),  # modules
+    ("losses.*_wrapper", 1),
+    ("masknn.*", 1),
+    ("data.*", 1),
+    ("metrics.*", 1),
+    ("engine.bank", 1),
+    ("models.*", 2),  # models, callbacks
+    ("separation.*", 2),
+    ("engine.__init__", 3),  # LightningModules
+    ("engine.*system", 3),
+    ("engine.*", 2),
+    ("check", 4),  # applications
+    ("cli.*", 4),
+    ("report.*", 4),
+]
+APPLICATIONS = 4
+CONFIG_LIBRARIES = {"hydra", "omegaconf"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(file):
+    """``losses.pairwise`` for ``asteroid_stab/losses/pairwise.py``."""
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def floor_of(name):
+    return next((floor for pattern, floor in FLOORS if fnmatch(name, pattern)), None)
+
+
+NAMES = {name_of(file) for file in MODULES}
+
+
+def parse(file):
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+def run_time_nodes(tree):
+    """All nodes but those of ``if TYPE_CHECKING:`` blocks, which no program executes."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        yield node
+        yield from run_time_nodes(node)
+
+
+def imports(tree):
+    """Pairs of an absolute module name and the name taken from it (None for ``import x``)."""
+    for node in run_time_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def own_imports(tree):
+    """The modules of this package that ``tree`` imports, as ``name_of`` writes them."""
+    for module, taken in imports(tree):
+        parts = module.split(".")
+        if parts[0] != "asteroid_stab" or parts[1:2] in (["conf"], ["recipes"]):  # folders of yaml
+            continue
+        whole, part = ".".join(parts[1:]), ".".join([*parts[1:], *([taken] if taken else [])])
+        names = [part, f"{part}.__init__", whole, f"{whole}.__init__".lstrip(".")]  # the submodule, else its package
+        yield next(name for name in names if name in NAMES)
+
+
+GRAPH = {name_of(file): set(own_imports(parse(file))) - {name_of(file)} for file in MODULES}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_module_keeps_the_rules(file):
+    tree, name = parse(file), name_of(file)
+    floor = floor_of(name)
+    assert floor is not None, f"{name} has no floor: give it one in FLOORS"
+
+    above = {other: floor_of(other) for other in GRAPH[name] if (floor_of(other) or 0) > floor}
+    assert not above, f"floor {floor} imports from above"
+
+    roots = {module.split(".")[0] for module, _ in imports(tree)}
+    if floor < APPLICATIONS:
+        assert not roots & CONFIG_LIBRARIES, "only applications know Hydra"
+    assert "lightning" not in roots, "the host imports pytorch_lightning; lightning has other classes of the same names"
+    assert not list(undeclared(roots)), "not declared in pyproject.toml"
+
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines <= 250, f"{lines} lines: does it hold two things?"
+    if name != "_compat":
+        assert not list(changes_of_hosts(tree)), "changes a host outside _compat.py"
+
+
+def test_every_floor_pattern_is_needed():
+    planned = {"masknn.*", "engine.bank"}  # of design, not there yet
+    unused = [p for p, _ in FLOORS if p not in planned and not any(fnmatch(name, p) for name in NAMES)]
+    assert not unused
+
+
+def test_imports_have_no_cycle():
+    done, path = set(), []
+
+    def walk(name):
+        assert name not in path, " imports ".join([*path[path.index(name) :], name])
+        if name not in done:
+            path.append(name)
+            for other in sorted(GRAPH[name]):
+                walk(other)
+            done.add(path.pop())
+
+    for name in sorted(GRAPH):
+        walk(name)
+
+
+packages_distributions = functools.cache(importlib.metadata.packages_distributions)  # walks the whole environment
+
+
+def undeclared(roots):
+    """Imported packages that pyproject.toml does not name: they would be there by another's grace only."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *extras["toy"], *extras["wandb"]]
+    declared = {normal(re.match(r"[\w.-]+", line)[0]) for line in requirements}
+    distributions = packages_distributions()
+    for root in roots - {"asteroid_stab"} - sys.stdlib_module_names:
+        if not {normal(d) for d in distributions.get(root, [root])} & declared:
+            yield root
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def changes_of_hosts(tree):
+    """Attributes that are set or deleted on what was imported from elsewhere: monkey-patches, as far as seen."""
+    foreign = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            foreign |= {a.asname or a.name.split(".")[0] for a in node.names if not a.name.startswith("asteroid_stab")}
+        elif isinstance(node, ast.ImportFrom) and not node.module.startswith("asteroid_stab"):
+            foreign |= {a.asname or a.name for a in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            target = node.value
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr"):
+            target = node.args[0]
+        else:
+            continue
+        root = target
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        setting = ast.unparse(target).startswith("torch.backends")  # made to be set
+        if isinstance(root, ast.Name) and root.id in foreign and not setting:
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("import torch\ntorch.load = print", ["torch.load"]),
+        ("from asteroid.models import ConvTasNet as C\nC.forward = print", ["C.forward"]),
+        ("from asteroid import models\nsetattr(models.ConvTasNet, 'x', 1)", ["setattr(models.ConvTasNet, 'x', 1)"]),
+        ("import torch\ntorch.backends.cudnn.benchmark = True", []),
+        ("from asteroid_stab import errors\nerrors.x = 1", []),
+        ("import torch\nself.torch = torch.load", []),
+    ],
+)
+def test_changes_of_hosts_are_seen(code, changes):
+    assert list(changes_of_hosts(ast.parse(code))) == changes
+
+
+def test_undeclared_imports_are_seen():
+    assert list(undeclared({"torch", "yaml_of_nowhere", "os", "pb_bss_eval"})) == ["yaml_of_nowhere"]
+
+
+def tracked_files():
+    """What a commit may hold: the project's own folders and the files at the root, without what tools leave there."""
+    folders = ("asteroid_stab", "conf", "recipes", "egs", "tests", ".ci")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()]
+    files += [file for file in ROOT.iterdir() if file.is_file() and file.name != ".git"]
+    return [file for file in files if "__pycache__" not in file.parts]
+
+
+# Each pattern is spelt so that it does not match its own line.
+FORBIDDEN = {
+    "a package registry's host": r"pypi[.]org|pythonhosted[.]org|download[.]pytorch[.]org|anaconda[.]org",
+    "a package registry's address": r"--(extra-)?index[-]url|--find[-]links",
+    "a path of one machine": r"(?<![\w.~$}])/(wor[k]|tm[p]|roo[t]|hom[e]|User[s]|op[t])/\w",
+}
+
+
+@pytest.mark.parametrize("file", tracked_files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_file_keeps_the_rules(file):
+    assert file.stem not in ("utils", "helpers", "common", "misc"), "a name that says nothing"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return  # audio, a picture
+    limit = 40 if file.name == "run.sh" or (file.suffix == ".yaml" and file.parent != ROOT) else None
+    assert limit is None or len(text.splitlines()) <= limit, f"more than {limit} lines"
+    for what, pattern in FORBIDDEN.items():
+        found = re.search(pattern, text)
+        assert found is None, f"{what}: {found[0]!r}"
+
+
+def targets():
+    """Every ``_target_`` of the shipped yaml, with the first file that has it."""
+    found = {}
+    for file in sorted([*ROOT.glob("conf/**/*.yaml"), *ROOT.glob("recipes/**/*.yaml")]):
+        for node in nodes(yaml.safe_load(file.read_text(encoding="utf-8"))):
+            if "_target_" in node:
+                found.setdefault(node["_target_"], str(file.relative_to(ROOT)))
+    return found
+
+
+def nodes(value):
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for child in value:
+            yield from nodes(child)
+
+
+@pytest.mark.parametrize("target", targets())
+def test_target_has_a_signature(target):
+    from hydra.utils import get_object
+
+    kinds = [p.kind for p in inspect.signature(get_object(target)).parameters.values()]
+    assert inspect.Parameter.VAR_KEYWORD not in kinds, "a misspelt key would vanish in **kwargs"

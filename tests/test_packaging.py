@@ -1,0 +1,119 @@
+"""What is shipped: a wheel that is whole, and an environment whose every version is pinned."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command, **kwargs):
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **kwargs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy so that the checkout is left clean and an old build/ adds nothing."""
+    source = tmp_path_factory.mktemp("source")
+    for folder in ("asteroid_stab", "conf", "recipes"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source)
+    (file,) = out.glob("*.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def shipped():
+    """Where each file of the tree that a user needs stands in the wheel."""
+    kinds = {
+        ("asteroid_stab", "asteroid_stab"): {".py", ".typed", ".html", ".j2", ".css", ".js"},
+        ("conf", "asteroid_stab/conf"): {".py", ".yaml"},
+        ("recipes", "asteroid_stab/recipes"): {".py", ".yaml", ".md"},
+    }
+    for (folder, place), suffixes in kinds.items():
+        for file in sorted((ROOT / folder).rglob("*")):
+            if (file.suffix in suffixes or file.name == "py.typed") and "__pycache__" not in file.parts:
+                yield f"{place}/{file.relative_to(ROOT / folder).as_posix()}"
+
+
+def test_wheel_holds_every_file(names):
+    wanted = set(shipped())
+    assert any(name.endswith("recipes/baseline/toy.yaml") for name in wanted)
+    assert "asteroid_stab/py.typed" in wanted
+    assert sorted(wanted - names) == []
+
+
+def test_wheel_holds_nothing_else(names):
+    own = {name for name in names if ".dist-info/" not in name}
+    assert sorted(own - set(shipped())) == []
+
+
+def test_wheel_has_its_papers(wheel, names):
+    with zipfile.ZipFile(wheel) as archive:
+        scripts = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "asteroid-stab = asteroid_stab.cli.main:main" in archive.read(scripts).decode()
+        metadata = archive.read(next(name for name in names if name.endswith("/METADATA"))).decode()
+    assert "License-Expression: MIT" in metadata
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert f"Version: {importlib.import_module('asteroid_stab').__version__}\n" in metadata
+
+
+def test_installed_wheel_lists_and_composes_recipes(wheel, tmp_path):
+    site = tmp_path / "site"
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", site, wheel)
+    # First on the path, the wheel's package comes before the checkout's, which an editable install finds last.
+    env = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    where = run(sys.executable, "-c", "import asteroid_stab.cli.main as m; print(m.__file__)", cwd=tmp_path, env=env)
+    assert Path(where.strip()).is_relative_to(site)
+    listed = run(sys.executable, "-m", "asteroid_stab.cli.main", "recipes", cwd=tmp_path, env=env)
+    recipes = {f.relative_to(ROOT / "recipes").with_suffix("").as_posix() for f in ROOT.glob("recipes/**/*.yaml")}
+    assert {line.split()[0] for line in listed.splitlines()} == recipes
+    train = [sys.executable, "-m", "asteroid_stab.cli.main", "train", "baseline/toy", "--print-config"]
+    assert "asteroid_stab.models.conv_tasnet" in run(*train, cwd=tmp_path, env=env)
+
+
+def pins():
+    """Name, version and marker of every line of constraints.txt."""
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            match = re.fullmatch(r'([a-z0-9-]+)==([^;\s]+)(; python_version (?:<|>=) "3\.11")?', line)
+            assert match, f"constraints.txt: {line!r} pins nothing"
+            yield match.groups()
+
+
+def test_constraints_pin_each_package_once():
+    seen = [(name, marker) for name, _, marker in pins()]
+    assert len(seen) == len(set(seen))
+    marked = [name for name, marker in seen if marker]
+    assert sorted(marked[::2]) == sorted(marked[1::2]), "a version for old Pythons needs one for the others"
+    assert not {name for name, marker in seen if not marker} & set(marked)
+
+
+def test_constraints_cover_this_environment():
+    pinned = {name for name, _, _ in pins()}
+    installed = {re.sub(r"[-_.]+", "-", d.name).lower() for d in importlib.metadata.distributions()}
+    assert sorted(installed - pinned - {"pip", "asteroid-stab"}) == []
+
+
+def test_tested_pair_is_pinned():
+    versions = {name: version for name, version, _ in pins()}
+    assert versions["torch"].startswith("2.11.")
+    assert versions["torchaudio"].startswith("2.11.")
+    assert int(versions["setuptools"].split(".")[0]) < 82
