@@ -197,9 +197,7 @@ def _positive(text: str) -> int:
 def main(argv: list[str]) -> int:
     """Measures, prints a table, and writes the numbers to a file where one is asked for."""
     parser = argparse.ArgumentParser(prog="asteroid-stab bench pit", description=SUMMARY)
-    parser.add_argument(
-        "--n-src", type=_positive, nargs="+", default=[2, 5, 10, 20], help="numbers of sources"
-    )
+    parser.add_argument("--n-src", type=_positive, nargs="+", default=[2, 5, 10, 20], help="numbers of sources")
     parser.add_argument("--batch-size", type=_positive, default=8, help="items (%(default)s)")
     parser.add_argument("--n-samples", type=_positive, default=24000, help="samples a signal (%(default)s)")
     parser.add_argument("--threads", type=_positive, default=1, help="threads on the CPU (%(default)s)")
@@ -221,9 +219,7 @@ def main(argv: list[str]) -> int:
     torch.set_num_threads(options.threads)
     try:
         progress = Console(stderr=True)
-        rows = [
-            measure(options, n) for n in track(options.n_src, "measuring", console=progress, transient=True)
-        ]
+        rows = [measure(options, n) for n in track(options.n_src, "measuring", console=progress, transient=True)]
     finally:
         torch.set_num_threads(before)
     title = (

@@ -62,9 +62,7 @@ class StridedSampler(Sampler[Key]):
 
     def __init__(self, n_items: int, rank: int = 0, world_size: int = 1):
         if n_items < world_size:
-            raise StabError(
-                f"the validation set must hold an item for each of {world_size} processes, got {n_items}"
-            )
+            raise StabError(f"the validation set must hold an item for each of {world_size} processes, got {n_items}")
         self.items = range(rank, n_items, world_size)
 
     def __len__(self) -> int:
@@ -117,11 +115,7 @@ class MixtureDataModule(pl.LightningDataModule, ABC):
         self.batch_size = check_count("batch_size", batch_size, 1)
         self.num_workers = check_count("num_workers", num_workers, 0)
         self.seed = check_count("seed", seed, 0)
-        if (
-            isinstance(segment_s, bool)
-            or not isinstance(segment_s, (int, float))
-            or not math.isfinite(segment_s)
-        ):
+        if isinstance(segment_s, bool) or not isinstance(segment_s, (int, float)) or not math.isfinite(segment_s):
             raise StabError(f"segment_s must be a number of seconds, got {segment_s!r}")
         if round(segment_s * sample_rate) < 1:
             raise StabError(f"segment_s must be at least one sample of 1/{sample_rate} s, got {segment_s}")
@@ -168,18 +162,14 @@ class MixtureDataModule(pl.LightningDataModule, ABC):
         """This rank's part of the validation set, always in the same order and the same crops."""
         if self.valid_set is None:
             raise ValueError('val_dataloader must come after setup("fit") or setup("validate")')
-        return self._loader(
-            self.valid_set, StridedSampler(len(self.valid_set), *self._place()), drop_last=False
-        )
+        return self._loader(self.valid_set, StridedSampler(len(self.valid_set), *self._place()), drop_last=False)
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of processes; alone without a trainer."""
         if self.trainer is None:
             return 0, 1
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        connector = getattr(
-            self.trainer, "_accelerator_connector", None
-        )  # where Lightning keeps the argument
+        connector = getattr(self.trainer, "_accelerator_connector", None)  # where Lightning keeps the argument
         if world_size > 1 and getattr(connector, "use_distributed_sampler", False):
             raise StabError(
                 f"the Trainer must have use_distributed_sampler=False, got True with {world_size} processes: "

@@ -92,8 +92,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
         if not kept:
             longest = max(lengths, default=0) / sample_rate
             raise StabError(
-                f"no mixture is as long as segment_s={segment_s} "
-                f"({len(names)} mixtures, the longest {longest:.2f} s)"
+                f"no mixture is as long as segment_s={segment_s} ({len(names)} mixtures, the longest {longest:.2f} s)"
             )
         self.n_short = len(names) - len(kept)
         self.rows = kept  # position in the corpus of every item that was kept

@@ -121,9 +121,7 @@ class DynamicData(MixtureDataModule):
         super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
         for name in ("n_src", "sample_rate"):
             if getattr(base, name) != getattr(self, name):
-                raise StabError(
-                    f"{name} must be the corpus' own {getattr(base, name)}, got {getattr(self, name)}"
-                )
+                raise StabError(f"{name} must be the corpus' own {getattr(base, name)}, got {getattr(self, name)}")
         if not (math.isfinite(level_db) and level_db >= 0):
             raise StabError(f"level_db must be a number of dB from 0 on, got {level_db}")
         self.base = base

@@ -195,10 +195,11 @@ class LibriSpeechData(MixtureDataModule):
             StabError: the corpus, the list or files of it are missing or cannot be used.
         """
         if split not in self._mixtures:
+            root = self._folder("root", self.root, "LibriSpeech")
             path = self._list_path(check_split(split))
             self._mixtures[split] = gather_tracks(
                 read_mixture_list(path),
-                root=self._folder("root", self.root, "LibriSpeech"),
+                root=root,
                 noise_root=None
                 if self.task == "sep_clean"
                 else self._folder("noise_root", self.noise_root, "the noise corpus"),

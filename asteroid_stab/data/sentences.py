@@ -104,9 +104,7 @@ def sentence(generator: np.random.Generator) -> str:
     elif pattern == 1:
         text = f"{one(_TIMES)}, a {one(_PEOPLE)} {deed} {place()}"
     elif pattern == 2:
-        text = (
-            f"{place()}, the {one(_PEOPLE)} and the {one(_ADJECTIVES)} {one(_PEOPLE)} {one(_MANNERS)} {deed}"
-        )
+        text = f"{place()}, the {one(_PEOPLE)} and the {one(_ADJECTIVES)} {one(_PEOPLE)} {one(_MANNERS)} {deed}"
     else:
         text = f"who {deed} {place()}, and who {one(_MANNERS)} {one(_DEEDS)} {thing()}?"
     return text[0].upper() + text[1:] + ("" if text.endswith("?") else ".")

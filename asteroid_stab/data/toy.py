@@ -136,8 +136,7 @@ class ToyData(MixtureDataModule):
         super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
         if n_src > N_HELD_OUT:
             raise StabError(
-                f"n_src must be at most {N_HELD_OUT}, the speakers of the toy corpus' valid and test sets, "
-                f"got {n_src}"
+                f"n_src must be at most {N_HELD_OUT}, the speakers of the toy corpus' valid and test sets, got {n_src}"
             )
         self.corpus_seed = check_count("corpus_seed", corpus_seed, 0)
         counts = (n_train, n_valid, n_test)

@@ -140,8 +140,7 @@ def _digest(plan: Plan, sample_rate: int) -> str:
 def _speak(plan: Plan, sample_rate: int) -> Iterator[np.ndarray]:
     """int16 samples of every utterance of the plan."""
     requests = [
-        Request(voice.espeak, voice.words_per_minute, voice.pitch, voice.pitch_range, text)
-        for _, voice, text in plan
+        Request(voice.espeak, voice.words_per_minute, voice.pitch, voice.pitch_range, text) for _, voice, text in plan
     ]
     per_process = _VOICES_PER_PROCESS * sum(voice == plan[0][1] for _, voice, _ in plan)
     batches = (requests[i : i + per_process] for i in range(0, len(requests), per_process))

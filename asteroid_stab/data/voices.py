@@ -70,7 +70,8 @@ def cast(seed: int) -> dict[str, list[Voice]]:
     voices: dict[str, list[Voice]] = {"train": [], "valid": [], "test": []}
     variants = [("female", name) for name in _FEMALE] + [("male", name) for name in _MALE]
     for place, i in enumerate(generator.permutation(len(variants))):
-        speakers = _speakers(*variants[i], generator)
+        sex, variant = variants[i]
+        speakers = _speakers(sex, variant, generator)
         if place < 2 * N_HELD_OUT:
             voices["valid" if place % 2 else "test"].append(speakers.pop(place // 2 % 3))
         voices["train"] += speakers

@@ -16,9 +16,7 @@ from asteroid_stab.errors import StabError
 def measured(tmp_path_factory):
     """The file of one short run."""
     file = tmp_path_factory.mktemp("bench") / "pit.json"
-    assert (
-        bench_pit.main(["--n-src", "2", "5", "--rounds", "40", "--budget-s", "3", "--json", str(file)]) == 0
-    )
+    assert bench_pit.main(["--n-src", "2", "5", "--rounds", "40", "--budget-s", "3", "--json", str(file)]) == 0
     return json.loads(file.read_text())
 
 
@@ -47,9 +45,7 @@ def test_file_says_what_was_measured(measured):
 
 
 def test_table_has_a_row_for_each_number_of_sources(monkeypatch, capsys):
-    monkeypatch.setattr(
-        bench_pit, "measure_memory", lambda side, *_: {"asteroid": 30, "ours": 10}[side] * 2**20
-    )
+    monkeypatch.setattr(bench_pit, "measure_memory", lambda side, *_: {"asteroid": 30, "ours": 10}[side] * 2**20)
     threads = torch.get_num_threads()
     small = ["--batch-size", "2", "--n-samples", "200", "--rounds", "3"]
     assert bench_pit.main([*small, "--n-src", "1", "3", "11"]) == 0

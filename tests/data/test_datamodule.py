@@ -240,9 +240,7 @@ def test_a_trainer_sets_the_epochs_and_a_resume_goes_on_with_the_next(tmp_path, 
     data = RampData()
     data.setup("fit")
     for epoch in (0, 1):
-        expected = [
-            list(map(list, zip(*batch, strict=True))) for batch in what_comes(data.train_dataloader(), epoch)
-        ]
+        expected = [list(map(list, zip(*batch, strict=True))) for batch in what_comes(data.train_dataloader(), epoch)]
         assert [[ids, places] for at, ids, places in whole.seen if at == epoch] == expected
     validated = [[batch[1:] for batch in whole.validated if batch[0] == epoch] for epoch in (0, 1)]
     assert validated[0] == validated[1]

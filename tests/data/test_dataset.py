@@ -11,9 +11,7 @@ from asteroid_stab.errors import StabError
 class Ramps(MixtureDataset):
     """Row r holds r·10^6 + 0, 1, 2, ... in source 0, and ten times that in source 1."""
 
-    def __init__(
-        self, names=("a", "b", "c", "d"), lengths=(50, 8, 40, 20), segment_s=2.0, seed=0, nan_in=None
-    ):
+    def __init__(self, names=("a", "b", "c", "d"), lengths=(50, 8, 40, 20), segment_s=2.0, seed=0, nan_in=None):
         super().__init__(names, lengths, 2, 10, segment_s, seed)
         self.nan_in = nan_in
 
@@ -26,12 +24,7 @@ class Ramps(MixtureDataset):
 
 
 def test_crop_start_covers_every_start_equally_and_no_other():
-    starts = [
-        crop_start(seed, epoch, item, 13, 10)
-        for seed in range(10)
-        for epoch in range(10)
-        for item in range(40)
-    ]
+    starts = [crop_start(seed, epoch, item, 13, 10) for seed in range(10) for epoch in range(10) for item in range(40)]
     assert sorted(set(starts)) == [0, 1, 2, 3]
     assert np.bincount(starts) == pytest.approx([1000] * 4, rel=0.1)
 

@@ -19,11 +19,7 @@ def test_an_epoch_visits_every_item_once_and_says_which_epoch_it_is():
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    orders = {
-        (seed, epoch): tuple(epoch_of(EpochSampler(50, 5, seed), epoch))
-        for seed in (0, 1)
-        for epoch in (0, 1)
-    }
+    orders = {(seed, epoch): tuple(epoch_of(EpochSampler(50, 5, seed), epoch)) for seed in (0, 1) for epoch in (0, 1)}
     assert len(set(orders.values())) == 4
     assert tuple(epoch_of(EpochSampler(50, 5, seed=1), 1)) == orders[1, 1]
 

@@ -32,9 +32,7 @@ def copy_of(made, folder):
 
 def test_two_processes_at_once_make_the_same_file_as_this_one(made, tmp_path):
     context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=toy_speech, kwargs={"cache_dir": tmp_path, **ARGUMENTS}) for _ in range(2)
-    ]
+    processes = [context.Process(target=toy_speech, kwargs={"cache_dir": tmp_path, **ARGUMENTS}) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -47,8 +45,7 @@ def test_two_processes_at_once_make_the_same_file_as_this_one(made, tmp_path):
 @pytest.mark.slow
 def test_a_fresh_interpreter_makes_the_same_file(made, tmp_path):
     code = (
-        "from asteroid_stab.data.toy_speech import toy_speech\n"
-        f"toy_speech(cache_dir={str(tmp_path)!r}, **{ARGUMENTS})"
+        f"from asteroid_stab.data.toy_speech import toy_speech\ntoy_speech(cache_dir={str(tmp_path)!r}, **{ARGUMENTS})"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
@@ -98,9 +95,7 @@ def test_a_damaged_file_in_use_goes_on_being_read(made, tmp_path):
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"sample_rate": 16_000}, {"n_utterances": 2}])
 def test_whatever_determines_the_speech_is_in_the_name(made, monkeypatch, tmp_path, other):
-    monkeypatch.setattr(
-        "asteroid_stab.data.toy_speech._write", lambda path, plan, rate: path.write_bytes(b"")
-    )
+    monkeypatch.setattr("asteroid_stab.data.toy_speech._write", lambda path, plan, rate: path.write_bytes(b""))
     with pytest.raises(Exception, match="no index"):
         toy_speech(cache_dir=tmp_path, **{**ARGUMENTS, **other})
     assert [path.name for path in tmp_path.iterdir()] != [made[0].name]

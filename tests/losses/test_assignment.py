@@ -211,9 +211,7 @@ def test_batch_without_a_loss_is_refused():
 
 def test_wrong_shape_is_refused():
     for shape in ((3, 3), (2, 3, 2), (1, 2, 3, 3)):
-        with pytest.raises(
-            ValueError, match=r"pw must be \[batch, n_src, n_src\], got \[" + str(shape)[1:-1]
-        ):
+        with pytest.raises(ValueError, match=r"pw must be \[batch, n_src, n_src\], got \[" + str(shape)[1:-1]):
             best_permutation(torch.zeros(shape))
 
 

@@ -74,9 +74,7 @@ def test_gradcheck(options, eps):
     options = SdrOptions(options.sdr_type, options.zero_mean, options.take_log, eps)
     strided = est.transpose(0, 2).contiguous().transpose(0, 2).requires_grad_()
     targets.requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda e, t: matched_neg_sdr(e, t, CYCLE[:1], options), (strided, targets)
-    )
+    assert torch.autograd.gradcheck(lambda e, t: matched_neg_sdr(e, t, CYCLE[:1], options), (strided, targets))
     assert torch.autograd.gradcheck(lambda e: matched_neg_sdr(e, targets.detach(), None, options), (strided,))
 
 

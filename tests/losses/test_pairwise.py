@@ -61,9 +61,7 @@ def test_equals_asteroid(options, eps):
     est, targets = batch()
     asteroid = PairwiseNegSDR(options.sdr_type, options.zero_mean, options.take_log, eps)
     mine = SdrOptions(options.sdr_type, options.zero_mean, options.take_log, eps)
-    torch.testing.assert_close(
-        pairwise_neg_sdr(est, targets, mine), asteroid(est, targets), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(pairwise_neg_sdr(est, targets, mine), asteroid(est, targets), rtol=1e-4, atol=1e-4)
 
 
 def test_first_axis_is_the_estimate():
@@ -83,9 +81,7 @@ def test_large_offset_costs_no_digits_beyond_those_of_the_samples(offset):
     """With means taken out of the products instead, an offset of 300 would be wrong by 99 dB."""
     est, targets = batch(20, n_samples=8000)
     est, targets = est + offset, targets - offset  # float32 samples; the reference sees the same
-    torch.testing.assert_close(
-        pairwise_neg_sdr(est, targets).double(), reference(est, targets), rtol=0, atol=0.01
-    )
+    torch.testing.assert_close(pairwise_neg_sdr(est, targets).double(), reference(est, targets), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -68,9 +68,7 @@ def test_equals_asteroid_with_its_sdr_losses(pit_from, n_src, sdr_type):
 def test_equals_asteroid_with_every_option(zero_mean, take_log, eps):
     loss_func = PairwiseNegSDR("sisdr", zero_mean, take_log, eps)
     est, targets = batch(3)
-    assert_same_as_asteroid(
-        ExactPITLossWrapper(loss_func), PITLossWrapper(loss_func), est + 0.3, targets - 0.2
-    )
+    assert_same_as_asteroid(ExactPITLossWrapper(loss_func), PITLossWrapper(loss_func), est + 0.3, targets - 0.2)
 
 
 @pytest.mark.parametrize("n_src", range(1, 6))
@@ -134,9 +132,7 @@ def test_equals_asteroid_with_a_reduction(losses, pit_from, n_src):
     loss_func = losses[pit_from]("sisdr") if losses is SDR_LOSSES else losses[pit_from]
     est, targets = batch(n_src, n_items=2)
     weights = torch.rand(2, n_src, generator=torch.Generator().manual_seed(1)) ** 4
-    mine, theirs = (
-        w(loss_func, pit_from, perm_reduce=weighted) for w in (ExactPITLossWrapper, PITLossWrapper)
-    )
+    mine, theirs = (w(loss_func, pit_from, perm_reduce=weighted) for w in (ExactPITLossWrapper, PITLossWrapper))
     assert_same_as_asteroid(mine, theirs, est, targets, reduce_kwargs={"weights": weights})
 
 
@@ -373,9 +369,7 @@ def test_batch_without_a_loss_stops_in_forward_alone(pit_from, losses):
     assert perm.tolist() == [[0, 1, 2]] * 3
     torch.where(loss.isfinite(), loss, 0.0).sum().backward()  # still a graph, for the other processes
     assert not est.grad.any()
-    with pytest.raises(
-        ValueError, match=r"got \[\] with silent targets only and \[0, 1, 2\] with non-finite"
-    ):
+    with pytest.raises(ValueError, match=r"got \[\] with silent targets only and \[0, 1, 2\] with non-finite"):
         wrapper(est, targets)
 
 
@@ -393,9 +387,7 @@ def test_batch_of_silence_stops_with_its_positions():
 def test_wrong_shapes_are_refused(loss_func):
     est, targets = batch(3)
     wrapper = ExactPITLossWrapper(loss_func)
-    with pytest.raises(
-        ValueError, match=r"as many sources as targets, 3, got 2 \(shapes \[4, 2, 120\] and \[4, 3"
-    ):
+    with pytest.raises(ValueError, match=r"as many sources as targets, 3, got 2 \(shapes \[4, 2, 120\] and \[4, 3"):
         wrapper(est[:, :2], targets)
     with pytest.raises(ValueError, match=r"as many items as targets, 3, got 4"):
         wrapper(est, targets[:3])
@@ -440,9 +432,7 @@ def test_a_reduction_of_another_shape_is_refused():
 def test_factorial_searches_have_a_limit(pit_from, perm_reduce):
     wrapper = ExactPITLossWrapper(MSE_LOSSES[pit_from], pit_from, perm_reduce)
     what = "perm_reduce" if perm_reduce else "pit_from='perm_avg'"
-    with pytest.raises(
-        ValueError, match=f"{what} compares n_src! permutations: n_src must be at most 9, got 10"
-    ):
+    with pytest.raises(ValueError, match=f"{what} compares n_src! permutations: n_src must be at most 9, got 10"):
         wrapper(*batch(10))
 
 

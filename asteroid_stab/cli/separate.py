@@ -1,0 +1,118 @@
+"""``asteroid-stab separate MODEL FILES...``: recordings of any length into one file a speaker."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asteroid_stab.errors import StabError
+
+if TYPE_CHECKING:
+    from asteroid_stab.separation.chunks import Forward, Layout
+
+SUMMARY = "separates recordings of any length with a trained model"
+
+
+def main(argv: list[str]) -> int:
+    """Separates the files that can be separated; the others are named at the end, with status 2.
+
+    Raises:
+        StabError: the model or an option cannot be used, or some file could not be separated.
+    """
+    options = _parser().parse_args(argv)
+
+    from asteroid_stab.models.files import load_model
+    from asteroid_stab.separation.chunks import layout, model_forward
+    from asteroid_stab.separation.device import to_device
+
+    model = to_device(load_model(options.model), options.device)
+    sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
+    windows = layout(options.window_s, options.overlap_s, sample_rate)
+    forward = model_forward(model)
+    taken: dict[Path, str] = {}
+    reasons = [_attempt(name, options, forward, windows, sample_rate, taken) for name in options.files]
+    lines = [f"{name}: {reason}" for name, reason in zip(options.files, reasons, strict=True) if reason]
+    if len(options.files) > 1 and lines:
+        lines = [f"{len(lines)} of {len(options.files)} files could not be separated", *lines]
+    if lines:
+        raise StabError("\n  ".join(lines))
+    return 0
+
+
+def _attempt(
+    name: str,
+    options: argparse.Namespace,
+    forward: Forward,
+    windows: Layout,
+    sample_rate: int,
+    taken: dict[Path, str],
+) -> str:
+    """Separates a file; why it could not, or nothing."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from asteroid_stab.separation.audio_input import AudioInput
+    from asteroid_stab.separation.files import separate_file
+
+    folder = Path(options.out) if options.out else Path(name).parent
+    begin = time.perf_counter()
+    try:
+        _check_place(name, folder, taken, options.overwrite)
+        with (
+            AudioInput(name, sample_rate, options.channel, options.resample) as audio,
+            Progress(console=Console(stderr=True), transient=True) as progress,
+        ):
+            task = progress.add_task(Path(name).name, total=audio.n_samples)
+            paths = separate_file(forward, audio, folder, windows, lambda n: progress.advance(task, n))
+            length_s = audio.n_samples / sample_rate
+    except StabError as error:
+        return str(error)
+    took = time.perf_counter() - begin
+    print(f"{name}: {length_s:.1f} s in {took:.1f} s -> {', '.join(map(str, paths))}", flush=True)
+    return ""
+
+
+def _check_place(name: str, folder: Path, taken: dict[Path, str], overwrite: bool) -> None:
+    """Nothing, if the estimates of ``name`` may be written to ``folder``."""
+    from asteroid_stab.separation.files import estimate_path
+
+    first = estimate_path(folder, Path(name), 1)
+    if first in taken:
+        raise StabError(f"its estimates would take the place of those of {taken[first]}")
+    taken[first] = name
+    there = sorted(folder.glob(f"{glob.escape(Path(name).stem)}_est*.wav"))
+    if there and not overwrite:
+        raise StabError(f"{there[0]} exists; --overwrite replaces it")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asteroid-stab separate",
+        description="Separates each FILE into FILE_est1.wav, FILE_est2.wav, ... (32-bit float, the model's "
+        "rate), each speaker in one file from beginning to end. A recording longer than a window is "
+        "separated window by window, in memory that does not grow with it.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="run folder or model file (.pth)")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="recording: WAV, FLAC, OGG, MP3, ...")
+    parser.add_argument("--out", metavar="DIR", help="where to write (beside each file)")
+    parser.add_argument("--window-s", type=float, default=10.0, help="seconds separated at once (%(default)s)")
+    parser.add_argument("--overlap-s", type=float, default=2.5, help="seconds that two windows share (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
+    parser.add_argument("--resample", action="store_true", help="convert files of another sample rate")
+    parser.add_argument(
+        "--channel", type=_channel, metavar="N|mix", help="the channel to take of several, or their mean"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace estimates that exist")
+    return parser
+
+
+def _channel(text: str) -> int | str:
+    """Channel from 0, or ``mix``; the user counts from 1."""
+    if text == "mix":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a channel from 1, or mix, got {text!r}")
+    return int(text) - 1

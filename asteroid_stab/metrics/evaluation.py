@@ -1,0 +1,170 @@
+"""A model's metrics on whole mixtures: separated here, measured in other processes, written as tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asteroid_stab.atomic import write_text
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.pool import Item, MetricPool
+from asteroid_stab.metrics.separation_metrics import Measured
+from asteroid_stab.metrics.summary import summarise
+
+
+@dataclass
+class Evaluation:
+    """The metrics of a data set's first mixtures.
+
+    Attributes:
+        metrics: what was measured.
+        rows: of every mixture, in the order of the ids: ``id``, ``name``, ``n_samples``, and ``input_m``,
+            ``m`` and ``m_i`` of every metric m, averaged over the sources, ``nan`` where undefined.
+        failures: of every metric the names of the mixtures in which it is undefined, and why.
+        fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
+    """
+
+    metrics: tuple[str, ...]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: dict[str, dict[str, str]] = field(default_factory=dict)
+    fallbacks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """The metrics' columns, in their order."""
+        return [name for metric in self.metrics for name in (f"input_{metric}", metric, f"{metric}_i")]
+
+    def summary(self) -> dict[str, dict[str, float | int | None]]:
+        """Mean, standard deviation and percentiles of every column."""
+        return {name: summarise([row[name] for row in self.rows]) for name in self.columns}
+
+
+def check_model(model: nn.Module, dataset: MixtureDataset) -> None:
+    """Nothing, if ``model`` works at the data's sample rate.
+
+    Raises:
+        StabError: it works at another.
+    """
+    rate = getattr(model, "sample_rate", None)
+    if rate is not None and int(rate) != dataset.sample_rate:
+        raise StabError(f"the model works at {int(rate)} Hz, the data are sampled at {dataset.sample_rate} Hz")
+
+
+def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:
+    """Estimates [J, T] of a mixture [T], on the CPU."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with torch.inference_mode():
+        return model(mixture[None].to(device))[0].float().cpu()
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: MixtureDataset,
+    pool: MetricPool,
+    limit: int | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Separates the whole mixtures of ``dataset`` and measures the estimates.
+
+    The model runs in this process, on its own device, while the pool's processes measure what it has
+    separated.
+
+    Args:
+        model: gives [B, J, T] for [B, T]; it is put in evaluation mode.
+        dataset: whole mixtures.
+        pool: the processes that measure.
+        limit: how many mixtures to take, from the first; None takes all.
+        advance: called after every mixture.
+
+    Raises:
+        StabError: the model works at another sample rate or separates another number of sources, or no
+            mixture has a SI-SDR.
+    """
+    check_model(model, dataset)
+    model.eval()
+    n_items = len(dataset) if limit is None else min(limit, len(dataset))
+
+    def items() -> Iterator[Item]:
+        for i in range(n_items):
+            mixture, sources, _ = dataset[i]
+            estimates = separate_whole(model, mixture)
+            if estimates.shape != sources.shape:
+                raise StabError(
+                    f"the model must give {list(sources.shape)} (sources, samples) for {dataset.names[i]!r}, "
+                    f"got {list(estimates.shape)}"
+                )
+            yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy())
+
+    measured: dict[int, Measured] = {}
+    for i, found in pool.run(items()):
+        measured[i] = found
+        advance()
+    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics})
+    for i in range(n_items):
+        name, found = dataset.names[i], measured[i]
+        evaluation.rows.append({"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values})
+        for metric, reason in found.failures.items():
+            evaluation.failures[metric][name] = reason
+        if found.fallback:
+            evaluation.fallbacks[name] = found.fallback
+    unmeasured = evaluation.failures.get("si_sdr", {})
+    if len(unmeasured) == n_items:
+        raise StabError(f"none of {n_items} mixtures has a SI-SDR: {next(iter(unmeasured.values()), 'no mixtures')}")
+    return evaluation
+
+
+def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) -> None:
+    """Writes ``utterances.csv`` and ``summary.json``.
+
+    Args:
+        evaluation: what was measured.
+        folder: where to write.
+        facts: what the summary says besides: split, command, model, ...
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ["id", "name", "n_samples", *evaluation.columns]
+    writer.writerow(columns)
+    for row in evaluation.rows:
+        writer.writerow([_cell(row[column]) for column in columns])
+    write_text(folder / "utterances.csv", text.getvalue())
+    summary = {
+        **facts,
+        "n": len(evaluation.rows),
+        "failures": {metric: list(names) for metric, names in evaluation.failures.items()},
+        "failure_reasons": {metric: names for metric, names in evaluation.failures.items() if names},
+        "reference_fallbacks": evaluation.fallbacks,
+        "metrics": evaluation.summary(),
+    }
+    write_text(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def _cell(value: Any) -> Any:
+    """A table's cell: empty where undefined, and no more digits than the sound has."""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return value
+
+
+def pick_examples(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The rows with the highest, the median and the lowest SI-SDRi: ``best``, ``median``, ``worst``.
+
+    Example:
+        >>> rows = [{"id": i, "si_sdr_i": x} for i, x in enumerate([3.0, 9.0, float("nan"), 5.0, 1.0])]
+        >>> {kind: row["id"] for kind, row in pick_examples(rows).items()}
+        {'best': 1, 'median': 0, 'worst': 4}
+    """
+    ranked = sorted((row for row in rows if not np.isnan(row["si_sdr_i"])), key=lambda row: -row["si_sdr_i"])
+    if not ranked:
+        return {}
+    return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}

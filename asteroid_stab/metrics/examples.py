@@ -1,0 +1,72 @@
+"""The sounds of the best, the median and the worst separated mixture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from torch import nn
+
+from asteroid_stab.atomic import write_text
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.metrics.evaluation import Evaluation, pick_examples, separate_whole
+from asteroid_stab.metrics.separation_metrics import assign
+
+PEAK = 0.95
+
+
+def listenable(
+    mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same signals as one listens to them side by side.
+
+    The estimates stand in the order of their sources, each with its source's loudness and sign (an estimate's own
+    scale means nothing to SI-SDR), and one gain for all keeps every peak below 0.95.
+
+    Shapes:
+        - mixture [T]; sources and estimates [J, T]; returns the same.
+
+    Example:
+        >>> sources = np.array([[3.0, 0, 0, -3], [0, 2, -2, 0], [1, 1, -1, -1]])
+        >>> mixture, sources, estimates = listenable(sources.sum(0), sources, 5 * sources[[2, 0, 1]])
+        >>> bool(np.allclose(estimates, sources)), round(float(abs(mixture).max()), 2)
+        (True, 0.95)
+    """
+    estimates = estimates[assign(sources, estimates)]
+    norm = np.linalg.norm(estimates, axis=-1, keepdims=True)
+    scale = np.linalg.norm(sources, axis=-1, keepdims=True) / np.maximum(norm, np.finfo(np.float64).tiny)
+    estimates = estimates * np.copysign(scale, (estimates * sources).sum(-1, keepdims=True))
+    peak = max(float(np.abs(x).max()) for x in (mixture, sources, estimates))
+    gain = min(1.0, PEAK / max(peak, np.finfo(np.float64).tiny))
+    return gain * mixture, gain * sources, gain * estimates
+
+
+def write_examples(evaluation: Evaluation, model: nn.Module, dataset: MixtureDataset, folder: Path) -> None:
+    """Separates the best, the median and the worst mixture again and writes what is heard, as 16-bit WAV.
+
+    Args:
+        evaluation: whose rows are picked from.
+        model: the model that was evaluated.
+        dataset: the data that it was evaluated on.
+        folder: receives ``best``, ``median`` and ``worst`` with ``mixture.wav``, ``estimate_1.wav``,
+            ``source_1.wav``, ..., and ``examples.json``.
+    """
+    listed = []
+    for kind, row in pick_examples(evaluation.rows).items():
+        mixture, sources, _ = dataset[row["id"]]
+        estimates = separate_whole(model, mixture)
+        signals = listenable(*(x.double().numpy() for x in (mixture, sources, estimates)))
+        place = folder / kind
+        place.mkdir(parents=True, exist_ok=True)
+        _write(place / "mixture.wav", signals[0], dataset.sample_rate)
+        for stem, tracks in (("source", signals[1]), ("estimate", signals[2])):
+            for j, track in enumerate(tracks, start=1):
+                _write(place / f"{stem}_{j}.wav", track, dataset.sample_rate)
+        listed.append({"kind": kind, "id": row["id"], "name": row["name"], "si_sdr_i": row["si_sdr_i"]})
+    write_text(folder / "examples.json", json.dumps(listed, indent=2) + "\n")
+
+
+def _write(path: Path, signal: np.ndarray, sample_rate: int) -> None:
+    sf.write(path, signal, sample_rate, subtype="PCM_16")

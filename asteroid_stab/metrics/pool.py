@@ -1,0 +1,187 @@
+"""Several processes that measure mixtures, and outlive those that PESQ's C code kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from typing import NamedTuple
+
+import numpy as np
+
+from asteroid_stab.metrics.separation_metrics import METRICS, Measured, measure
+
+# One thread a process: the processes share the cores already. The allocator keeps its pages: the arrays of
+# one mixture are as large as those of the next, and asking the kernel for fresh ones costs up to a third of
+# the time.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+}
+
+
+class Item(NamedTuple):
+    """One separated mixture.
+
+    Attributes:
+        key: what the result is returned with.
+        mixture: [T].
+        sources: [J, T].
+        estimates: [J, T], in any order.
+    """
+
+    key: int
+    mixture: np.ndarray
+    sources: np.ndarray
+    estimates: np.ndarray
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class MetricPool:
+    """Processes that call :func:`~asteroid_stab.metrics.separation_metrics.measure`.
+
+    They are started at once, so that their imports run while the caller loads a model, and are spawned, not
+    forked, so that they are the same on every system and hold nothing of the caller's.
+
+    Args:
+        sample_rate: of all mixtures, in Hz.
+        metrics: what to measure.
+        n_jobs: processes; by default one a core.
+
+    Raises:
+        ValueError: ``n_jobs`` is less than 1.
+
+    Example:
+        >>> with MetricPool(8000, ["si_sdr"], n_jobs=1) as pool:  # doctest: +SKIP
+        ...     results = dict(pool.run(Item(i, *signals) for i, signals in enumerate(mixtures)))
+    """
+
+    def __init__(self, sample_rate: int, metrics: Sequence[str] = METRICS, n_jobs: int | None = None):
+        self.n_jobs = available_cores() if n_jobs is None else n_jobs
+        if self.n_jobs < 1:
+            raise ValueError(f"n_jobs must be at least 1, got {n_jobs}")
+        self.sample_rate, self.metrics = sample_rate, tuple(metrics)
+        self._executor = self._start()
+
+    def __enter__(self) -> MetricPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def wait_until_started(self) -> None:
+        """Returns when all processes have done their imports, which a measurement of time must not hold."""
+        wait([self._executor.submit(_ready) for _ in range(4 * self.n_jobs)])
+
+    def run(self, items: Iterable[Item]) -> Iterator[tuple[int, Measured]]:
+        """Keys and results, in the order in which they get ready.
+
+        ``items`` is drawn from only as far as the processes keep up with it, so a generator that separates
+        the mixtures runs beside them in bounded memory. A mixture that kills its process (PESQ's C code can)
+        is tried once more alone and then has every metric undefined; the others are measured.
+        """
+        source = iter(items)
+        pending: dict[Future[Measured], Item] = {}
+        more = True
+        while more or pending:
+            suspects: list[Item] = []
+            while more and len(pending) < 2 * self.n_jobs and not suspects:
+                item = next(source, None)
+                if item is None:
+                    more = False
+                    break
+                try:
+                    pending[self._submit(item)] = item
+                except BrokenProcessPool:
+                    suspects.append(item)
+            done = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
+            for future in done:
+                item = pending.pop(future)
+                try:
+                    measured = future.result()
+                except BrokenProcessPool:
+                    suspects.append(item)
+                else:
+                    yield item.key, measured
+            if suspects:
+                suspects += pending.values()
+                pending.clear()
+                self._executor = self._start()
+                for item in suspects:
+                    yield item.key, self._alone(item)
+
+    def _alone(self, item: Item) -> Measured:
+        try:
+            return self._submit(item).result()
+        except BrokenProcessPool:
+            self._executor = self._start()
+            values = {f"{a}{m}{b}": np.nan for m in self.metrics for a, b in (("input_", ""), ("", ""), ("", "_i"))}
+            failures = dict.fromkeys(self.metrics, "the process that measured it died")
+            return Measured(values, np.arange(len(item.sources)), failures)
+
+    def _submit(self, item: Item) -> Future[Measured]:
+        return self._executor.submit(
+            measure, item.mixture, item.sources, item.estimates, self.sample_rate, self.metrics
+        )
+
+    def _start(self) -> ProcessPoolExecutor:
+        return start_processes(self.n_jobs, WORKER_ENVIRONMENT)
+
+
+def start_processes(n_jobs: int, environment: dict[str, str]) -> ProcessPoolExecutor:
+    """Processes that are spawned now, with changes of the environment, and end with this one."""
+    executor = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=_follow_parent)
+    with _environment(environment):
+        for _ in range(n_jobs):  # each submission starts a process as long as none is idle
+            executor.submit(_ready)
+    return executor
+
+
+@contextmanager
+def _environment(changes: dict[str, str]) -> Iterator[None]:
+    """The environment that new processes get; what this process has read of it before stays as it is."""
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _follow_parent() -> None:
+    """Leaves interrupts to the parent and ends when it ends, even by SIGKILL."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _ready() -> None:
+    """Imports what :func:`measure` imports late."""
+    import pb_bss_eval
+    import pesq
+
+    assert pb_bss_eval is not pesq

@@ -1,0 +1,30 @@
+"""Mean, standard deviation and percentiles of metrics over a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+
+def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
+    """``n``, ``mean``, ``std`` and ``p1`` to ``p99`` of the values that are defined; None if none is.
+
+    Args:
+        values: one of every mixture; ``nan`` where the metric is undefined. These are left out, and ``n``
+            tells how many remain.
+
+    Example:
+        >>> summary = summarise([1.0, 2.0, float("nan"), 6.0])
+        >>> summary["n"], summary["mean"], round(summary["std"], 3), summary["p50"]
+        (3, 3.0, 2.16, 2.0)
+    """
+    defined = np.asarray(values, dtype=np.float64)
+    defined = defined[~np.isnan(defined)]
+    names = ["mean", "std", *(f"p{p}" for p in PERCENTILES)]
+    if not len(defined):
+        return {"n": 0, **dict.fromkeys(names)}
+    numbers = [defined.mean(), defined.std(), *np.percentile(defined, PERCENTILES)]
+    return {"n": len(defined), **{name: float(x) for name, x in zip(names, numbers, strict=True)}}

@@ -1,0 +1,1 @@
+"""Separation of recordings of any length, in bounded memory."""

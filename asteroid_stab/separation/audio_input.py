@@ -1,0 +1,143 @@
+"""One channel of an audio file of any length, block by block, at the rate that is wanted."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile as sf
+from scipy.signal import resample_poly
+
+from asteroid_stab.errors import StabError
+
+BLOCK_S = 10.0
+_MAX_FRAMES = 2**62  # libsndfile's mark of a length that the header leaves open
+# What libsndfile says of a WAV file that ends before its header's length.
+_CUT = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+
+
+class AudioInput:
+    """An audio file, opened; use it in a ``with`` statement.
+
+    Args:
+        path: any format of libsndfile.
+        sample_rate: wanted, in Hz.
+        channel: the channel to take, from 0; ``"mix"`` takes their mean; None wants a file of one channel.
+        resample: whether a file of another rate is resampled, with the filter of
+            ``scipy.signal.resample_poly``.
+
+    Attributes:
+        n_samples: length at ``sample_rate``.
+
+    Raises:
+        StabError: the file is missing, no audio, empty or cut off, has another rate (unless ``resample``), or
+            the channel is not there or, of several, not named.
+    """
+
+    def __init__(self, path: str | Path, sample_rate: int, channel: int | str | None = None, resample: bool = False):
+        self.path, self.sample_rate, self.channel = Path(path), sample_rate, channel
+        if not self.path.is_file():
+            raise StabError("no such file" if not self.path.exists() else "a folder, not an audio file")
+        try:
+            self.file = sf.SoundFile(self.path)
+        except sf.LibsndfileError as error:
+            raise StabError(f"no readable audio: {error.error_string}") from error
+        try:
+            self._check(resample)
+        except StabError:
+            self.file.close()
+            raise
+        common = math.gcd(self.file.samplerate, sample_rate)
+        self.up, self.down = sample_rate // common, self.file.samplerate // common
+        self.n_samples = -(-self.file.frames * self.up // self.down)
+
+    def _check(self, resample: bool) -> None:
+        file = self.file
+        cut = _CUT.search(file.extra_info)
+        if cut and int(cut[2]) < int(cut[1]):
+            raise StabError(f"truncated: its header states {cut[1]} bytes of audio, it holds {cut[2]}")
+        if not 0 < file.frames < _MAX_FRAMES:
+            raise StabError("it holds no samples" if file.frames == 0 else "its header states no length")
+        if file.samplerate != self.sample_rate and not resample:
+            raise StabError(
+                f"the model works at {self.sample_rate} Hz, the file is sampled at {file.samplerate} Hz "
+                "(--resample converts it)"
+            )
+        if self.channel is None and file.channels > 1:
+            raise StabError(f"it has {file.channels} channels: --channel 1 (or 2, ...) takes one, mix their mean")
+        if isinstance(self.channel, int) and self.channel >= file.channels:
+            raise StabError(f"--channel must be at most {file.channels}, got {self.channel + 1}")
+
+    def __enter__(self) -> AudioInput:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The samples, float32, once.
+
+        Raises:
+            StabError: decoding fails, the file ends before its header's length, or a sample is not finite.
+        """
+        if self.up == self.down:
+            return self._read()
+        return resample_blocks(self._read(), self.up, self.down, self.file.frames)
+
+    def _read(self) -> Iterator[np.ndarray]:
+        n_read, rate = 0, self.file.samplerate
+        while n_read < self.file.frames:
+            try:
+                block = self.file.read(round(BLOCK_S * rate), dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                raise StabError(f"damaged after {n_read / rate:.2f} s: {error.error_string}") from error
+            if len(block) == 0:
+                raise StabError(f"truncated: its header states {self.file.frames} samples, it holds {n_read}")
+            samples = block.mean(axis=1) if self.channel == "mix" else block[:, int(self.channel or 0)]
+            if not np.isfinite(samples).all():
+                where = n_read + int(np.argmin(np.isfinite(samples)))
+                raise StabError(f"a sample at {where / rate:.2f} s is not finite")
+            n_read += len(block)
+            yield np.ascontiguousarray(samples)
+
+
+def resample_blocks(blocks: Iterable[np.ndarray], up: int, down: int, n_samples: int) -> Iterator[np.ndarray]:
+    """What ``scipy.signal.resample_poly(signal, up, down)`` gives for the whole signal, block by block.
+
+    Every output sample sees all the input that its filter reaches, so there are no seams.
+
+    Args:
+        blocks: the signal, cut anywhere.
+        up: factor; without a common divisor with ``down``.
+        down: divisor.
+        n_samples: length of the signal.
+
+    Example:
+        >>> signal = np.sin(np.arange(1000.0))
+        >>> pieces = resample_blocks(np.array_split(signal, 7), 3, 2, 1000)
+        >>> bool(np.allclose(np.concatenate(list(pieces)), resample_poly(signal, 3, 2), atol=1e-6))
+        True
+    """
+    # resample_poly's filter spans 10 samples of the lower rate to either side of an output sample.
+    reach = -(-10 * max(up, down) // up)
+    lead = -(-reach // down) * down  # a multiple of down, so that a cut falls on an output sample
+    held, held_start, done = np.empty(0, dtype=np.float64), 0, 0  # input samples; done is a multiple of down
+    n_held = 0
+    for block in blocks:
+        held = np.concatenate([held, block])
+        n_held = held_start + len(held)
+        last = n_held >= n_samples
+        until = n_samples if last else max(done, (n_held - reach) // down * down)
+        if until == done:
+            continue
+        n_out = -(-(until - done) * up // down)
+        skip = (done - held_start) * up // down
+        yield resample_poly(held[: until - held_start + reach], up, down)[skip : skip + n_out].astype(np.float32)
+        done = until
+        held, held_start = held[max(0, done - lead - held_start) :], max(held_start, done - lead)

@@ -1,0 +1,205 @@
+"""A model run over a recording in overlapping windows, the speakers kept in one order throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.separation.alignment import SpeakerMemory, match
+
+# Windows begin on a multiple of this, so that a model's frames (strides of 2^n or of 5, 10, 20 samples) fall
+# on the same samples as in one pass over the whole.
+GRID = 1280
+PASSAGE_S = 2.0
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+class Piece(NamedTuple):
+    """The next stretch of a recording.
+
+    Attributes:
+        mixture: [N].
+        estimates: [J, N], in the order that the speakers have in the first window.
+    """
+
+    mixture: np.ndarray
+    estimates: np.ndarray
+
+
+class Layout(NamedTuple):
+    """How windows lie, in samples.
+
+    Attributes:
+        window: length of a window.
+        overlap: what two windows share. Its first and last third are context that is thrown away on the side
+            where a window has its edge; in the middle third one fades into the other.
+    """
+
+    window: int
+    overlap: int
+
+    @property
+    def fade(self) -> int:
+        """Length of the cross-fade."""
+        return self.overlap // 3
+
+    @property
+    def context(self) -> int:
+        """What is thrown away of a window at an edge that another window covers."""
+        return (self.overlap - self.fade) // 2
+
+    def spans(self, n_samples: int) -> list[tuple[int, int]]:
+        """First and one past the last sample of every window; the last one is moved back to full length.
+
+        Example:
+            >>> Layout(window=5120, overlap=1280).spans(10_000)
+            [(0, 5120), (3840, 10000)]
+        """
+        last = max(0, n_samples - self.window) // GRID * GRID
+        hop = (self.window - self.overlap) // GRID * GRID
+        return [*((start, start + self.window) for start in range(0, last, hop)), (last, n_samples)]
+
+
+def layout(window_s: float, overlap_s: float, sample_rate: int) -> Layout:
+    """The windows of these lengths in seconds, rounded so that they begin on the grid.
+
+    Raises:
+        StabError: the overlap is longer than half a window or shorter than 30 ms, or a window shorter than
+            two steps of the grid.
+    """
+    wanted = Layout(round(window_s * sample_rate) // GRID * GRID, round(overlap_s * sample_rate))
+    if wanted.window < 2 * GRID:
+        raise StabError(f"a window must be at least {2 * GRID / sample_rate:.2f} s, got {window_s:g} s")
+    if not 0.03 * sample_rate <= wanted.overlap <= wanted.window / 2:
+        raise StabError(
+            f"the overlap must be from 0.03 s to half a window of {wanted.window / sample_rate:.2f} s, "
+            f"got {overlap_s:g} s"
+        )
+    return wanted
+
+
+def model_forward(model: nn.Module) -> Forward:
+    """``model`` as a function of arrays, mixture [N] to estimates [J, N], on the device where it is.
+
+    Raises:
+        StabError: (the function) the estimates hold values that are not finite, or the device's memory is
+            full.
+    """
+    model.eval()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    def forward(mixture: np.ndarray) -> np.ndarray:
+        try:
+            with torch.inference_mode():
+                estimates = model(torch.from_numpy(mixture)[None].to(device))[0].float().cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise StabError(
+                f"not enough memory for {len(mixture)} samples at once; shorter windows need less"
+            ) from error
+        if not np.isfinite(estimates).all():
+            raise StabError("the model gave estimates that are not finite")
+        return estimates
+
+    return forward
+
+
+def separate_blocks(
+    forward: Forward, blocks: Iterable[np.ndarray], n_samples: int, windows: Layout, sample_rate: int
+) -> Iterator[Piece]:
+    """Estimates of a recording of any length, in memory for two windows.
+
+    A recording of one window or less is separated in one pass, as it is. Of a longer one, every window's
+    estimates are put into the order of those before them, by what they have in common where the windows
+    overlap, and faded into them. Where the overlap is silent, or two speakers or more pause in it, the model
+    hears the window together with an earlier passage of each of those (see
+    :class:`~asteroid_stab.separation.alignment.SpeakerMemory`).
+
+    For a model whose output depends on no more than ``windows.context`` samples to either side, the result is
+    that of one pass over the whole.
+
+    Args:
+        forward: gives the estimates [J, N] of a mixture [N], in any order from call to call.
+        blocks: the recording, cut anywhere, float32.
+        n_samples: its length.
+        windows: how the windows lie.
+        sample_rate: in Hz.
+
+    Yields:
+        The recording piece by piece, without gaps.
+
+    Raises:
+        ValueError: the blocks end before ``n_samples``.
+
+    Example:
+        >>> blocks = np.arange(60_000, dtype=np.float32).reshape(6, -1)
+        >>> forward = lambda mixture: np.stack([mixture, -mixture, 0 * mixture])
+        >>> pieces = list(separate_blocks(forward, blocks, 60_000, layout(2.0, 0.5, 8000), 8000))
+        >>> len(pieces), np.array_equal(np.concatenate([p.estimates[0] for p in pieces]), blocks.ravel())
+        (6, True)
+    """
+    buffer = _Buffer(blocks)
+    memory = SpeakerMemory(min(round(PASSAGE_S * sample_rate), windows.window // 4))
+    spans = windows.spans(n_samples)
+    before = np.empty((0, 0), dtype=np.float32)
+    before_stop = written = 0
+    for start, stop in spans:
+        mixture = buffer.get(start, stop)
+        if before_stop == 0:
+            estimates = forward(mixture)
+        else:
+            n_shared = before_stop - start
+            committed = before[:, -n_shared:]
+            estimates = _aligned(forward, mixture, committed, memory)
+            estimates[:, :n_shared] = _faded(committed, estimates[:, :n_shared], windows)
+        memory.listen(mixture, estimates)
+        done = n_samples if stop == n_samples else stop - windows.context - windows.fade
+        yield Piece(mixture[written - start : done - start], estimates[:, written - start : done - start])
+        before, before_stop, written = estimates, stop, done
+
+
+def _aligned(forward: Forward, mixture: np.ndarray, committed: np.ndarray, memory: SpeakerMemory) -> np.ndarray:
+    """Estimates [J, N] of ``mixture`` in the order of ``committed`` [J, M], which are of its beginning."""
+    passages = [memory.passages[j] for j in memory.missing(committed)]
+    estimates = forward(np.concatenate([*(p.mixture for p in passages), mixture]))
+    known = np.concatenate([*(p.committed for p in passages), committed], axis=1)
+    n_known = known.shape[1]
+    order = match(known, estimates[:, :n_known])
+    return estimates[order, n_known - committed.shape[1] :]
+
+
+def _faded(old: np.ndarray, new: np.ndarray, windows: Layout) -> np.ndarray:
+    """``old`` that fades into ``new``: the two are alike, so their weights sum to one."""
+    weight = np.zeros(old.shape[1], dtype=np.float32)
+    begin = len(weight) - windows.context - windows.fade
+    ramp = (np.arange(windows.fade) + 0.5) / max(1, windows.fade)
+    weight[begin : begin + windows.fade] = 0.5 - 0.5 * np.cos(np.pi * ramp)
+    weight[begin + windows.fade :] = 1.0
+    return old + weight * (new - old)
+
+
+class _Buffer:
+    """The part of a recording that is still needed."""
+
+    def __init__(self, blocks: Iterable[np.ndarray]):
+        self.blocks = iter(blocks)
+        self.samples = np.empty(0, dtype=np.float32)
+        self.start = 0
+
+    def get(self, start: int, stop: int) -> np.ndarray:
+        """Samples [start, stop); what lies before ``start`` is forgotten."""
+        parts, stop_known = [self.samples], self.start + len(self.samples)
+        while stop_known < stop:
+            block = next(self.blocks, None)
+            if block is None:
+                raise ValueError(f"blocks must hold {stop} samples, got {stop_known}")
+            parts.append(block)
+            stop_known += len(block)
+        self.samples = np.concatenate(parts)[start - self.start :]
+        self.start = start
+        return self.samples[: stop - start]

@@ -1,0 +1,106 @@
+"""One recording into one audio file a speaker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile as sf
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.separation.audio_input import AudioInput
+from asteroid_stab.separation.chunks import Forward, Layout, separate_blocks
+
+PEAK = 0.99
+_WAV_BYTES = 2**32 - 2**16  # a WAV file holds no more; RF64 is the same without the limit
+_BLOCK = 2**19
+
+
+def estimate_path(folder: Path, recording: Path, number: int) -> Path:
+    """Where the estimate of a speaker, counted from 1, of a recording is written.
+
+    Example:
+        >>> estimate_path(Path("out"), Path("in/talk.flac"), 2).as_posix()
+        'out/talk_est2.wav'
+    """
+    return folder / f"{recording.stem}_est{number}.wav"
+
+
+def separate_file(
+    forward: Forward,
+    audio: AudioInput,
+    folder: Path,
+    windows: Layout,
+    advance: Callable[[int], object] = lambda n_samples: None,
+) -> list[Path]:
+    """Separates a recording and writes an estimate a speaker, 32-bit float WAV at the model's rate.
+
+    The scale that a model gives an estimate means nothing (SI-SDR does not see it), so every estimate is
+    scaled by the factor with which it explains most of the mixture, one factor for the whole file. If a peak
+    would then exceed 1, which players clip, all estimates are turned down by one factor to 0.99. Float
+    samples cannot wrap.
+
+    The files are whole or absent. On the way the disk holds them twice.
+
+    Args:
+        forward: the model; see :func:`~asteroid_stab.separation.chunks.model_forward`.
+        audio: the recording, opened.
+        folder: where to write.
+        windows: how the model's windows lie.
+        advance: called with the number of samples that have been separated since its last call.
+
+    Returns:
+        The files' paths.
+
+    Raises:
+        StabError: the recording is damaged, or the files cannot be written.
+    """
+    n_src = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".separate-", dir=folder) as name, ExitStack() as stack:
+            place = Path(name)
+            outputs: list[sf.SoundFile] = []
+            energy = inner = peak = np.zeros(0)
+            for piece in separate_blocks(forward, audio.blocks(), audio.n_samples, windows, audio.sample_rate):
+                if not outputs:
+                    n_src = len(piece.estimates)
+                    outputs = [stack.enter_context(_writer(place / f"raw{j}.wav", audio)) for j in range(n_src)]
+                    energy, inner, peak = np.zeros((3, n_src))
+                estimates = piece.estimates.astype(np.float64)
+                energy += np.square(estimates).sum(-1)
+                inner += estimates @ piece.mixture.astype(np.float64)
+                peak = np.maximum(peak, np.abs(estimates).max(-1))
+                for output, estimate in zip(outputs, piece.estimates, strict=True):
+                    output.write(estimate)
+                advance(len(piece.mixture))
+            stack.close()
+            gain = np.divide(inner, energy, out=np.zeros_like(inner), where=energy > 0)
+            highest = float((peak * np.abs(gain)).max())
+            if highest > 1:
+                gain *= PEAK / highest
+            for j in range(n_src):
+                with _writer(place / f"{j}.wav", audio) as scaled:
+                    for block in _blocks(place / f"raw{j}.wav"):
+                        scaled.write(gain[j] * block)
+            paths = [estimate_path(folder, audio.path, j + 1) for j in range(n_src)]
+            for j, path in enumerate(paths):  # all that can fail for want of space has been done
+                os.replace(place / f"{j}.wav", path)
+    except (sf.LibsndfileError, OSError) as error:
+        raise StabError(f"cannot write the estimates to {str(folder)!r}: {error}") from error
+    return paths
+
+
+def _writer(path: Path, audio: AudioInput) -> sf.SoundFile:
+    kind = "RF64" if 4 * audio.n_samples > _WAV_BYTES else "WAV"
+    return sf.SoundFile(path, "w", audio.sample_rate, 1, "FLOAT", format=kind)
+
+
+def _blocks(path: Path) -> Iterator[np.ndarray]:
+    with sf.SoundFile(path) as file:
+        while len(block := file.read(_BLOCK, dtype="float32")):
+            yield block

@@ -1,0 +1,246 @@
+import json
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from asteroid_stab.cli import evaluate
+from asteroid_stab.cli.evaluation_table import ROWS
+from asteroid_stab.cli.speech_samples import speech_like
+from asteroid_stab.data.datamodule import MixtureDataModule
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
+from asteroid_stab.metrics import pool
+from asteroid_stab.metrics.separation_metrics import Measured, measure
+from asteroid_stab.models import conv_tasnet
+from asteroid_stab.models.files import save_model
+from asteroid_stab.report.run_data import read_runs
+
+
+class SpeechSet(MixtureDataset):
+    def __init__(self, n_items, n_src, sample_rate):
+        lengths = [
+            round((0.3 if i == 1 else 1.2) * sample_rate) for i in range(n_items)
+        ]  # item 1 is too short for STOI
+        super().__init__([f"talk {i}" for i in range(n_items)], lengths, n_src, sample_rate)
+
+    def read(self, row, start, stop):
+        rng = np.random.default_rng(row)
+        sources = np.stack([speech_like(rng, self.lengths[row], self.sample_rate) for _ in range(self.n_src)])
+        return sources.sum(0).astype(np.float32), sources.astype(np.float32)
+
+
+class SpeechData(MixtureDataModule):
+    def __init__(self, n_src: int = 2, sample_rate: int = 8000, n_test: int = 4):
+        super().__init__(n_src, sample_rate)
+        self.n_test = n_test
+
+    def dataset(self, split, segment_s):
+        return SpeechSet(self.n_test if split == "test" else 1, self.n_src, self.sample_rate)
+
+
+class HerePool:
+    """Measures in this process, without PESQ, which takes longest."""
+
+    made = 0
+
+    def __init__(self, sample_rate, metrics, n_jobs):
+        HerePool.made += 1
+        self.sample_rate, self.metrics, self.n_jobs = sample_rate, metrics, n_jobs
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def run(self, items):
+        for item in items:
+            measured = measure(*item[1:], self.sample_rate, [m for m in self.metrics if m != "pesq"])
+            if "pesq" in self.metrics:
+                measured.values.update(input_pesq=1.5, pesq=2.0, pesq_i=0.5)
+            yield item.key, Measured(measured.values, measured.perm, measured.failures)
+
+
+@pytest.fixture
+def run(tmp_path, tiny_model, monkeypatch):
+    module = types.ModuleType("spoken_data")
+    module.SpeechData = SpeechData
+    monkeypatch.setitem(sys.modules, "spoken_data", module)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    data = {"_target_": "spoken_data.SpeechData", "n_src": 2, "sample_rate": 8000, "n_test": 4}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+    save_model(tiny_model(), folder / "best_model.pth")
+    return folder
+
+
+@pytest.fixture
+def here(monkeypatch):
+    monkeypatch.setattr(pool, "MetricPool", HerePool)
+    HerePool.made = 0
+
+
+def test_evaluation_from_beginning_to_end(run, capsys):
+    argv = [str(run), "--n-jobs", "1"]
+    assert evaluate.main(argv) == 0
+    out = capsys.readouterr().out
+    folder = run / "evaluation" / "test"
+    summary = json.loads((folder / "summary.json").read_text())
+    mean = summary["metrics"]["si_sdr_i"]["mean"]
+    assert f"\ntest SI-SDRi: {mean:.2f} dB\n" in out
+    assert "stoi is undefined for 1 of 4 mixtures: talk 1 (less than 400 ms of speech in a source)" in out
+    assert summary["command"] == f"asteroid-stab evaluate {run} --n-jobs 1"
+    assert summary["sample_rate"] == 8000
+    assert summary["failures"]["stoi"] == ["talk 1"]
+    assert summary["model"] == str(run / "best_model.pth")
+    table = pd.read_csv(folder / "utterances.csv")
+    assert len(table) == 4
+    assert list(table.columns[3:6]) == ["input_si_sdr", "si_sdr", "si_sdr_i"]
+    assert list(table.columns[-3:]) == ["input_pesq", "pesq", "pesq_i"]
+    assert table["si_sdr_i"].mean() == pytest.approx(mean, abs=1e-4)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["test"]
+    (read,) = read_runs([run])  # the report understands it
+    assert read.metric("pesq")["n"] == summary["metrics"]["pesq"]["n"]
+    assert [example.kind for example in read.evaluation.examples] == ["best", "median", "worst"]
+    assert all(len(example.estimates) == 2 for example in read.evaluation.examples)
+
+
+def test_table(run, here, capsys):
+    evaluate.main([str(run)])
+    out = capsys.readouterr().out
+    rows = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
+    assert rows == [label for _, label, _ in ROWS]
+    header = next(line for line in out.splitlines() if "mean ± std" in line)
+    assert all(f"p{p}" in header for p in (1, 5, 10, 25, 50, 75, 90, 95, 99))
+    assert "2.000 ± 0.000" in out
+
+
+def test_same_evaluation_is_shown_again(run, here, capsys):
+    evaluate.main([str(run)])
+    first = capsys.readouterr().out
+    assert evaluate.main([str(run)]) == 0
+    again = capsys.readouterr().out
+    assert HerePool.made == 1
+    assert "holds this evaluation already" in again
+    assert again.splitlines()[-1] == next(line for line in first.splitlines() if "SI-SDRi:" in line)
+    evaluate.main([str(run), "--overwrite"])
+    assert HerePool.made == 2
+
+
+def test_other_evaluation_is_not_overwritten(run, here):
+    evaluate.main([str(run)])
+    before = (run / "evaluation/test/summary.json").read_bytes()
+    with pytest.raises(StabError, match=r"limit=None, wanted 2; --overwrite replaces it"):
+        evaluate.main([str(run), "--limit", "2"])
+    with pytest.raises(StabError, match=r"asked_metrics=.*wanted \['si_sdr', 'stoi'\]"):
+        evaluate.main([str(run), "--metrics", "stoi"])
+    assert (run / "evaluation/test/summary.json").read_bytes() == before
+    evaluate.main([str(run), "--limit", "2", "--overwrite"])
+    assert json.loads((run / "evaluation/test/summary.json").read_text())["n"] == 2
+
+
+def test_newer_model_is_evaluated_anew(run, here, tiny_model):
+    evaluate.main([str(run)])
+    save_model(tiny_model(seed=1), run / "best_model.pth")
+    evaluate.main([str(run)])
+    assert HerePool.made == 2
+
+
+def test_broken_summary_is_replaced(run, here):
+    folder = run / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text('{"split":')
+    evaluate.main([str(run)])
+    assert json.loads((folder / "summary.json").read_text())["n"] == 4
+
+
+def test_split_metrics_and_data_are_chosen(run, here, capsys):
+    evaluate.main([str(run), "--split", "valid", "--metrics", "stoi"])
+    summary = json.loads((run / "evaluation/valid/summary.json").read_text())
+    assert summary["split"] == "valid"
+    assert summary["n"] == 1
+    assert list(summary["metrics"]) == ["input_si_sdr", "si_sdr", "si_sdr_i", "input_stoi", "stoi", "stoi_i"]
+    assert "valid SI-SDRi: " in capsys.readouterr().out
+    evaluate.main([str(run), "data.n_test=3"])
+    assert json.loads((run / "evaluation/test/summary.json").read_text())["n"] == 3
+
+
+def test_failure_leaves_the_old_evaluation(run, here, monkeypatch):
+    evaluate.main([str(run)])
+    before = (run / "evaluation/test/summary.json").read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("asteroid_stab.metrics.examples.sf.write", full)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate.main([str(run), "--overwrite"])
+    assert (run / "evaluation/test/summary.json").read_bytes() == before
+    assert [p.name for p in (run / "evaluation").iterdir()] == ["test"]
+
+
+def test_pesq_is_left_out_at_other_rates(run, here, capsys):
+    model = conv_tasnet(2, 11_025, n_filters=32, n_blocks=2, n_repeats=1, bn_chan=8, hid_chan=16, skip_chan=8)
+    save_model(model, run / "best_model.pth")
+    evaluate.main([str(run), "data.sample_rate=11025"])
+    assert "PESQ is left out: it is defined at 8000 and 16000 Hz, these data are sampled at 11025 Hz" in (
+        capsys.readouterr().out
+    )
+    assert "pesq" not in json.loads((run / "evaluation/test/summary.json").read_text())["metrics"]
+
+
+def test_bad_input(run, here, tmp_path):
+    with pytest.raises(StabError, match="no run folder"):
+        evaluate.main([str(tmp_path)])
+    with pytest.raises(StabError, match=r"must be data.KEY=VALUE, got 'n_test=3'"):
+        evaluate.main([str(run), "n_test=3"])
+    with pytest.raises(StabError, match="no key 'n_tset'.*did you mean 'n_test'"):
+        evaluate.main([str(run), "data.n_tset=3"])
+    with pytest.raises(StabError, match="works at 8000 Hz, the data are sampled at 16000 Hz"):
+        evaluate.main([str(run), "data.sample_rate=16000"])
+    with pytest.raises(StabError, match=r"must give \[3, 9600\].*got \[2, 9600\]"):
+        evaluate.main([str(run), "data.n_src=3"])
+    with pytest.raises(StabError, match="got 'tpu9'"):
+        evaluate.main([str(run), "--device", "tpu9"])
+    (run / "best_model.pth").unlink()
+    with pytest.raises(StabError, match="no model at .*best_model.pth"):
+        evaluate.main([str(run)])
+    assert not (run / "evaluation").exists()
+
+
+@pytest.mark.parametrize("option", [["--limit", "0"], ["--n-jobs", "x"], ["--metrics", "si_snr"], ["--split", "dev"]])
+def test_options_that_cannot_be(run, option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([str(run), *option])
+    assert stop.value.code == 2
+    assert option[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("n_cores", "n_jobs", "on_cpu", "shared"),
+    [
+        (1, None, True, (1, 1)),
+        (2, None, True, (2, 1)),
+        (8, None, True, (4, 4)),
+        (8, None, False, (8, 1)),
+        (8, 3, True, (3, 5)),
+        (2, 6, True, (6, 1)),
+    ],
+)
+def test_cores_are_shared(n_cores, n_jobs, on_cpu, shared):
+    assert evaluate.share_cores(n_cores, n_jobs, on_cpu) == shared
+
+
+def test_threads_are_as_before_afterwards(run, here, monkeypatch):
+    seen = []
+    monkeypatch.setattr(HerePool, "__enter__", lambda self: seen.append(torch.get_num_threads()) or self)
+    monkeypatch.setattr(pool, "available_cores", lambda: 4)
+    before = torch.get_num_threads()
+    evaluate.main([str(run), "--n-jobs", "1"])
+    assert seen == [3]
+    assert torch.get_num_threads() == before

@@ -1,0 +1,181 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from asteroid_stab.cli import main, separate
+from asteroid_stab.errors import StabError
+from asteroid_stab.models.files import load_model, save_model
+
+RATE = 8000
+
+
+@pytest.fixture
+def model(tmp_path, tiny_model):
+    path = tmp_path / "model.pth"
+    save_model(tiny_model(), path)
+    return path
+
+
+def recording(path, n_samples=20_000, rate=RATE, n_channels=1, seed=0):
+    path.parent.mkdir(exist_ok=True)
+    signal = np.random.default_rng(seed).uniform(-0.5, 0.5, (n_samples, n_channels)).astype(np.float32)
+    sf.write(path, signal, rate, "FLOAT" if path.suffix == ".wav" else "PCM_16")
+    return signal
+
+
+def test_short_file_is_the_plain_forward(tmp_path, model, capsys):
+    signal = recording(tmp_path / "in/a.wav")[:, 0]
+    assert separate.main([str(model), str(tmp_path / "in/a.wav")]) == 0
+    with torch.no_grad():
+        plain = load_model(model)(torch.from_numpy(signal)[None])[0].numpy()
+    for j in (1, 2):
+        estimate, rate = sf.read(tmp_path / f"in/a_est{j}.wav", dtype="float32")
+        assert rate == RATE
+        gain = signal @ plain[j - 1] / (plain[j - 1] @ plain[j - 1])
+        np.testing.assert_allclose(estimate, gain * plain[j - 1], atol=1e-5)
+    assert "2.5 s in" in capsys.readouterr().out
+
+
+def test_long_file_in_windows(tmp_path, model):
+    recording(tmp_path / "a.flac", 100_001)
+    separate.main([str(model), str(tmp_path / "a.flac"), "--window-s", "2", "--overlap-s", "0.5"])
+    for j in (1, 2):
+        info = sf.info(tmp_path / f"a_est{j}.wav")
+        assert (info.frames, info.samplerate, info.subtype) == (100_001, RATE, "FLOAT")
+
+
+def test_run_folder_and_out(tmp_path, model):
+    (tmp_path / "run").mkdir()
+    model.rename(tmp_path / "run/best_model.pth")
+    recording(tmp_path / "a.wav")
+    separate.main([str(tmp_path / "run"), str(tmp_path / "a.wav"), "--out", str(tmp_path / "deep/out")])
+    assert sorted(p.name for p in (tmp_path / "deep/out").iterdir()) == ["a_est1.wav", "a_est2.wav"]
+
+
+def test_nothing_is_overwritten_unasked(tmp_path, model):
+    recording(tmp_path / "a.wav")
+    (tmp_path / "a_est2.wav").write_text("dear to me")
+    with pytest.raises(StabError, match=r"a_est2\.wav exists; --overwrite replaces it"):
+        separate.main([str(model), str(tmp_path / "a.wav")])
+    assert not (tmp_path / "a_est1.wav").exists()
+    separate.main([str(model), str(tmp_path / "a.wav"), "--overwrite"])
+    assert sf.info(tmp_path / "a_est2.wav").frames == 20_000
+
+
+def test_good_files_are_done_and_bad_ones_named(tmp_path, model, capsys):
+    names = ["a.wav", "missing.wav", "text.wav", "rate.wav", "b.flac", "nan.wav", "cut.flac"]
+    for name in ("a.wav", "b.flac"):
+        recording(tmp_path / name)
+    (tmp_path / "text.wav").write_text("no sound")
+    recording(tmp_path / "rate.wav", rate=16_000)
+    sf.write(tmp_path / "nan.wav", np.full(9000, np.nan), RATE, "FLOAT")
+    recording(tmp_path / "cut.flac", 200_000)
+    (tmp_path / "cut.flac").write_bytes((tmp_path / "cut.flac").read_bytes()[:100_000])
+    status = main.main(["separate", str(model), *(str(tmp_path / name) for name in names)])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert "asteroid-stab separate: error: 5 of 7 files could not be separated" in error
+    for name, reason in [
+        ("missing.wav", "no such file"),
+        ("text.wav", "no readable audio"),
+        ("rate.wav", "works at 8000 Hz, the file is sampled at 16000 Hz (--resample converts it)"),
+        ("nan.wav", "a sample at 0.00 s is not finite"),
+        ("cut.flac", ""),
+    ]:
+        assert any(f"{name}: " in line and reason in line for line in error.splitlines()), name
+    made = sorted(p.name for p in tmp_path.iterdir() if "_est" in p.name)
+    assert made == ["a_est1.wav", "a_est2.wav", "b_est1.wav", "b_est2.wav"]
+    assert not list(tmp_path.glob(".separate-*"))
+
+
+def test_two_files_of_one_name(tmp_path, model):
+    for folder in ("x", "y"):
+        recording(tmp_path / folder / "a.wav")
+    with pytest.raises(StabError, match=r"y/a\.wav: its estimates would take the place of those of .*x/a\.wav"):
+        separate.main([str(model), *(str(tmp_path / f / "a.wav") for f in "xy"), "--out", str(tmp_path / "out")])
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a_est1.wav", "a_est2.wav"]
+
+
+def test_rate_and_channels(tmp_path, model):
+    recording(tmp_path / "a.wav", 30_000, rate=16_000, n_channels=2)
+    argv = [str(model), str(tmp_path / "a.wav"), "--resample", "--channel"]
+    separate.main([*argv, "2"])
+    second = sf.read(tmp_path / "a_est1.wav")[0]
+    assert len(second) == 15_000
+    separate.main([*argv, "mix", "--overwrite"])
+    assert not np.allclose(second, sf.read(tmp_path / "a_est1.wav")[0])
+    with pytest.raises(StabError, match="at most 2, got 3"):
+        separate.main([*argv, "3", "--overwrite"])
+    with pytest.raises(SystemExit):
+        separate.main([*argv, "0"])
+
+
+def test_options_that_cannot_be(tmp_path, model):
+    recording(tmp_path / "a.wav")
+    with pytest.raises(StabError, match="half a window"):
+        separate.main([str(model), str(tmp_path / "a.wav"), "--overlap-s", "8"])
+    with pytest.raises(StabError, match="no model file"):
+        separate.main([str(tmp_path / "b.pth"), str(tmp_path / "a.wav")])
+    with pytest.raises(StabError, match="GPUs, got 'cuda:99'"):
+        separate.main([str(model), str(tmp_path / "a.wav"), "--device", "cuda:99"])
+    with pytest.raises(StabError, match="got 'gpu'"):
+        separate.main([str(model), str(tmp_path / "a.wav"), "--device", "gpu"])
+
+
+def in_a_process(code, *args):
+    """Runs ``code`` in a fresh process and returns what it prints last."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+    return result.stdout.splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_full_disk(tmp_path, model):
+    recording(tmp_path / "a.wav", 200_000)
+    code = """
+        import resource, signal, sys
+        from asteroid_stab.cli.main import main
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+        sys.stderr = sys.stdout
+        status = main(["separate", *sys.argv[1:], "--window-s", "2", "--overlap-s", "0.5"])
+        print(status)
+        """
+    assert in_a_process(code, model, tmp_path / "a.wav") == "2"
+    assert not list(tmp_path.glob("*_est*"))
+    assert not list(tmp_path.glob(".separate-*"))
+
+
+def peak_bytes(model, path):
+    code = """
+        import resource, sys
+        from asteroid_stab.cli.main import main
+        assert main(["separate", *sys.argv[1:]]) == 0
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+        """
+    return int(in_a_process(code, model, path))
+
+
+@pytest.mark.slow
+def test_half_an_hour_in_two_gigabytes(tmp_path, model):
+    n_samples = 30 * 60 * RATE
+    with sf.SoundFile(tmp_path / "long.flac", "w", RATE, 1, "PCM_16") as file:
+        rng = np.random.default_rng(0)
+        for _ in range(30):
+            file.write(rng.uniform(-0.5, 0.5, n_samples // 30))
+    recording(tmp_path / "short.wav", 20 * RATE)
+    long, short = (peak_bytes(model, tmp_path / name) for name in ("long.flac", "short.wav"))
+    assert sf.info(tmp_path / "long_est2.wav").frames == n_samples
+    assert long < 2e9
+    assert long < short + 50e6  # it does not grow with the recording

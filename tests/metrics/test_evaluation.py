@@ -1,0 +1,178 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from asteroid_stab.cli.speech_samples import speech_like
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, pick_examples, write_tables
+from asteroid_stab.metrics.examples import listenable, write_examples
+from asteroid_stab.metrics.separation_metrics import measure
+
+RATE = 8000
+
+
+class HerePool:
+    """Measures in this process."""
+
+    def __init__(self, metrics):
+        self.metrics = metrics
+
+    def run(self, items):
+        for item in reversed(list(items)):  # results come in any order
+            yield item.key, measure(*item[1:], RATE, self.metrics)
+
+
+class Speech(MixtureDataset):
+    """Mixtures of 3 speakers; ``spoilt`` items have a silent source."""
+
+    def __init__(self, n_items, spoilt=()):
+        super().__init__([f"mix-{i}" for i in range(n_items)], [6000 + 10 * i for i in range(n_items)], 3, RATE)
+        self.spoilt = spoilt
+
+    def read(self, row, start, stop):
+        rng = np.random.default_rng(row)
+        sources = np.stack([speech_like(rng, self.lengths[row], RATE) for _ in range(3)]).astype(np.float32)
+        if row in self.spoilt:
+            sources[1] = 0
+        return sources.sum(0), sources
+
+
+class Oracle(torch.nn.Module):
+    """Knows the sources; leaves noise that grows with the item's number, in an order and at scales of its own."""
+
+    def __init__(self, dataset, n_src=3, sample_rate=RATE):
+        super().__init__()
+        self.dataset, self.n_src, self.sample_rate = dataset, n_src, sample_rate
+        self.modes = []
+
+    def forward(self, mixture):
+        self.modes.append(self.training)
+        item = (mixture.shape[1] - 6000) // 10
+        _, sources, _ = self.dataset[item]
+        noise = torch.from_numpy(np.random.default_rng(item).standard_normal(sources.shape)).float()
+        noise *= sources.norm() / noise.norm() * 10 ** (-(20 - 5 * item) / 20)
+        return ((sources + noise) * torch.tensor([[1.0], [-20.0], [0.3]]))[[2, 0, 1]][: self.n_src][None]
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return Speech(5, spoilt=[3])
+
+
+@pytest.fixture(scope="module")
+def evaluation(dataset):
+    model = Oracle(dataset).train()
+    steps = []
+    found = evaluate(model, dataset, HerePool(("si_sdr", "stoi")), advance=lambda: steps.append(1))
+    assert len(steps) == 5
+    assert not any(model.modes)
+    return found
+
+
+def test_rows(dataset, evaluation):
+    assert [row["id"] for row in evaluation.rows] == list(range(5))
+    assert [row["name"] for row in evaluation.rows] == dataset.names
+    assert [row["n_samples"] for row in evaluation.rows] == dataset.lengths
+    for i in (0, 1, 2, 4):  # noise at -20 dB of all three, one of which the estimate is
+        assert evaluation.rows[i]["si_sdr"] == pytest.approx(20 - 5 * i, abs=1.5)
+    assert np.isnan(evaluation.rows[3]["si_sdr"])
+    assert evaluation.failures == {"si_sdr": {"mix-3": "silent source"}, "stoi": {"mix-3": "silent source"}}
+
+
+def test_tables(tmp_path, evaluation):
+    write_tables(evaluation, tmp_path / "new", {"split": "test", "command": "this"})
+    with (tmp_path / "new/utterances.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        *("id", "name", "n_samples"),
+        *("input_si_sdr", "si_sdr", "si_sdr_i", "input_stoi", "stoi", "stoi_i"),
+    ]
+    assert float(rows[4]["si_sdr_i"]) == pytest.approx(evaluation.rows[4]["si_sdr_i"], rel=1e-5)
+    assert rows[3]["si_sdr"] == ""
+    summary = json.loads((tmp_path / "new/summary.json").read_text())
+    assert summary["split"] == "test"
+    assert summary["command"] == "this"
+    assert summary["n"] == 5
+    assert summary["failures"] == {"si_sdr": ["mix-3"], "stoi": ["mix-3"]}
+    assert summary["failure_reasons"]["si_sdr"] == {"mix-3": "silent source"}
+    assert summary["reference_fallbacks"] == {}
+    gains = [row["si_sdr_i"] for row in evaluation.rows if not np.isnan(row["si_sdr_i"])]
+    assert summary["metrics"]["si_sdr_i"]["n"] == 4
+    assert summary["metrics"]["si_sdr_i"]["mean"] == pytest.approx(np.mean(gains))
+    assert summary["metrics"]["si_sdr_i"]["p90"] == pytest.approx(np.percentile(gains, 90))
+
+
+def test_examples(tmp_path, dataset, evaluation):
+    write_examples(evaluation, Oracle(dataset), dataset, tmp_path)
+    listed = json.loads((tmp_path / "examples.json").read_text())
+    assert [(entry["kind"], entry["id"]) for entry in listed] == [("best", 0), ("median", 2), ("worst", 4)]
+    assert listed[0]["name"] == "mix-0"
+    assert listed[0]["si_sdr_i"] == evaluation.rows[0]["si_sdr_i"]
+    for entry in listed:
+        folder = tmp_path / entry["kind"]
+        assert sorted(path.name for path in folder.iterdir()) == sorted(
+            ["mixture.wav", *(f"{stem}_{j}.wav" for stem in ("estimate", "source") for j in (1, 2, 3))]
+        )
+    best = {path.stem: sf.read(path)[0] for path in (tmp_path / "best").iterdir()}
+    for j in (1, 2, 3):  # in the sources' order, at their level
+        likeness = best[f"estimate_{j}"] @ best[f"source_{j}"]
+        assert likeness / (np.linalg.norm(best[f"estimate_{j}"]) * np.linalg.norm(best[f"source_{j}"])) > 0.9
+        assert np.linalg.norm(best[f"estimate_{j}"]) == pytest.approx(np.linalg.norm(best[f"source_{j}"]), rel=1e-2)
+    np.testing.assert_allclose(best["mixture"], best["source_1"] + best["source_2"] + best["source_3"], atol=1e-4)
+    assert max(np.abs(x).max() for x in best.values()) < 0.96
+
+
+def test_loud_examples_keep_their_proportions():
+    rng = np.random.default_rng(0)
+    sources = 3 * rng.standard_normal((3, 1000))
+    mixture, scaled, estimates = listenable(sources.sum(0), sources, sources[[1, 2, 0]] * 0.01)
+    assert max(np.abs(x).max() for x in (mixture, scaled, estimates)) == pytest.approx(0.95)
+    np.testing.assert_allclose(mixture, scaled.sum(0))
+    np.testing.assert_allclose(estimates, scaled)
+
+
+def test_silent_estimate_stays_silent():
+    sources = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 1000))
+    _, _, estimates = listenable(sources.sum(0), sources, sources * [[1.0], [0.0]])
+    np.testing.assert_allclose(estimates, sources * [[1.0], [0.0]])
+
+
+@pytest.mark.parametrize(
+    ("n_defined", "ids"), [(0, []), (1, [0, 0, 0]), (2, [1, 0, 0]), (3, [2, 1, 0]), (4, [3, 1, 0])]
+)
+def test_pick_examples(n_defined, ids):
+    rows = [{"id": i, "si_sdr_i": float(i)} for i in range(n_defined)] + [{"id": 9, "si_sdr_i": float("nan")}]
+    assert [row["id"] for row in pick_examples(rows).values()] == ids
+
+
+def test_limit(dataset):
+    assert len(evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",)), limit=2).rows) == 2
+    assert len(evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",)), limit=99).rows) == 5
+
+
+def test_model_of_other_sources(dataset):
+    with pytest.raises(StabError, match=r"\[3, 6000\] \(sources, samples\) for 'mix-0', got \[2, 6000\]"):
+        evaluate(Oracle(dataset, n_src=2), dataset, HerePool(("si_sdr",)))
+
+
+def test_model_of_another_rate(dataset):
+    with pytest.raises(StabError, match="works at 16000 Hz, the data are sampled at 8000 Hz"):
+        check_model(Oracle(dataset, sample_rate=16_000.0), dataset)
+
+
+def test_nothing_measured():
+    dataset = Speech(2, spoilt=[0, 1])
+    with pytest.raises(StabError, match="none of 2 mixtures has a SI-SDR: silent source"):
+        evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",)))
+
+
+def test_fallbacks_are_counted(tmp_path):
+    evaluation = Evaluation(("si_sdr",), fallbacks={"mix-1": "pivots"})
+    evaluation.rows.append({"id": 0, "name": "a", "n_samples": 1, "input_si_sdr": 0.0, "si_sdr": 1.0, "si_sdr_i": 1.0})
+    write_tables(evaluation, tmp_path, {})
+    assert json.loads((tmp_path / "summary.json").read_text())["reference_fallbacks"] == {"mix-1": "pivots"}
