@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+import asteroid_stab  # noqa: F401  repairs Asteroid: before any test imports it
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # children of tests; two cores are shared by two workers
 
 ROOT = Path(__file__).resolve().parents[1]

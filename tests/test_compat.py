@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
+from asteroid_stab import _compat  # first, or a CPU-only torch stops the import of Asteroid
+
+# isort: split
 from asteroid import models
 from asteroid.models import BaseModel
 
-from asteroid_stab import _compat
 from asteroid_stab.models import conv_tasnet, save_model
 
 CPU_ONLY = torch.version.cuda is None

@@ -25,5 +25,5 @@ def test_page_names_what_is_there(page):
     assert set(re.findall(r"asteroid-stab ([a-z]+)\b", code)) <= set(VERBS)
     recipes = {name for name in re.findall(r"asteroid-stab train ([\w/]+)(?![\w/=<])", code) if "/" in name}
     assert recipes <= set(recipe_files())
-    for script in re.findall(r"\begs/[\w/.]+", code):
+    for script in re.findall(r"\begs/[\w/]+\.sh", code):
         assert (ROOT / script).exists(), script

@@ -27,8 +27,7 @@ def main(argv: list[str]) -> int:
         StabError: the run, its data or the device cannot be used, or another evaluation stands where this one
             would be written.
     """
-    parser = _parser()
-    options = parser.parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)  # overrides may follow an option
     metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
     for text in options.overrides:
         if not text.startswith("data.") or "=" not in text:

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     Raises:
         StabError: the model or an option cannot be used, or some file could not be separated.
     """
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
 
     from asteroid_stab.models.files import load_model
     from asteroid_stab.separation.chunks import layout, model_forward

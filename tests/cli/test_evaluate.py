@@ -166,7 +166,7 @@ def test_split_metrics_and_data_are_chosen(run, here, capsys):
     assert summary["n"] == 1
     assert list(summary["metrics"]) == ["input_si_sdr", "si_sdr", "si_sdr_i", "input_stoi", "stoi", "stoi_i"]
     assert "valid SI-SDRi: " in capsys.readouterr().out
-    evaluate.main([str(run), "data.n_test=3"])
+    evaluate.main([str(run), "--device", "cpu", "data.n_test=3"])
     assert json.loads((run / "evaluation/test/summary.json").read_text())["n"] == 3
 
 
