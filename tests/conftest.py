@@ -118,11 +118,13 @@ def tiny_system(tiny_model):
 
     def make(model=None, loss=None, lr=1e-2, scheduler=None, **kwargs):
         model = model or tiny_model()
-        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+        loss = loss or ExactPITLossWrapper(PairwiseNegSDR("sisdr"))
+        parameters = [p for module in (model, loss) for p in module.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=lr)
         return StabSystem(
             model,
             optimizer,
-            loss or ExactPITLossWrapper(PairwiseNegSDR("sisdr")),
+            loss,
             scheduler=scheduler(optimizer) if scheduler else None,
             **kwargs,
         )

@@ -31,6 +31,10 @@ FLOORS = [
     ("losses.assignment", 0),
     ("losses.weighting", 0),
     ("losses.matched", 0),
+    ("losses.guard", 0),
+    ("losses.pairs", 0),
+    ("losses.schedules", 0),
+    ("losses.label_table", 0),
     ("losses.__init__", 1),  # modules
     ("losses.*_wrapper", 1),
     ("masknn.*", 1),

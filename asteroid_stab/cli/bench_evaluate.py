@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from asteroid_stab.cli.arguments import positive
+from asteroid_stab.cli.bench_options import add_json, check, write
 from asteroid_stab.cli.speech_samples import spoken_sources, synthetic_sources
 from asteroid_stab.errors import StabError
 
@@ -163,30 +163,23 @@ def _show(result: dict[str, Any]) -> None:
     console.print(f"largest differences: {gaps}", highlight=False)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
 def main(argv: list[str]) -> int:
     """Measures, prints a table, and writes the numbers to a file where one is asked for."""
     parser = argparse.ArgumentParser(prog="asteroid-stab bench evaluate", description=SUMMARY)
     parser.add_argument("--librispeech", type=Path, metavar="DIR", help="speech to mix (synthetic without)")
-    parser.add_argument("--n-src", type=_positive, default=2, help="sources, below 10 (%(default)s)")
+    parser.add_argument("--n-src", type=positive, default=2, help="sources, below 10 (%(default)s)")
     parser.add_argument("--sample-rate", type=int, choices=(8000, 16000), default=8000, help="Hz (%(default)s)")
-    parser.add_argument("--n-mixtures", type=_positive, default=24, help="mixtures (%(default)s)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of both sides (%(default)s)")
-    parser.add_argument("--n-jobs", type=_positive, help="our processes (one a core)")
-    parser.add_argument("--threads", type=_positive, help="Asteroid's threads (one a core, as NumPy takes them)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE")
+    parser.add_argument("--n-mixtures", type=positive, default=24, help="mixtures (%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds of both sides (%(default)s)")
+    parser.add_argument("--n-jobs", type=positive, help="our processes (one a core)")
+    parser.add_argument("--threads", type=positive, help="Asteroid's threads (one a core, as NumPy takes them)")
+    add_json(parser)
     options = parser.parse_args(argv)
     if options.n_src > 9:
         raise StabError(f"--n-src must be at most 9, where Asteroid's get_metrics ends, got {options.n_src}")
     if options.librispeech is not None and not options.librispeech.is_dir():
         raise StabError(f"--librispeech must be a folder, got {options.librispeech}")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise StabError(f"--json must lie in a folder that exists, got {options.json}")
+    check(options)
 
     from asteroid_stab.metrics.pool import available_cores
 
@@ -207,11 +200,9 @@ def main(argv: list[str]) -> int:
         "n_src": options.n_src,
         "sample_rate": options.sample_rate,
         "mean_length_s": length_s,
-        "packages": {name: version(name) for name in ("asteroid", "pb-bss-eval", "pystoi", "pesq", "asteroid-stab")},
         "all": measure_all(items, options.sample_rate, n_jobs, threads, options.rounds),
         "groups": measure_groups(items[:N_GROUP_ITEMS], options.sample_rate),
     }
     _show(result)
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    write(options, result, ("asteroid", "pb-bss-eval", "pystoi", "pesq"))
     return 0

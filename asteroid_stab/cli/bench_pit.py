@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -11,11 +10,11 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from importlib.metadata import version
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.cli.arguments import positive
+from asteroid_stab.cli.bench_options import add_device, add_json, check, pinned_threads, write
 from asteroid_stab.errors import StabError
 
 if TYPE_CHECKING:
@@ -188,47 +187,29 @@ def _table(rows: list[dict[str, Any]], title: str) -> Any:
     return table
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
 def main(argv: list[str]) -> int:
     """Measures, prints a table, and writes the numbers to a file where one is asked for."""
     parser = argparse.ArgumentParser(prog="asteroid-stab bench pit", description=SUMMARY)
-    parser.add_argument("--n-src", type=_positive, nargs="+", default=[2, 5, 10, 20], help="numbers of sources")
-    parser.add_argument("--batch-size", type=_positive, default=8, help="items (%(default)s)")
-    parser.add_argument("--n-samples", type=_positive, default=24000, help="samples a signal (%(default)s)")
-    parser.add_argument("--threads", type=_positive, default=1, help="threads on the CPU (%(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
-    parser.add_argument("--rounds", type=_positive, default=100, help="rounds of both sides (%(default)s)")
+    parser.add_argument("--n-src", type=positive, nargs="+", default=[2, 5, 10, 20], help="numbers of sources")
+    parser.add_argument("--batch-size", type=positive, default=8, help="items (%(default)s)")
+    parser.add_argument("--n-samples", type=positive, default=24000, help="samples a signal (%(default)s)")
+    add_device(parser)
+    parser.add_argument("--rounds", type=positive, default=100, help="rounds of both sides (%(default)s)")
     parser.add_argument("--budget-s", type=float, default=10.0, help="seconds for the rounds (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE")
+    add_json(parser)
     options = parser.parse_args(argv)
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise StabError(f"--json must lie in a folder that exists, got {options.json}")
+    check(options)
 
-    import torch
     from rich.console import Console
     from rich.progress import track
 
-    if options.device != "cpu" and not (options.device.startswith("cuda") and torch.cuda.is_available()):
-        raise StabError(f"--device must be cpu, or cuda where there is a GPU, got {options.device!r}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(options.threads)
-    try:
+    with pinned_threads(options.threads):
         progress = Console(stderr=True)
         rows = [measure(options, n) for n in track(options.n_src, "measuring", console=progress, transient=True)]
-    finally:
-        torch.set_num_threads(before)
     title = (
         f"exact PIT of negative SI-SDR, forward + backward, least of the rounds\n"
         f"B = {options.batch_size}, T = {options.n_samples}, {options.device}, {options.threads} thread(s)"
     )
     Console().print(_table(rows, title))
-    if options.json is not None:
-        setup = {key: value for key, value in vars(options).items() if key not in ("json", "n_src")}
-        packages = {name: version(name) for name in ("torch", "asteroid", "asteroid-stab")}
-        options.json.write_text(json.dumps({**setup, "packages": packages, "rows": rows}, indent=2) + "\n")
+    write(options, {"rows": rows}, ("torch", "asteroid"))
     return 0

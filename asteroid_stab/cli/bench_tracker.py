@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
+
+from asteroid_stab.cli.arguments import positive
+from asteroid_stab.cli.bench_options import add_device, add_json, check, pinned_threads, write
 
 SUMMARY = "the tracker's share of a training step, on against off"
 
@@ -15,16 +16,16 @@ SUMMARY = "the tracker's share of a training step, on against off"
 def main(argv: list[str]) -> int:
     """Trains steps with the tracker on and off in turn and prints the tracker's share."""
     parser = argparse.ArgumentParser(prog="asteroid-stab bench tracker", description=SUMMARY)
-    parser.add_argument("--steps", type=int, default=60, help="steps of each kind (default 60)")
-    parser.add_argument("--items", type=int, default=20_000, help="items of the training set (default 20000)")
-    parser.add_argument("--n-src", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    parser.add_argument("--steps", type=positive, default=60, help="steps of each kind (default 60)")
+    parser.add_argument("--items", type=positive, default=20_000, help="items of the training set (default 20000)")
+    parser.add_argument("--n-src", type=positive, default=2, help="sources (default 2)")
+    add_device(parser)
+    add_json(parser)
     options = parser.parse_args(argv)
-    figures = measure(options.steps, options.items, options.n_src, options.threads, options.device)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+    check(options)
+    with pinned_threads(options.threads):
+        figures = measure(options.steps, options.items, options.n_src, options.device)
+    write(options, figures, ("torch", "asteroid"))
     print(
         f"step without tracker {figures['off_ms']:.2f} ms, with {figures['on_ms']:.2f} ms (medians of "
         f"{options.steps}, in turn): {figures['on_ms'] / figures['off_ms'] - 1:+.2%}\n"
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measure(n_steps: int, n_items: int, n_src: int, n_threads: int, device: str) -> dict[str, Any]:
+def measure(n_steps: int, n_items: int, n_src: int, device: str) -> dict[str, Any]:
     """Medians of a step with and without the tracker, and the time that passes inside its hooks.
 
     The difference of two noisy steps says little about less than a hundredth of them, so the hooks are timed on their
@@ -48,7 +49,6 @@ def measure(n_steps: int, n_items: int, n_src: int, n_threads: int, device: str)
     from asteroid_stab.losses import Assignment, ExactPITLossWrapper
     from asteroid_stab.models import conv_tasnet
 
-    torch.set_num_threads(n_threads)
     batch_size = 8
     torch.manual_seed(0)
     model = conv_tasnet(
@@ -100,6 +100,4 @@ def measure(n_steps: int, n_items: int, n_src: int, n_threads: int, device: str)
         "inside_ms": 1e3 * inside,
         "epoch_end_ms": 1e3 * epoch_end,
         "share": inside / medians["off"],
-        "device": device,
-        "threads": n_threads,
     }

@@ -26,19 +26,29 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.engine import EpochTable, RunCheckpoint, StabSystem
 from asteroid_stab.engine.progress import EpochLines, StabProgressBar, clock
 from asteroid_stab.errors import StabError
+from asteroid_stab.models import load_pretrained
 
 
-def build_run(config: DictConfig) -> tuple[pl.Trainer, StabSystem, Any]:
+def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
     """Trainer, system and data module of a checked config.
 
+    Args:
+        config: the config.
+        resumed: weights will come from a checkpoint, so those of ``init`` are not needed.
+
     Raises:
-        StabError: the model works at another sample rate than the data.
+        StabError: the model works at another sample rate than the data, or cannot start with the weights it is given.
     """
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = check.build(config.data)
     model = check.build(config.model)
     if model.sample_rate != data.sample_rate:
         raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {data.sample_rate:g} Hz")
+    if config.init.path is not None and not resumed:
+        new = load_pretrained(model, config.init.path, config.init.new_output)
+        print(
+            f"starts with the weights of {config.init.path}" + (f", new: {', '.join(new)}" if new else ""), flush=True
+        )
     loss = check.build(config.loss)
     trained = [p for module in (model, loss) for p in module.parameters() if p.requires_grad]
     optimizer = check.build(config.optim)(trained)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from asteroid_stab.cli.arguments import positive
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.errors import StabError
 
@@ -74,20 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics", nargs="+", choices=METRICS, metavar="METRIC", help="some of: %(choices)s (all)")
     parser.add_argument(
         "--n-jobs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="processes that measure (one a core; half as many if the model runs on the CPU)",
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N mixtures")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def _stands(folder: Path, settings: dict[str, Any]) -> bool:

@@ -98,6 +98,12 @@ def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictC
         if group not in ("data", "trainer", "logger") or "." not in key:
             raise StabError(f"a resumed run may change keys of data, trainer and logger, not {key!r}: start a new run")
     config = override(folder.config, overrides, "")
+    end = folder.config.scheduler.get("total_iters") if folder.config.scheduler else None
+    if end is not None and config.trainer.max_epochs > end:
+        raise StabError(
+            f"the learning rate of {resume} ends at 0 after its {end} epochs (scheduler.total_iters): more of them "
+            f"would learn nothing; start a new run with init.path={resume}"
+        )
     config.run_dir = str(folder.path)  # it may have been moved
     if config.logger and "save_dir" in config.logger:
         config.logger.save_dir = str(folder.path)
@@ -112,13 +118,13 @@ def _train(config: DictConfig, resume: str | None) -> None:
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
-    trainer, system, data = build_run(config)
+    checkpoint: Any = run_dir / "checkpoints" / "last.ckpt"
+    trainer, system, data = build_run(config, resumed=checkpoint.exists())
     data.prepare_data()  # what is wrong with the corpus is said before the run folder is made
     data.setup("fit")
     if trainer.is_global_zero:
         run_dir.mkdir(parents=True, exist_ok=True)
         describe(config, trainer, system, command=sys.argv)
-    checkpoint: Any = run_dir / "checkpoints" / "last.ckpt"
     if checkpoint.exists():
         check_checkpoint(checkpoint, system)
     elif resume:

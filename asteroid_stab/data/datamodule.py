@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from asteroid_stab.data.dataset import Key, MixtureDataset
 from asteroid_stab.data.sampler import EpochSampler
 from asteroid_stab.data.utterances import Utterances
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, nearest
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,17 @@ def check_count(name: str, value: int, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise StabError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return value
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> str:
+    """``value``, which must be one of ``known``.
+
+    Raises:
+        StabError: it is not; the nearest is offered.
+    """
+    if value not in known:
+        raise StabError(f"{name} must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}")
     return value
 
 

@@ -13,9 +13,10 @@ import soundfile as sf
 from asteroid.data import LibriMix
 
 from asteroid_stab.data.audio_file import check_header, read_headers
-from asteroid_stab.data.datamodule import MixtureDataModule, check_split
+from asteroid_stab.data.datamodule import MixtureDataModule, check_choice, check_split
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.data.mixture_tracks import MODES
+from asteroid_stab.errors import StabError
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ _LISTS = {
     "enh_single": ("single",),
     "enh_both": ("both", "clean"),
 }
-MODES = ("min", "max")
 _N_SHOWN = 3
 
 
@@ -174,10 +174,8 @@ class LibriMixData(MixtureDataModule):
         seed: int = 0,
     ):
         super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
-        for name, value, known in (("task", task, tuple(_LISTS)), ("mode", mode, MODES)):
-            if value not in known:
-                hint = nearest(value, known)
-                raise StabError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")
+        check_choice("task", task, tuple(_LISTS))
+        check_choice("mode", mode, MODES)
         if sample_rate not in (8000, 16_000):
             raise StabError(f"sample_rate must be 8000 or 16000, got {sample_rate}")
         if task.startswith("enh") and n_src != 1:

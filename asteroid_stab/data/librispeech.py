@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from asteroid_stab.data.cache import PackedTracks
-from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_split
+from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_choice, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.mixing import HIGHEST_SAMPLE, clip_16_bit
 from asteroid_stab.data.mixture_list import read_mixture_list
 from asteroid_stab.data.mixture_tracks import MODES, TASKS, MixtureTracks, gather_tracks
 from asteroid_stab.data.tracks import TrackReader
-from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.errors import StabError
 
 log = logging.getLogger(__name__)
 
@@ -159,9 +159,8 @@ class LibriSpeechData(MixtureDataModule):
         skip_missing: bool = False,
     ):
         super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
-        for name, value, known in (("task", task, TASKS), ("mode", mode, MODES)):
-            if value not in known:
-                raise StabError(f"{name} must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}")
+        check_choice("task", task, TASKS)
+        check_choice("mode", mode, MODES)
         if sample_rate not in (8000, 16_000):
             raise StabError(f"sample_rate must be 8000 or 16000 (LibriSpeech has 16000), got {sample_rate}")
         if task == "enh_single" and n_src != 1:
@@ -184,7 +183,13 @@ class LibriSpeechData(MixtureDataModule):
         return LibriSpeechMixtures(mixtures, self._reader(mixtures), segment_s, self.seed)
 
     def utterances(self, split: str) -> LibriSpeechUtterances:
-        """See :meth:`MixtureDataModule.utterances`."""
+        """See :meth:`MixtureDataModule.utterances`.
+
+        Raises:
+            StabError: the task has noise, which dynamic mixing would silently leave out.
+        """
+        if self.task != "sep_clean":
+            raise StabError(f"dynamic mixing adds no noise: task must be 'sep_clean', got {self.task!r}")
         mixtures = self.mixture_tracks(split)
         return LibriSpeechUtterances(mixtures, self._reader(mixtures))
 

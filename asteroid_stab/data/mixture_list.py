@@ -8,8 +8,8 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError
 
 
@@ -128,21 +128,13 @@ def write_mixture_list(mixtures: MixtureList, path: str | os.PathLike[str]) -> N
         columns += [f"source_{k}_path", f"source_{k}_gain"]
     if mixtures.noises:
         columns += ["noise_path", "noise_gain"]
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            for row, name in enumerate(mixtures.names):
-                cells = [name]
-                for source, gain in zip(mixtures.sources[row], mixtures.gains[row], strict=True):
-                    cells += [source, f"{gain:.10g}"]
-                if mixtures.noises:
-                    cells += [mixtures.noises[row], f"{mixtures.noise_gains[row]:.10g}"]
-                writer.writerow(cells)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as new, open(new, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row, name in enumerate(mixtures.names):
+            cells = [name]
+            for source, gain in zip(mixtures.sources[row], mixtures.gains[row], strict=True):
+                cells += [source, f"{gain:.10g}"]
+            if mixtures.noises:
+                cells += [mixtures.noises[row], f"{mixtures.noise_gains[row]:.10g}"]
+            writer.writerow(cells)

@@ -1,4 +1,4 @@
-"""The embedded corpus: mixtures of sentences that eSpeak NG speaks in 165 voices."""
+"""The embedded corpus: mixtures of sentences that eSpeak NG speaks in 110 voices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_count, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.toy_speech import ToySpeech, toy_speech
-from asteroid_stab.data.voices import N_HELD_OUT
+from asteroid_stab.data.voices import N_HELD_OUT, kind
 from asteroid_stab.errors import StabError
 
 LEVEL_DB = 2.5
@@ -69,7 +69,9 @@ class ToyDataset(MixtureDataset):
         return sources.sum(0), sources
 
 
-def draw_mixtures(speech: ToySpeech, n_mixtures: int, n_src: int, seed: tuple[int, ...]) -> list[Mixture]:
+def draw_mixtures(
+    speech: ToySpeech, n_mixtures: int, n_src: int, seed: tuple[int, ...], distinct: bool = True
+) -> list[Mixture]:
     """Mixtures of different speakers. Number i depends on the seed and i alone, not on how many there are.
 
     Args:
@@ -77,16 +79,20 @@ def draw_mixtures(speech: ToySpeech, n_mixtures: int, n_src: int, seed: tuple[in
         n_mixtures: how many.
         n_src: sources in each.
         seed: of the draw.
+        distinct: take the speakers of a mixture from as many kinds as there are (see
+            :func:`~asteroid_stab.data.voices.kind`), in any order; otherwise any speakers.
     """
     by_speaker: dict[str, list[int]] = defaultdict(list)
     for utterance, speaker in enumerate(speech.speakers):
         by_speaker[speaker].append(utterance)
-    spoken = list(by_speaker.values())
+    spoken, kinds = list(by_speaker.values()), [kind(speaker) for speaker in by_speaker]
     mixtures = []
     for i in range(n_mixtures):
         generator = np.random.default_rng((*seed, n_src, i))
-        speakers = generator.choice(len(spoken), n_src, replace=False)
-        utterances = [int(generator.choice(spoken[speaker])) for speaker in speakers]
+        speakers = generator.permutation(len(spoken))
+        if distinct:
+            speakers = generator.permutation(_in_rounds(speakers, kinds, generator)[:n_src])
+        utterances = [int(generator.choice(spoken[speaker])) for speaker in speakers[:n_src]]
         gains = 10 ** (generator.uniform(-LEVEL_DB, LEVEL_DB, n_src) / 20)
         loudest = sum(gain * speech.peaks[one] for gain, one in zip(gains, utterances, strict=True))
         gains *= min(1.0, _PEAK / loudest)
@@ -94,10 +100,21 @@ def draw_mixtures(speech: ToySpeech, n_mixtures: int, n_src: int, seed: tuple[in
     return mixtures
 
 
+def _in_rounds(speakers: np.ndarray, kinds: list[str], generator: np.random.Generator) -> list[int]:
+    """The speakers so ordered that each kind comes once, in any order, before one comes again."""
+    turn: dict[str, int] = dict.fromkeys(generator.permutation(sorted(set(kinds))).tolist(), 0)
+    place = {one: j for j, one in enumerate(turn)}
+    keys = {}
+    for speaker in speakers.tolist():
+        keys[speaker] = (turn[kinds[speaker]], place[kinds[speaker]])
+        turn[kinds[speaker]] += 1
+    return sorted(keys, key=keys.__getitem__)
+
+
 class ToyData(MixtureDataModule):
     """Mixtures of spoken sentences, made on this machine in seconds: nothing to download.
 
-    125 speakers to train on and 20 others each to validate and to test with; see
+    70 speakers to train on and 20 others each to validate and to test with; see
     :func:`~asteroid_stab.data.voices.cast`. The first use makes the utterances and keeps them in a cache.
 
     Args:
@@ -112,6 +129,8 @@ class ToyData(MixtureDataModule):
         n_valid: mixtures to validate with.
         n_test: mixtures to test with.
         n_utterances: sentences that every speaker says.
+        distinct_voices: mix speakers of different sex or character as far as there are any; otherwise any speakers,
+            who may be much alike and hard to separate.
         cache_dir: where the utterances are kept; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
 
     Raises:
@@ -131,6 +150,7 @@ class ToyData(MixtureDataModule):
         n_valid: int = 100,
         n_test: int = 100,
         n_utterances: int = 6,
+        distinct_voices: bool = True,
         cache_dir: str | None = None,
     ):
         super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
@@ -144,7 +164,7 @@ class ToyData(MixtureDataModule):
             split: check_count(f"n_{split}", count, 1) for split, count in zip(SPLITS, counts, strict=True)
         }
         self.n_utterances = check_count("n_utterances", n_utterances, 1)
-        self.cache_dir = cache_dir
+        self.distinct_voices, self.cache_dir = distinct_voices, cache_dir
         self._speech: dict[str, ToySpeech] | None = None
 
     def prepare_data(self) -> None:
@@ -161,5 +181,5 @@ class ToyData(MixtureDataModule):
         """The mixtures of a split, in crops of ``segment_s`` seconds; None: whole."""
         speech = self.utterances(split)
         seed = (self.corpus_seed, 2, SPLITS.index(split))
-        mixtures = draw_mixtures(speech, self.n_mixtures[split], self.n_src, seed)
+        mixtures = draw_mixtures(speech, self.n_mixtures[split], self.n_src, seed, self.distinct_voices)
         return ToyDataset(speech, mixtures, self.n_src, self.sample_rate, segment_s, self.seed)

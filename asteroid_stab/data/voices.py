@@ -1,4 +1,4 @@
-"""The speakers of the toy corpus: eSpeak NG's voices in three characters each, dealt out to the splits."""
+"""The speakers of the toy corpus: eSpeak NG's voices in two characters each, dealt out to the splits."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _ACCENTS = _words(
     """
 )
 # From the deepest to the highest character of a variant: bounds of eSpeak NG's pitch, and of the factor on all
-# frequencies (a long or a short vocal tract). The pitches go from about 70 to 190 Hz and from 120 to 300 Hz.
-_RANGES = {"female": ((5, 75), (0.84, 1.14)), "male": ((25, 95), (0.87, 1.19))}
-_CHARACTERS = ("deep", "middle", "high")
+# frequencies (a long or a short vocal tract), which it multiplies the pitch with.
+_RANGES = {"female": ((5, 90), (0.78, 1.22)), "male": ((10, 99), (0.80, 1.28))}
+_CHARACTERS = {"deep": (0.0, 0.3), "high": (0.7, 1.0)}  # parts of that range
 
 N_HELD_OUT = 20
 """Speakers of the validation set, and of the test set."""
@@ -59,12 +59,12 @@ class Voice(NamedTuple):
 def cast(seed: int) -> dict[str, list[Voice]]:
     """The speakers of train, valid and test.
 
-    Every variant gives three speakers who differ in accent, pitch and length of the vocal tract; at most one of
-    them is held out, so a held-out speaker is a voice that training has not heard.
+    Every variant gives two speakers, one deep and one high, who differ in accent, pitch and length of the vocal
+    tract. At most one of them is held out: a held-out speaker is a voice that training has not heard.
 
     Example:
         >>> {split: len(voices) for split, voices in cast(0).items()}
-        {'train': 125, 'valid': 20, 'test': 20}
+        {'train': 70, 'valid': 20, 'test': 20}
     """
     generator = np.random.default_rng((seed, 0))
     voices: dict[str, list[Voice]] = {"train": [], "valid": [], "test": []}
@@ -73,17 +73,28 @@ def cast(seed: int) -> dict[str, list[Voice]]:
         sex, variant = variants[i]
         speakers = _speakers(sex, variant, generator)
         if place < 2 * N_HELD_OUT:
-            voices["valid" if place % 2 else "test"].append(speakers.pop(place // 2 % 3))
+            voices["valid" if place % 2 else "test"].append(speakers.pop(place // 2 % len(speakers)))
         voices["train"] += speakers
     return voices
+
+
+def kind(speaker: str) -> str:
+    """Sex and character of a speaker by name: speakers of one kind have much the same pitch.
+
+    Example:
+        >>> kind("Alicia.fr.high"), kind("klatt3.en-us.deep")
+        ('female high', 'male deep')
+    """
+    variant, _, character = speaker.split(".")
+    return f"{'female' if variant in _FEMALE else 'male'} {character}"
 
 
 def _speakers(sex: str, variant: str, generator: np.random.Generator) -> list[Voice]:
     (lowest, highest), (longest, shortest) = _RANGES[sex]
     accents = generator.choice(_ACCENTS, len(_CHARACTERS), replace=False)
     speakers = []
-    for third, (character, accent) in enumerate(zip(_CHARACTERS, accents, strict=True)):
-        height = (third + generator.uniform()) / len(_CHARACTERS)
+    for (character, bounds), accent in zip(_CHARACTERS.items(), accents, strict=True):
+        height = generator.uniform(*bounds)
         # In steps of 1/441: 22,050 Hz times the warp is a multiple of 50 Hz, for a short filter.
         warp = round((longest + height * (shortest - longest)) * 441) / 441
         speakers.append(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import MODEL_FILE, save_model
 
@@ -45,7 +47,8 @@ class RunCheckpoint(Checkpoint):
             self._save(trainer, root / "checkpoints" / "best.ckpt")
             if trainer.is_global_zero:
                 facts = {**self.infos, "epoch": self.best_epoch, self.monitor: self.best_score}
-                self._guard(lambda: save_model(pl_module.model, root / MODEL_FILE, facts), root / MODEL_FILE)
+                with self._explained(root / MODEL_FILE):
+                    save_model(pl_module.model, root / MODEL_FILE, facts)
         self._save(trainer, root / "checkpoints" / "last.ckpt")
 
     def _is_better(self, score: float) -> bool:
@@ -54,20 +57,22 @@ class RunCheckpoint(Checkpoint):
         return score > self.best_score if self.mode == "max" else score < self.best_score
 
     def _save(self, trainer: pl.Trainer, path: Path) -> None:
-        beside = path.with_name(f".{path.name}.new")
-        self._guard(lambda: trainer.save_checkpoint(beside), path)  # every rank must call it
         if trainer.is_global_zero:
-            os.replace(beside, path)
+            with self._explained(path), replacing(path) as beside:
+                trainer.save_checkpoint(beside)
+        else:
+            trainer.save_checkpoint(path)  # every rank must call it; only the first writes
         trainer.strategy.barrier()
 
     @staticmethod
-    def _guard(write: Any, path: Path) -> None:
+    @contextmanager
+    def _explained(path: Path) -> Iterator[None]:
+        """Says what a failed write means for the run."""
         try:
-            write()
+            yield
         except (OSError, RuntimeError) as error:
             # torch reports a full disk as a RuntimeError of its zip writer
             if isinstance(error, OSError) or "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
-                path.with_name(f".{path.name}.new").unlink(missing_ok=True)
                 raise StabError(
                     f"could not write {path} ({error}); the checkpoint before it is whole: make room, then go on "
                     "with resume=RUN"

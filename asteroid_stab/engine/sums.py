@@ -26,6 +26,11 @@ class EpochSums:
         """Starts again from zero."""
         self._sums = {}
 
+    @property
+    def names(self) -> list[str]:
+        """What was added so far, sorted."""
+        return sorted(self._sums)
+
     def add(self, **values: Tensor) -> None:
         """Adds the sum of each tensor to the sum of that name."""
         for name, value in values.items():

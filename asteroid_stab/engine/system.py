@@ -11,10 +11,11 @@ from asteroid.losses import PairwiseNegSDR
 from torch import Tensor
 
 from asteroid_stab.engine.host_system import HostSystem
+from asteroid_stab.engine.items import training_items
 from asteroid_stab.engine.step import Stabilizer, Step, StepCallback
 from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import Assignment, ExactPITLossWrapper
+from asteroid_stab.losses import Assignment, AssignmentLossWrapper, ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
@@ -38,7 +39,7 @@ class StabSystem(HostSystem):
     Args:
         model: takes ``[B, T]``, gives ``[B, J, T]``.
         optimizer: over the parameters of the model, and of the loss if it has any.
-        loss_func: a wrapper with ``assign(est_targets, targets) -> Assignment``.
+        loss_func: the assignment and its loss; its own parameters, if it has any, are trained and kept in checkpoints.
         train_loader: as in Asteroid; None where a data module is given to ``Trainer.fit``.
         val_loader: likewise; None trains without validation.
         scheduler: as in Asteroid: one or a list, each a scheduler or Lightning's dict.
@@ -47,8 +48,8 @@ class StabSystem(HostSystem):
             resumed run draws what an undisturbed one does.
 
     Raises:
-        StabError: the loss has no ``assign``; the model's and the data's number of sources differ; no item of a batch
-            on any rank is finite.
+        StabError: the loss is no ``AssignmentLossWrapper``; the model's and the data's number of sources differ; no
+            item of a batch on any rank is finite.
 
     References:
         design: assignment, weight, loss; Asteroid's ``asteroid.engine.system.System``.
@@ -67,10 +68,10 @@ class StabSystem(HostSystem):
         config: Mapping[str, Any] | None = None,
         seed: int = 0,
     ):
-        if not hasattr(loss_func, "assign"):
+        if not isinstance(loss_func, AssignmentLossWrapper):
             raise StabError(
-                f"loss_func must have assign(est_targets, targets), got {type(loss_func).__name__}; "
-                "asteroid_stab.losses has wrappers with it"
+                f"loss_func must be an AssignmentLossWrapper, got {type(loss_func).__name__}; asteroid_stab.losses has "
+                "those of the papers, and a subclass of it needs no more than assign()"
             )
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, dict(config or {}))
         self.seed = seed
@@ -85,7 +86,7 @@ class StabSystem(HostSystem):
         """This rank's part of the weighted loss, times the number of ranks (DDP averages the gradients)."""
         mixture, sources, ids = batch
         est, broken = self._estimate(mixture, sources)
-        loss, perm = self.loss_func.assign(est, sources)
+        loss, perm = self.loss_func.assign(est, sources, ids=ids)
         loss = loss.masked_fill(broken.view(-1, *[1] * (loss.ndim - 1)), torch.inf)
         step = Step(mixture, sources, ids, Assignment(loss.detach(), perm))
         for callback in self._callbacks(StepCallback):
@@ -95,6 +96,8 @@ class StabSystem(HostSystem):
             loss = item_loss(loss)  # no one weighs sources: an item is the mean of its sources
         mean = weighted_mean(loss, logits, self._gather)
         self._count(step, mean.mass)
+        figures = {f"train/{name}": value for name, value in self.loss_func.figures().items()}
+        self._train_sums.add(steps=mean.mass.new_ones(()), **figures)
         return mean.value * self.trainer.world_size
 
     def _estimate(self, mixture: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,22 +183,53 @@ class StabSystem(HostSystem):
 
     # --- epochs ---
 
+    def on_train_start(self) -> None:
+        """Tells the loss whose labels it will be asked for."""
+        if self.loss_func.remembers_items:
+            items = training_items(self.trainer, type(self.loss_func).__name__, "loss=pit")
+            self.loss_func.bind(items.names, items.fingerprint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the loss to the checkpoint's epoch: the optimizer's state is of what was trained then."""
+        super().on_load_checkpoint(checkpoint)
+        self.loss_func.set_epoch(checkpoint["epoch"])
+
+    def configure_optimizers(self) -> Any:
+        """As in the host, over the parameters that are trained in this epoch."""
+        self._drop_idle_parameters()
+        return super().configure_optimizers()
+
+    def _drop_idle_parameters(self) -> None:
+        """Takes the loss' parameters that are trained no more out of the optimizer; the others keep their state."""
+        idle = {*self.loss_func.parameters()} - {*self.loss_func.trained_parameters()}
+        for group in self.optimizer.param_groups:
+            group["params"] = [p for p in group["params"] if p not in idle]
+        for parameter in idle:
+            self.optimizer.state.pop(parameter, None)
+
     def on_train_epoch_start(self) -> None:
-        """Seeds what training draws, by epoch and rank."""
+        """Takes the loss to this epoch, and seeds what training draws, by epoch and rank."""
+        self.loss_func.set_epoch(self.current_epoch)
+        self._drop_idle_parameters()
         seed = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)[0]
         torch.manual_seed(int(seed))
+        for name in self._train_sums.names:  # a figure of a loss that is over must not stand in the table for ever
+            self.trainer.callback_metrics.pop(name, None)
         self._train_sums.reset()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Logs the epoch's training figures with its last batch, so that every callback finds them afterwards."""
         if not self.trainer.is_last_batch:
             return
-        sums = self._train_sums.total(["loss", "items", "silent", "nonfinite", "skipped"], self._gather)
+        self._train_sums.add(skipped=torch.zeros((), device=self.device))  # so that all ranks have all names
+        sums = self._train_sums.total(self._train_sums.names, self._gather)
         if sums["items"]:
             self._log_epoch("train/loss", sums["loss"] / sums["items"])
         self._log_epoch("train/silent_sources", sums["silent"])
         self._log_epoch("train/nonfinite_items", sums["nonfinite"])
         self._log_epoch("train/skipped_steps", sums["skipped"] / self.trainer.world_size)
+        for name in [name for name in sums if name.startswith("train/")]:
+            self._log_epoch(name, sums[name] / sums["steps"])
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums of the validation."""

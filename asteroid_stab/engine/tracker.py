@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from asteroid_stab.atomic import replacing, write_text
+from asteroid_stab.atomic import write_text
 from asteroid_stab.engine.items import training_items
 from asteroid_stab.engine.step import Step, StepCallback
 from asteroid_stab.errors import StabError
-
-UNSEEN = -1
+from asteroid_stab.losses.label_table import UNSEEN, write_epoch, write_items
 
 
 class AssignmentTracker(StepCallback):
@@ -26,8 +24,9 @@ class AssignmentTracker(StepCallback):
     the number of items seen in both. It is logged as ``train/switch_ratio`` (of the last layer) and, where the model
     gives the estimates of K layers, as ``train/switch_ratio_layer0`` to ``K-1``; it is undefined in the first epoch.
 
-    In the run folder it keeps ``switches.csv`` (a row an epoch and layer), ``assignments/items.csv`` (id and name) and
-    ``assignments/epoch_0000.npy`` and so on (int8 ``[K, N, J]``, -1 where an item was not seen).
+    In the run folder it keeps ``switches.csv`` (a row an epoch and layer) and, in ``assignments``, ``items.csv`` (id
+    and name), ``fingerprint.txt`` (of the corpus) and ``epoch_0000.npy`` and so on (int8 ``[K, N, J]``, -1 where an
+    item was not seen).
 
     Assignments stay on the device until the epoch ends, so a step pays one indexed copy and no synchronisation. With
     several ranks each item is visited by one of them; the tables are merged at the end of the epoch, before the
@@ -63,8 +62,7 @@ class AssignmentTracker(StepCallback):
             )
         self._fingerprint, self._n_items = items.fingerprint, len(items)
         if trainer.is_global_zero and self.save:
-            table = pd.DataFrame({"id": range(len(items)), "name": items.names})
-            write_text(self._folder(trainer) / "items.csv", table.to_csv(index=False))
+            write_items(Path(trainer.default_root_dir), items.names, items.fingerprint)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets the epoch before the last."""
@@ -99,8 +97,7 @@ class AssignmentTracker(StepCallback):
             table = pd.DataFrame(self.rows)
             write_text(Path(trainer.default_root_dir) / "switches.csv", table.to_csv(index=False))
             if self.save:
-                with replacing(self._folder(trainer) / f"epoch_{trainer.current_epoch:04d}.npy") as new:
-                    np.save(new, current.numpy())
+                write_epoch(Path(trainer.default_root_dir), trainer.current_epoch, current.numpy())
 
     def state_dict(self) -> dict[str, Any]:
         """The last epoch's assignments and the counts so far."""
@@ -110,9 +107,6 @@ class AssignmentTracker(StepCallback):
         """Goes on from a checkpoint's."""
         self.rows, self.previous = state_dict["rows"], state_dict["previous"]
         self._fingerprint = state_dict["fingerprint"]
-
-    def _folder(self, trainer: pl.Trainer) -> Path:
-        return Path(trainer.default_root_dir) / "assignments"
 
 
 def count_switches(current: Tensor, previous: Tensor | None) -> list[dict[str, Any]]:

@@ -1,6 +1,23 @@
 """Losses that pair estimates with sources."""
 
 from asteroid_stab.losses.assignment import Assignment
+from asteroid_stab.losses.attention_pit_wrapper import AttentionPITLossWrapper
+from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper
+from asteroid_stab.losses.fixed_pit_wrapper import FixedPITLossWrapper
 from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
+from asteroid_stab.losses.probpit_wrapper import ProbPITLossWrapper
+from asteroid_stab.losses.schedules import ExponentialSchedule
+from asteroid_stab.losses.sinkpit_wrapper import SinkPITLossWrapper
+from asteroid_stab.losses.switched_wrapper import SwitchedLossWrapper
 
-__all__ = ["Assignment", "ExactPITLossWrapper"]
+__all__ = [
+    "Assignment",
+    "AssignmentLossWrapper",
+    "AttentionPITLossWrapper",
+    "ExactPITLossWrapper",
+    "ExponentialSchedule",
+    "FixedPITLossWrapper",
+    "ProbPITLossWrapper",
+    "SinkPITLossWrapper",
+    "SwitchedLossWrapper",
+]

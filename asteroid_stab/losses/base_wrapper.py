@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asteroid.losses import PITLossWrapper
-from asteroid.losses.sdr import MultiSrcNegSDR, PairwiseNegSDR, SingleSrcNegSDR
 from torch import Tensor
+from torch.nn import Parameter
 
 from asteroid_stab.losses.assignment import Assignment, batch_loss, reorder
-from asteroid_stab.losses.pairwise import SdrOptions
-
-_SDR_LOSSES = {"pw_mtx": PairwiseNegSDR, "pw_pt": SingleSrcNegSDR, "perm_avg": MultiSrcNegSDR}
-
-
-def sdr_options(loss_func: Callable[..., Tensor], pit_from: str) -> SdrOptions | None:
-    """The options of ``loss_func`` where it is the SDR loss that Asteroid has for ``pit_from``, else
-    ``None``.
-
-    A subclass is another loss, whatever it overrides.
-
-    Example:
-        >>> from asteroid.losses import pairwise_neg_snr
-        >>> sdr_options(pairwise_neg_snr, "pw_mtx")
-        SdrOptions(sdr_type='snr', zero_mean=True, take_log=True, eps=1e-08)
-        >>> sdr_options(print, "pw_mtx") is None
-        True
-    """
-    if type(loss_func) is not _SDR_LOSSES[pit_from]:
-        return None
-    if pit_from == "pw_pt" and loss_func.reduction != "none":  # type: ignore[attr-defined]
-        return None
-    sdr: Any = loss_func
-    return SdrOptions(sdr.sdr_type, sdr.zero_mean, sdr.take_log, sdr.EPS)
+from asteroid_stab.losses.pairs import SDR_LOSSES, Pairs, all_pairs
 
 
 class AssignmentLossWrapper(PITLossWrapper):
     """Base of the losses that pair estimates with sources: a subclass writes :meth:`assign`, and is complete.
 
     Called as Asteroid's wrappers are, it gives the mean over the items that have a loss, each item's being
-    the mean over its sources that have one.
+    the mean over its sources that have one. A loss that is more than a function of its arguments (it has a schedule,
+    parameters of its own, a memory of the items) overrides :meth:`set_epoch`, :meth:`trained_parameters`,
+    :meth:`bind` or :meth:`figures`, which :class:`~asteroid_stab.engine.system.StabSystem` calls.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
@@ -57,12 +36,17 @@ class AssignmentLossWrapper(PITLossWrapper):
         pit_from: str = "pw_mtx",
         perm_reduce: Callable[..., Tensor] | None = None,
     ):
-        if pit_from not in _SDR_LOSSES:
-            raise ValueError(f"pit_from must be one of {', '.join(_SDR_LOSSES)}, got {pit_from!r}")
+        if pit_from not in SDR_LOSSES:
+            raise ValueError(f"pit_from must be one of {', '.join(SDR_LOSSES)}, got {pit_from!r}")
         super().__init__(loss_func, pit_from=pit_from, perm_reduce=perm_reduce)
 
     def assign(
-        self, est_targets: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        est_targets: Tensor,
+        targets: Tensor,
+        reduce_kwargs: dict[str, Any] | None = None,
+        ids: Tensor | None = None,
+        **kwargs: Any,
     ) -> Assignment:
         """The losses and the assignment of every item, see :class:`Assignment`.
 
@@ -70,9 +54,29 @@ class AssignmentLossWrapper(PITLossWrapper):
             est_targets: estimates, [B, J, ...].
             targets: targets, [B, J, ...].
             reduce_kwargs: keyword arguments of ``perm_reduce``.
+            ids: stable ids of the items, [B], for losses that remember something of each.
             **kwargs: keyword arguments of ``loss_func``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define assign()")
+
+    @property
+    def remembers_items(self) -> bool:
+        """Whether the loss goes by the items' ids, which then must be stable; if so, :meth:`bind` is called."""
+        return False
+
+    def bind(self, names: Sequence[str], fingerprint: str) -> None:
+        """Called before training, with the items' names by id and the fingerprint of the corpus."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before each epoch; a schedule is a function of ``epoch`` alone, so that a resumed run has it right."""
+
+    def trained_parameters(self) -> list[Parameter]:
+        """The loss' own parameters that are trained in this epoch; they are no part of the model."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def figures(self) -> dict[str, Tensor]:
+        """Scalars that tell how the last :meth:`assign` went, for the log; detached."""
+        return {}
 
     def forward(
         self,
@@ -80,6 +84,7 @@ class AssignmentLossWrapper(PITLossWrapper):
         targets: Tensor,
         return_est: bool = False,
         reduce_kwargs: dict[str, Any] | None = None,
+        ids: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The scalar loss of a batch.
@@ -89,13 +94,14 @@ class AssignmentLossWrapper(PITLossWrapper):
             targets: targets, [B, J, ...].
             return_est: give the estimates in the order of the targets as well.
             reduce_kwargs: keyword arguments of ``perm_reduce``.
+            ids: see :meth:`assign`.
             **kwargs: keyword arguments of ``loss_func``.
 
         Raises:
             ValueError: the shapes do not fit, or no item of the batch has a loss (silent or non-finite
                 signals).
         """
-        loss, perm = self.assign(est_targets, targets, reduce_kwargs=reduce_kwargs, **kwargs)
+        loss, perm = self.assign(est_targets, targets, reduce_kwargs=reduce_kwargs, ids=ids, **kwargs)
         mean = batch_loss(loss)
         return (mean, reorder(est_targets, perm)) if return_est else mean
 
@@ -117,3 +123,31 @@ def check_sources(est_targets: Tensor, targets: Tensor) -> None:
                 f"est_targets must hold as many {name} as targets, {targets.shape[axis]}, got "
                 f"{est_targets.shape[axis]} (shapes {list(est_targets.shape)} and {list(targets.shape)})"
             )
+
+
+class PairwiseLossWrapper(AssignmentLossWrapper):
+    """Base of the losses that need a loss for every pair: no ``perm_avg``, and no ``perm_reduce``.
+
+    Args:
+        loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
+        pit_from: ``pw_mtx`` or ``pw_pt``.
+
+    Raises:
+        ValueError: ``pit_from`` is none of the two.
+    """
+
+    def __init__(self, loss_func: Callable[..., Tensor], pit_from: str = "pw_mtx"):
+        if pit_from not in ("pw_mtx", "pw_pt"):
+            raise ValueError(f"{type(self).__name__} needs pairs: pit_from must be pw_mtx or pw_pt, got {pit_from!r}")
+        super().__init__(loss_func, pit_from)
+
+    def _check(self, est_targets: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any] | None) -> None:
+        check_sources(est_targets, targets)
+        if reduce_kwargs:
+            raise ValueError(f"{type(self).__name__} has no perm_reduce for reduce_kwargs, got {sorted(reduce_kwargs)}")
+
+    def _pairs(
+        self, est_targets: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any] | None, kwargs: dict[str, Any]
+    ) -> Pairs:
+        self._check(est_targets, targets, reduce_kwargs)
+        return all_pairs(self.loss_func, self.pit_from, est_targets, targets, kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,8 +16,10 @@ from asteroid_stab.losses.assignment import (
     permuted,
     reorder,
 )
-from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper, check_sources, sdr_options
+from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper, check_sources
+from asteroid_stab.losses.guard import check_shape, guarded
 from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.losses.pairs import pair_losses, refuse_arguments, sdr_options
 from asteroid_stab.losses.pairwise import (
     SdrOptions,
     check_signals,
@@ -77,7 +78,12 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
     """
 
     def assign(
-        self, est_targets: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        est_targets: Tensor,
+        targets: Tensor,
+        reduce_kwargs: dict[str, Any] | None = None,
+        ids: Tensor | None = None,
+        **kwargs: Any,
     ) -> Assignment:
         """The losses and the best permutation of every item.
 
@@ -85,6 +91,7 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
             est_targets: estimates.
             targets: targets.
             reduce_kwargs: keyword arguments of ``perm_reduce``.
+            ids: not used.
             **kwargs: keyword arguments of ``loss_func``.
 
         Shapes:
@@ -100,8 +107,7 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
         options = sdr_options(self.loss_func, self.pit_from)
         if options is not None:
             check_signals(est_targets, targets)
-            if kwargs:
-                raise ValueError(f"{type(self.loss_func).__name__} takes no keyword arguments, got {sorted(kwargs)}")
+            refuse_arguments(type(self.loss_func).__name__, kwargs)
         if options is not None and adds_up:
             loss, perm = _assign_sdr(est_targets, targets, options)
             return Assignment(item_loss(loss) if self.pit_from == "perm_avg" else loss, perm)
@@ -126,35 +132,28 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
         self, est: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any], kwargs: dict[str, Any]
     ) -> Assignment:
         n_items, n_src = targets.shape[:2]
-        pw, usable = _guarded(lambda e, t: self._pairwise(e, t, kwargs), est, targets, (n_items, n_src, n_src))
+
+        def compute(estimates: Tensor, sources: Tensor) -> Tensor:
+            return pair_losses(self.loss_func, self.pit_from, estimates, sources, kwargs)
+
+        pw, usable = guarded(compute, est, targets, (n_items, n_src, n_src))
         if self.perm_reduce is None:
             perm = best_permutation(torch.where(usable.view(-1, 1, 1), pw, torch.nan))
             return Assignment(torch.where(usable.unsqueeze(1), matched(pw, perm), torch.inf), perm)
         perms = all_permutations(n_src, pw.device)
         losses = self.perm_reduce(permuted(pw, perms), **reduce_kwargs)
-        _check_shape("perm_reduce", "[batch, n_src!]", losses, (n_items, len(perms)))
+        check_shape("perm_reduce", "[batch, n_src!]", losses, (n_items, len(perms)))
         defined = usable.unsqueeze(1) & losses.isfinite()
         best = torch.where(defined, losses, torch.inf).argmin(1, keepdim=True)
         loss = torch.where(defined, losses, torch.inf).gather(1, best).squeeze(1)
         return Assignment(loss, perms[best.squeeze(1)])
-
-    def _pairwise(self, est: Tensor, targets: Tensor, kwargs: dict[str, Any]) -> Tensor:
-        """[B, J_est, J_src] losses of ``loss_func``."""
-        n_items, n_src = targets.shape[:2]
-        if self.pit_from == "pw_mtx":
-            pw = self.loss_func(est, targets, **kwargs)
-            _check_shape("loss_func", "[batch, n_src, n_src]", pw, (n_items, n_src, n_src))
-            return pw
-        pairs = [[self.loss_func(e, t, **kwargs) for t in targets.unbind(1)] for e in est.unbind(1)]
-        _check_shape("loss_func", "[batch]", pairs[0][0], (n_items,))
-        return torch.stack([torch.stack(row, 1) for row in pairs], 1)
 
     def _assign_by_order(self, est: Tensor, targets: Tensor, kwargs: dict[str, Any]) -> Assignment:
         """Searches without a graph, and makes that of the best order only."""
 
         def compute(estimates: Tensor, sources: Tensor) -> Tensor:
             loss = self.loss_func(estimates, sources, **kwargs)
-            _check_shape("loss_func", "[batch]", loss, (len(sources),))
+            check_shape("loss_func", "[batch]", loss, (len(sources),))
             return loss
 
         perms = all_permutations(targets.shape[1], targets.device)
@@ -166,7 +165,7 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
                 better = loss < least  # false where the loss is nan
                 best, least = torch.where(better, index, best), torch.where(better, loss, least)
         perm = perms[best]
-        loss, usable = _guarded(compute, reorder(est, perm), targets, (len(targets),))
+        loss, usable = guarded(compute, reorder(est, perm), targets, (len(targets),))
         perm = torch.where(usable.unsqueeze(1), perm, perms[0])
         return Assignment(torch.where(usable, loss, torch.inf), perm)
 
@@ -181,42 +180,3 @@ def _assign_sdr(est_targets: Tensor, targets: Tensor, options: SdrOptions) -> As
         undefined = signals.silent | ~signals.finite.unsqueeze(1)
         perm = best_permutation(costs.masked_fill(undefined.unsqueeze(1), torch.nan))
     return Assignment(matched_neg_sdr(est_targets, targets, perm, options, (signals, dots)), perm)
-
-
-def _guarded(
-    compute: Callable[[Tensor, Tensor], Tensor], est: Tensor, targets: Tensor, shape: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
-    """``compute(est, targets)`` of ``shape`` [B, ...], and which items [B] of it are usable.
-
-    Masking a loss that is not finite does not save the others: the backward of what made it gives 0·inf =
-    nan. The signals of an item that is not usable are therefore replaced by another item's before its graph
-    is made.
-    """
-    usable = _finite_items(est) & _finite_items(targets)
-    while usable.any():
-        losses = compute(_stand_in(est, usable), _stand_in(targets, usable))
-        computed = losses.detach().reshape(len(est), -1).isfinite().all(1)
-        if (computed | ~usable).all():
-            return losses, usable
-        usable = usable & computed  # finite signals, but not a finite loss
-    nothing = torch.where(usable.view(-1, *[1] * (est.ndim - 1)), est, 0.0).abs().flatten(1).sum(1)  # keeps a graph
-    return nothing.view(-1, *[1] * (len(shape) - 1)).expand(shape), usable
-
-
-def _finite_items(signals: Tensor) -> Tensor:
-    """[B] whether all values of an item are finite."""
-    # x·0 is 0 or nan; on the CPU its sum takes a tenth of the time of torch.isfinite.
-    return signals.detach().mul(0).flatten(1).sum(1) == 0
-
-
-def _stand_in(signals: Tensor, usable: Tensor) -> Tensor:
-    """The signals, with those of the first usable item, without gradient, in the place of unusable ones."""
-    if usable.all():
-        return signals
-    stand_in = signals.detach()[usable.to(torch.int).argmax()]
-    return torch.where(usable.view(-1, *[1] * (signals.ndim - 1)), signals, stand_in)
-
-
-def _check_shape(name: str, axes: str, losses: Tensor, wanted: tuple[int, ...]) -> None:
-    if losses.shape != wanted:
-        raise ValueError(f"{name} must give losses of shape {axes}, {list(wanted)}, got {list(losses.shape)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from asteroid.models import ConvTasNet
 
+from asteroid_stab.masknn import fuse_norms
+
 
 def conv_tasnet(
     n_src: int,
@@ -25,7 +27,8 @@ def conv_tasnet(
 
     The constructor of the host takes ``**fb_kwargs``, in which a misspelt option disappears; this signature names
     them all. The residual convolution of the last block feeds nothing (only its skip output is used): its two
-    parameters never get a gradient, at which plain DDP stops, so they are frozen here.
+    parameters never get a gradient, at which plain DDP stops, so they are frozen here. Its global norms are computed by
+    :class:`~asteroid_stab.masknn.FusedGlobLN`, which is the same function in less time.
 
     Args:
         n_src: number of sources.
@@ -39,7 +42,7 @@ def conv_tasnet(
         hid_chan: channels in a block.
         skip_chan: channels of the skip connections.
         conv_kernel_size: kernel of the depthwise convolutions, in frames.
-        norm_type: ``gLN``, ``cLN`` or ``BN``.
+        norm_type: ``gLN``, ``cLN``, or another that ``asteroid.masknn.norms.get`` knows.
         mask_act: activation of the masks.
         encoder_activation: activation after the encoder, or None.
 
@@ -73,4 +76,5 @@ def conv_tasnet(
     )
     if skip_chan:  # without skip connections the masks are made from the residual output
         model.masker.TCN[-1].res_conv.requires_grad_(False)
+    fuse_norms(model)
     return model

@@ -100,7 +100,7 @@ def test_unusable_options_are_refused_at_once(argv, message):
 @pytest.mark.parametrize("number", ["0", "-3", "two"])
 def test_numbers_below_one_are_refused(number, capsys):
     with pytest.raises(argparse.ArgumentTypeError, match=f"at least 1, got '{number}'"):
-        bench_pit._positive(number)
+        bench_pit.positive(number)
     with pytest.raises(SystemExit, match="2"):
         bench_pit.main([f"--n-src={number}"])
     assert "at least 1" in capsys.readouterr().err

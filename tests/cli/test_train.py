@@ -17,9 +17,16 @@ from omegaconf import OmegaConf
 from asteroid_stab.cli.main import main
 
 SMALL = [
-    *("data.n_train=32", "data.n_valid=8", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"),
+    *(
+        "data.n_train=32",
+        "data.batch_size=8",
+        "data.n_valid=8",
+        "data.n_test=4",
+        "data.n_utterances=2",
+        "data.segment_s=0.5",
+    ),
     *("model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"),
-    *("model.skip_chan=8", "trainer.accelerator=cpu"),
+    *("model.skip_chan=8", "trainer.accelerator=cpu", "scheduler=plateau"),
 ]
 KILL = "+callbacks.kill={_target_: kill_at.KillAt}"
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
@@ -122,6 +129,22 @@ def test_a_finished_run_goes_on_with_more_epochs(whole, tmp_path):
     train(tmp_path / "run", "trainer.max_epochs=2")
     stab("train", "baseline/toy", f"resume={tmp_path / 'run'}", "trainer.max_epochs=3")
     assert_same_weights(tmp_path / "run", whole[0])
+
+
+def test_a_schedule_that_has_ended_is_not_gone_on_with(tmp_path, capsys):
+    train(tmp_path / "run", "trainer.max_epochs=1", "scheduler=linear")
+    assert main(["train", f"resume={tmp_path / 'run'}", "trainer.max_epochs=2"]) == 2
+    assert "ends at 0 after its 1 epochs" in capsys.readouterr().err
+    train(tmp_path / "next", "trainer.max_epochs=1", f"init.path={tmp_path / 'run'}", "optim.lr=0.0")
+    assert_same_weights(tmp_path / "run", tmp_path / "next")  # it began with them, and learnt nothing
+
+
+def test_a_resumed_run_does_not_start_with_the_weights_of_another_again(tmp_path):
+    train(tmp_path / "first", "trainer.max_epochs=1")
+    train(tmp_path / "run", "trainer.max_epochs=1", f"init.path={tmp_path / 'first'}")
+    shutil.rmtree(tmp_path / "first")
+    done = stab("train", f"resume={tmp_path / 'run'}", "trainer.max_epochs=2")
+    assert "starts with the weights" not in done.stdout
 
 
 @pytest.mark.parametrize(("precision", "epochs", "tolerance"), [("32-true", 1, 1e-5), ("64-true", 2, 1e-9)])

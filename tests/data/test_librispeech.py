@@ -324,3 +324,9 @@ def test_config(name, lists):
     assert isinstance(data, LibriSpeechData)
     assert list(data.lists.values()) == lists
     assert (data.root, data.n_src, data.seed, data.task, data.mode) == ("/corpus", 3, 5, "sep_clean", "min")
+
+
+def test_dynamic_mixing_refuses_a_task_with_noise(speech):
+    data = LibriSpeechData(root=str(speech), task="sep_noisy", train_list="any.csv")
+    with pytest.raises(StabError, match="adds no noise: task must be 'sep_clean', got 'sep_noisy'"):
+        data.utterances("train")

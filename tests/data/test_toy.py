@@ -1,6 +1,7 @@
 """The embedded corpus: who speaks in it, what a mixture is, and what its seeds decide."""
 
 import inspect
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 from asteroid_stab.data import ToyData
 from asteroid_stab.data.dataset import crop_start
 from asteroid_stab.data.toy import LEVEL_DB
+from asteroid_stab.data.voices import kind
 from asteroid_stab.errors import StabError
 
 SMALL = {"n_utterances": 1, "n_train": 40, "n_valid": 6, "n_test": 6}
@@ -67,6 +69,21 @@ def test_a_mixture_is_the_sum_of_different_speakers(n_src):
             speech, chosen = whole.speech, whole.mixtures[i].utterances
             assert len({speech.speakers[utterance] for utterance in chosen}) == n_src
             assert len(mixture) == min(speech.lengths[utterance] for utterance in chosen)
+
+
+@pytest.mark.parametrize(("n_src", "most"), [(2, 1), (4, 1), (5, 2), (20, 20)])
+def test_speakers_of_a_mixture_are_of_as_many_kinds_as_there_are(n_src, most):
+    whole = ToyData(n_src=n_src, **SMALL).test_dataset("train")
+    kinds = [[kind(whole.speech.speakers[u]) for u in mixture.utterances] for mixture in whole.mixtures]
+    assert all(max(Counter(one).values()) <= most for one in kinds)
+    assert {one[0] for one in kinds} == {"female deep", "female high", "male deep", "male high"}, "in any order"
+
+
+def test_alike_voices_can_be_asked_for():
+    whole = ToyData(distinct_voices=False, **{**SMALL, "n_train": 60}).test_dataset("train")
+    kinds = [[kind(whole.speech.speakers[u]) for u in mixture.utterances] for mixture in whole.mixtures]
+    assert 5 < sum(a == b for a, b in kinds) < 40
+    assert whole.fingerprint != ToyData(**{**SMALL, "n_train": 60}).test_dataset("train").fingerprint
 
 
 def test_sources_are_the_utterances_within_the_level_range():

@@ -14,14 +14,14 @@ def test_voices_are_different_and_within_what_espeak_takes(seed):
         assert 0 <= voice.pitch <= 99
         assert 0 <= voice.pitch_range <= 99
         assert 80 <= voice.words_per_minute <= 450
-        assert 0.8 < voice.warp < 1.25
+        assert 0.77 < voice.warp < 1.29
         assert round(22_050 * voice.warp) % 50 == 0
 
 
 def test_held_out_voices_are_deep_and_high_alike():
     for split in ("valid", "test"):
         characters = [voice.name.split(".")[2] for voice in cast(0)[split]]
-        assert sorted(characters.count(one) for one in set(characters)) == [6, 7, 7]
+        assert sorted(characters.count(one) for one in set(characters)) == [10, 10]
 
 
 def test_the_seed_deals_out_anew():

@@ -8,7 +8,7 @@ import torch
 from asteroid_stab.engine import AssignmentTracker, RunCheckpoint, StepCallback
 from asteroid_stab.engine.tracker import count_switches
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import Assignment
+from asteroid_stab.losses import Assignment, AssignmentLossWrapper
 
 
 class Record(StepCallback):
@@ -85,15 +85,15 @@ def test_layers_are_logged_apart(tmp_path, tiny_data, tiny_trainer, tiny_system)
     system = tiny_system()
     exact, steps = system.loss_func, []
 
-    class Layers(torch.nn.Module):
-        def assign(self, est, tgt):
-            loss, perm = exact.assign(est, tgt)
+    class Layers(AssignmentLossWrapper):
+        def assign(self, est_targets, targets, reduce_kwargs=None, ids=None, **kwargs):
+            loss, perm = exact.assign(est_targets, targets)
             steps.append(1)
             epoch = system.current_epoch
             flip = torch.tensor([1, 0] if epoch % 2 else [0, 1]).expand_as(perm)
             return Assignment(loss, torch.stack([flip, torch.tensor([0, 1]).expand_as(perm)]))
 
-    system.loss_func = Layers()
+    system.loss_func = Layers(exact.loss_func)
     trainer = tiny_trainer(tmp_path, callbacks=[AssignmentTracker()], max_epochs=2)
     trainer.fit(system, datamodule=tiny_data())
     assert trainer.callback_metrics["train/switch_ratio_layer0"] == 1

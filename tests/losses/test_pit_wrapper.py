@@ -13,7 +13,8 @@ from asteroid.losses.sdr import MultiSrcNegSDR, PairwiseNegSDR, SingleSrcNegSDR
 
 from asteroid_stab.losses import Assignment, ExactPITLossWrapper
 from asteroid_stab.losses.assignment import inverse, reorder
-from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper, sdr_options
+from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper
+from asteroid_stab.losses.pairs import sdr_options
 
 NAN, INF = math.nan, math.inf
 pairwise_mse = PairwiseMSE()

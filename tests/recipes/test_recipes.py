@@ -1,5 +1,6 @@
 """Every recipe composes, fits the constructors that it names, and trains two steps on data of its kind."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +29,14 @@ def speech(tmp_path_factory):
         file.parent.mkdir(parents=True)
         soundfile.write(file, 0.1 * rng.standard_normal(16_000 * 4), 16_000)
         paths.append(str(file.relative_to(root)))
-    pairs = [(a, b) for a in paths for b in paths if a < b]
-    table = pd.DataFrame(
-        {
-            "mixture_ID": [f"{Path(a).stem}_{Path(b).stem}" for a, b in pairs],
-            "source_1_path": [a for a, _ in pairs],
-            "source_1_gain": 1.0,
-            "source_2_path": [b for _, b in pairs],
-            "source_2_gain": 0.8,
-        }
-    )
-    for name in ("train-clean-100", "train-clean-100-valid", "dev-clean", "test-clean", "test-other"):
-        table.to_csv(root / f"libri2mix_{name}.csv", index=False)
+    for n_src in (2, 5):
+        groups = list(itertools.combinations(paths, n_src))
+        table = pd.DataFrame({"mixture_ID": ["_".join(Path(path).stem for path in group) for group in groups]})
+        for k in range(n_src):
+            table[f"source_{k + 1}_path"] = [group[k] for group in groups]
+            table[f"source_{k + 1}_gain"] = 1.0 - 0.1 * k
+        for name in ("train-clean-100", "train-clean-100-valid", "dev-clean", "test-clean", "test-other"):
+            table.to_csv(root / f"libri{n_src}mix_{name}.csv", index=False)
     return root
 
 
@@ -59,13 +56,28 @@ def test_it_says_what_it_is(recipe):
 def test_it_trains_two_steps(recipe, speech, tmp_path):
     words = [*corpus(compose_recipe(recipe), speech), *SMALL, "data.batch_size=2", "trainer.max_epochs=1"]
     words += ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.accelerator=cpu", "logger=none"]
+    if recipe.endswith("_fixed"):  # labels come from a run before
+        before = recipe.replace("cascaded_pit/toy_fixed", "baseline/toy").replace("_fixed", "_pit")
+        assert main(["train", before, f"run_dir={tmp_path / 'before'}", *words]) == 0
+        words += [f"loss.run={tmp_path / 'before'}", "loss.epoch=0"]
     assert main(["train", recipe, f"run_dir={tmp_path / 'run'}", *words]) == 0
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics["step"].tolist() == [2]
     assert np.isfinite(metrics["train/loss"]).all()
 
 
-@pytest.mark.parametrize("group", ["trainer=ddp", "scheduler=none", "logger=wandb", "data=librimix", "data=dynamic"])
+@pytest.mark.parametrize(
+    "group",
+    [
+        "trainer=ddp",
+        "scheduler=none",
+        "logger=wandb",
+        "data=librimix",
+        "data=dynamic",
+        "loss=attention",
+        "loss=sinkpit",
+    ],
+)
 def test_ingredients_that_no_recipe_uses_fit_as_well(group):
     config = compose_recipe("baseline/toy", [group, *(["data.root=/x"] if "librimix" in group else [])])
     check_config(config)
@@ -102,3 +114,10 @@ def test_missing_files_stop_the_run_unless_skipped(speech, tmp_path, capsys):
 def test_compose_refuses_an_unknown_recipe():
     with pytest.raises(StabError, match=r"no recipe 'baseline/tou' \(did you mean 'baseline/toy'\?\)"):
         compose_recipe("baseline/tou")
+
+
+def test_a_value_that_must_be_given_is_asked_for():
+    with pytest.raises(StabError, match="loss.run must be given"):
+        check_config(compose_recipe("cascaded_pit/toy_fixed"))
+    with pytest.raises(StabError, match=r"loss.first_epoch.sinkpit must be given"):
+        check_config(compose_recipe("baseline/toy", ["loss=attn_sink"]))

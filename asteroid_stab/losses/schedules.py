@@ -1,0 +1,44 @@
+"""Values that change from epoch to epoch."""
+
+from __future__ import annotations
+
+import math
+
+
+class ExponentialSchedule:
+    """``min(base^e + offset, most)`` in epoch e, counted from 0.
+
+    A function of the epoch alone: there is nothing to save, and a resumed run goes on with the right value.
+
+    Args:
+        base: factor from epoch to epoch, above 0.
+        offset: added to the power.
+        most: upper limit.
+
+    Raises:
+        ValueError: ``base`` is not above 0, or the value in epoch 0 is below 0.
+
+    Example:
+        >>> beta = ExponentialSchedule(base=1.02, most=10.0)
+        >>> [round(beta(epoch), 3) for epoch in (0, 1, 116, 117)]
+        [1.0, 1.02, 9.943, 10.0]
+        >>> regularization_weight = ExponentialSchedule(base=1.05, offset=-1.0, most=50.0)
+        >>> [round(regularization_weight(epoch), 3) for epoch in (0, 1, 80, 81)]
+        [0.0, 0.05, 48.561, 50.0]
+
+    References:
+        beta: Tachibana, "Towards listening to 10 people simultaneously", 2021, as Asteroid has it. Regularisation
+        weight: Kameoka et al., "AttentionPIT", section 5.
+    """
+
+    def __init__(self, base: float, offset: float = 0.0, most: float = math.inf):
+        if not base > 0:
+            raise ValueError(f"base must be above 0, got {base}")
+        self.base, self.offset, self.most = base, offset, most
+        if self(0) < 0:
+            raise ValueError(f"the value in epoch 0, min(1 + offset, most), must be at least 0, got {self(0)}")
+
+    def __call__(self, epoch: int) -> float:
+        """The value in ``epoch``."""
+        exponent = epoch * math.log(self.base)
+        return min(math.exp(min(exponent, 700.0)) + self.offset, self.most)  # exp(710) overflows

@@ -1,0 +1,79 @@
+"""Weights of an earlier run as the start of a new one."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.models.files import MODEL_FILE
+
+OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
+"""The layer that makes the sources' channels: of ConvTasNet, and of DPRNN, DPTNet and the like."""
+_N_SHOWN = 3
+
+
+def load_pretrained(model: torch.nn.Module, path: str | Path, new_output: bool = False) -> list[str]:
+    """Starts ``model`` with the weights of another one, all of them or all but those of the output layer.
+
+    Whatever does not fit is an error: a silent part of it would be trained from scratch.
+
+    Args:
+        model: takes the weights, in place.
+        path: a run folder (its best model), a model file, or a checkpoint.
+        new_output: leave the layer that makes the sources' channels as it is, so that a model with another number of
+            sources can be started.
+
+    Returns:
+        Names of the parameters that were left as they are.
+
+    Raises:
+        StabError: the file cannot be read, holds no weights or another model's, or ``model`` has no known output
+            layer.
+
+    References:
+        Huang et al., "Stabilizing label assignment for speech separation by self-supervised pre-training", Interspeech
+        2021: everything but the parameters that produce the output channels is loaded.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    weights = _weights(file)
+    own = model.state_dict()
+    left = [key for key in own if new_output and key.rpartition(".")[0] in OUTPUT_LAYERS]
+    if new_output and not left:
+        raise StabError(f"{type(model).__name__} has no output layer {' or '.join(OUTPUT_LAYERS)} to leave new")
+    given = {key: value for key, value in weights.items() if key not in left}
+    wanted = {key: value for key, value in own.items() if key not in left}
+    faults = [f"{key} is missing" for key in wanted if key not in given]
+    faults += [f"{key} is not in the model" for key in given if key not in wanted]
+    faults += [
+        f"{key} is {list(given[key].shape)}, not {list(wanted[key].shape)}"
+        for key in wanted
+        if key in given and given[key].shape != wanted[key].shape
+    ]
+    if faults:
+        shown = ", ".join(faults[:_N_SHOWN]) + (f" and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else "")
+        hint = "" if new_output else " (another number of sources? init.new_output=true leaves that layer new)"
+        raise StabError(f"the weights in {file} are another model's: {shown}{hint}")
+    model.load_state_dict({**own, **given})
+    return left
+
+
+def _weights(file: Path) -> dict[str, Tensor]:
+    """The model's weights in a model file, a checkpoint or a bare state dict."""
+    if not file.is_file():
+        raise StabError(f"no weights to start with at {file}")
+    try:
+        saved: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise StabError(f"{file} is no readable model file: {str(error).splitlines()[0]}") from error
+    weights = saved.get("state_dict", saved) if isinstance(saved, Mapping) else {}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise StabError(f"{file} holds no weights")
+    prefixed = {key.removeprefix("model."): value for key, value in weights.items() if key.startswith("model.")}
+    return prefixed or dict(weights)  # a checkpoint holds the loss' parameters as well, under another prefix

@@ -1,0 +1,54 @@
+"""asteroid-stab compare: the table of a study."""
+
+import json
+import os
+
+import pandas as pd
+import pytest
+
+from asteroid_stab.cli.main import main
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two rows, begun in the order b, a; row b with two seeds, one of them not evaluated and without a tracker."""
+    begun = 1_000_000_000
+    for row, seed, valid, test, switched in (
+        ("b", 1, 4.0, 3.0, 0.2),
+        ("b", 2, 6.0, None, None),
+        ("a", 1, 5.0, 2.5, 0.1),
+    ):
+        run = tmp_path / row / str(seed)
+        (run / "evaluation" / "test").mkdir(parents=True)
+        (run / "config.yaml").write_text("recipe: x/y\n")
+        os.utime(run / "config.yaml", (begun, begun))
+        begun += 1
+        table = {"epoch": [0, 1], "step": [10, 20], "val/si_sdr_i": [valid - 1, valid], "seconds": [5.0, 5.0]}
+        pd.DataFrame(table).to_csv(run / "metrics.csv", index=False)
+        if switched is not None:
+            rows = {"epoch": [0, 1], "layer": 0, "switch_ratio": [None, switched]}
+            pd.DataFrame(rows).to_csv(run / "switches.csv", index=False)
+        if test is not None:
+            summary = {"metrics": {"si_sdr_i": {"mean": test, "p10": test - 2}}, "failures": {}, "command": "c"}
+            (run / "evaluation" / "test" / "summary.json").write_text(json.dumps(summary))
+            table = pd.DataFrame({"name": ["m"], "si_sdr_i": [test], "input_si_sdr": [0.0]})
+            table.to_csv(run / "evaluation" / "test" / "utterances.csv", index=False)
+    return tmp_path
+
+
+def test_rows_have_mean_and_spread_over_seeds(study, capsys):
+    assert main(["compare", str(study)]) == 0
+    head, rule, *rows = [
+        [c.strip() for c in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()
+    ]
+    assert head[:4] == ["row", "seeds", "epochs", "test SI-SDRi, dB"]
+    assert set(rule) == {"---"}
+    assert rows == [
+        ["b", "2", "2", "3.00", "1.00", "5.00 ± 1.41", "20.0", "20.0", "2.00 ± 0.00"],
+        ["a", "1", "2", "2.50", "0.50", "5.00", "10.0", "10.0", "2.00"],
+    ]
+
+
+def test_a_folder_without_runs_is_told(tmp_path, capsys):
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "holds no runs ROW/SEED" in capsys.readouterr().err

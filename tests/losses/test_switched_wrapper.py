@@ -1,0 +1,91 @@
+"""Losses that follow each other."""
+
+import pytest
+import torch
+from asteroid.losses import pairwise_neg_sisdr
+
+from asteroid_stab.losses import (
+    AttentionPITLossWrapper,
+    ExactPITLossWrapper,
+    ExponentialSchedule,
+    FixedPITLossWrapper,
+    SinkPITLossWrapper,
+    SwitchedLossWrapper,
+)
+
+
+def switched():
+    torch.manual_seed(0)
+    stages = {
+        "sink": SinkPITLossWrapper(pairwise_neg_sisdr, beta_schedule=ExponentialSchedule(1.02, most=10.0)),
+        "attention": AttentionPITLossWrapper(pairwise_neg_sisdr, 3, weight_schedule=ExponentialSchedule(1.05, -1.0)),
+    }
+    return SwitchedLossWrapper(stages, {"sink": 3, "attention": 0})
+
+
+def signals():
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(4, 3, 100, generator=random), torch.randn(4, 3, 100, generator=random)
+
+
+@pytest.mark.parametrize("epoch", [0, 2, 3, 50])
+def test_it_is_the_stage_of_the_epoch(epoch):
+    loss_func = switched()
+    loss_func.set_epoch(7)  # and back: a stage is a function of the epoch alone
+    loss_func.set_epoch(epoch)
+    active = loss_func.stages["attention" if epoch < 3 else "sink"]
+    est, targets = signals()
+    for got, wanted in zip(loss_func.assign(est, targets), active.assign(est, targets), strict=True):
+        torch.testing.assert_close(got, wanted)
+    assert loss_func.figures() == active.figures()
+    if epoch < 3:
+        assert active.regularization_weight == pytest.approx(1.05**epoch - 1)
+    else:
+        assert active.beta == pytest.approx(1.02**epoch)
+
+
+def test_a_loss_that_is_over_gets_zero_gradients_and_is_trained_no_more():
+    loss_func = switched()
+    encoder = set(loss_func.parameters())
+    assert set(loss_func.trained_parameters()) == encoder
+    loss_func.set_epoch(3)
+    assert loss_func.trained_parameters() == []
+    est, targets = signals()
+    loss_func(est.requires_grad_(), targets).backward()
+    assert all((p.grad == 0).all() for p in encoder)
+    assert est.grad.abs().sum() > 0
+
+
+def test_a_loss_to_come_is_kept_for_its_stage():
+    later = AttentionPITLossWrapper(pairwise_neg_sisdr, 3)
+    loss_func = SwitchedLossWrapper(
+        {"pit": ExactPITLossWrapper(pairwise_neg_sisdr), "attention": later}, {"pit": 0, "attention": 2}
+    )
+    assert set(loss_func.trained_parameters()) == set(later.parameters())
+
+
+def test_it_remembers_items_if_a_stage_does(tmp_path):
+    assert not switched().remembers_items
+    bound = []
+
+    class Remembering(FixedPITLossWrapper):
+        remembers_items = True
+
+        def bind(self, names, fingerprint):
+            bound.append((names, fingerprint))
+
+    stages = {"fixed": Remembering(pairwise_neg_sisdr), "pit": ExactPITLossWrapper(pairwise_neg_sisdr)}
+    loss_func = SwitchedLossWrapper(stages, {"fixed": 0, "pit": 1})
+    assert loss_func.remembers_items
+    loss_func.bind(["a"], "f")
+    assert bound == [(["a"], "f")]
+
+
+@pytest.mark.parametrize(
+    ("first_epoch", "message"),
+    [({"a": 0}, "same names"), ({"a": 1, "b": 2}, "begin with epoch 0"), ({"a": 0, "b": 0}, "no two together")],
+)
+def test_stages_that_do_not_fit_are_refused(first_epoch, message):
+    stages = {"a": ExactPITLossWrapper(pairwise_neg_sisdr), "b": SinkPITLossWrapper(pairwise_neg_sisdr)}
+    with pytest.raises(ValueError, match=message):
+        SwitchedLossWrapper(stages, first_epoch)

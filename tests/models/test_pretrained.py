@@ -1,0 +1,73 @@
+"""Starting a model with the weights of another."""
+
+import pytest
+import torch
+from asteroid.models import DPRNNTasNet
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.models import load_pretrained, save_model
+
+OUTPUT = ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
+
+
+def same(a, b, but=()):
+    return {key for key in a if not torch.equal(a[key], b[key])} <= set(but)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "checkpoint", "state_dict"])
+def test_all_weights_are_taken(tmp_path, tiny_model, kind):
+    source, model = tiny_model(seed=1), tiny_model(seed=0)
+    assert not same(source.state_dict(), model.state_dict())
+    file = tmp_path / "best_model.pth"
+    if kind in ("file", "folder"):
+        save_model(source, file)
+    elif kind == "checkpoint":
+        weights = {f"model.{key}": value for key, value in source.state_dict().items()}
+        torch.save({"state_dict": {**weights, "loss_func.encoder.0.bias": torch.zeros(1)}, "epoch": 3}, file)
+    else:
+        torch.save(source.state_dict(), file)
+    assert load_pretrained(model, tmp_path if kind == "folder" else file) == []
+    assert same(source.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("n_src", [2, 3, 5])
+def test_all_but_the_output_layer(tmp_path, tiny_model, n_src):
+    source, model = tiny_model(n_src=1, seed=1), tiny_model(n_src=n_src)
+    new = {key: model.state_dict()[key].clone() for key in OUTPUT}
+    save_model(source, tmp_path / "best_model.pth")
+    assert load_pretrained(model, tmp_path, new_output=True) == OUTPUT
+    taken = model.state_dict()
+    assert all(torch.equal(taken[key], new[key]) for key in OUTPUT)
+    assert all(torch.equal(taken[key], value) for key, value in source.state_dict().items() if key not in OUTPUT)
+
+
+def test_the_output_layer_of_dual_path_models(tmp_path):
+    make = {"n_filters": 8, "bn_chan": 4, "hid_size": 4, "chunk_size": 10, "n_repeats": 1}
+    torch.save(DPRNNTasNet(1, **make).state_dict(), tmp_path / "a.pth")
+    left = load_pretrained(DPRNNTasNet(2, **make), tmp_path / "a.pth", new_output=True)
+    assert left == ["masker.first_out.1.weight", "masker.first_out.1.bias"]
+
+
+def test_what_does_not_fit_is_told(tmp_path, tiny_model):
+    save_model(tiny_model(n_src=1), tmp_path / "best_model.pth")
+    with pytest.raises(StabError, match=r"mask_net.1.weight is \[32, 8, 1\], not \[64, 8, 1\].*init.new_output=true"):
+        load_pretrained(tiny_model(), tmp_path)
+    weights = tiny_model().state_dict()
+    weights.pop("encoder.filterbank._filters")
+    torch.save({**weights, "extra": torch.zeros(1)}, tmp_path / "b.pth")
+    with pytest.raises(StabError, match=r"_filters is missing, extra is not in the model"):
+        load_pretrained(tiny_model(), tmp_path / "b.pth", new_output=True)
+    with pytest.raises(StabError, match="Linear has no output layer"):
+        load_pretrained(torch.nn.Linear(1, 1), tmp_path / "b.pth", new_output=True)
+
+
+def test_what_holds_no_weights_is_told(tmp_path, tiny_model):
+    with pytest.raises(StabError, match=r"no weights to start with at .*none.pth"):
+        load_pretrained(tiny_model(), tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("nothing")
+    with pytest.raises(StabError, match=r"text.pth is no readable model file"):
+        load_pretrained(tiny_model(), tmp_path / "text.pth")
+    for i, content in enumerate(({}, {"state_dict": {}}, {"a": 1}, [1])):
+        torch.save(content, tmp_path / f"{i}.pth")
+        with pytest.raises(StabError, match="holds no weights"):
+            load_pretrained(tiny_model(), tmp_path / f"{i}.pth")
