@@ -26,6 +26,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield beside
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())  # or a full disk might only be told after the old file is gone
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
         >>> targets = torch.eye(3, 9).unsqueeze(0)
         >>> est = targets[:, [2, 0, 1]] + 0.1 * torch.linspace(-1, 1, 9)
         >>> ProbPITLossWrapper(pairwise_neg_sisdr, gamma=10.0).assign(est, targets)
-        Assignment(loss=tensor([-14.6910]), perm=tensor([[1, 2, 0]]))
+        Assignment(loss=tensor([-18.8546]), perm=tensor([[1, 2, 0]]))
 
     References:
         Yousefi, Khorram, Hansen, "Probabilistic permutation invariant training for speech separation", Interspeech

@@ -21,7 +21,7 @@ class ExponentialSchedule:
     Example:
         >>> beta = ExponentialSchedule(base=1.02, most=10.0)
         >>> [round(beta(epoch), 3) for epoch in (0, 1, 116, 117)]
-        [1.0, 1.02, 9.943, 10.0]
+        [1.0, 1.02, 9.945, 10.0]
         >>> regularization_weight = ExponentialSchedule(base=1.05, offset=-1.0, most=50.0)
         >>> [round(regularization_weight(epoch), 3) for epoch in (0, 1, 80, 81)]
         [0.0, 0.05, 48.561, 50.0]

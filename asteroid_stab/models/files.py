@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.masknn import fuse_norms
 
 MODEL_FILE = "best_model.pth"
 
@@ -87,4 +88,4 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
         model.load_state_dict(conf["state_dict"])
     except (TypeError, RuntimeError) as error:
         raise StabError(f"the weights or arguments in {origin!r} are not those of a {name}: {error}") from error
-    return model.eval()
+    return fuse_norms(model).eval()

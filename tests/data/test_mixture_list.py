@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from asteroid_stab.data import mixture_list
+from asteroid_stab import atomic
 from asteroid_stab.data.mixture_list import MixtureList, read_mixture_list, write_mixture_list
 from asteroid_stab.errors import StabError
 
@@ -106,7 +106,7 @@ def test_a_list_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mixture_list.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_mixture_list(MixtureList(["z"], [["e"]], [[1.0]]), path)
     assert path.read_bytes() == before

