@@ -75,7 +75,7 @@ def measure(n_steps: int, n_items: int, n_src: int, device: str) -> dict[str, An
         assignment = loss_func.assign(model(mixture), sources)
         inside = 0.0
         if kind == "on":
-            step = Step(mixture, sources, ids, Assignment(assignment.loss.detach(), assignment.perm))
+            step = Step(mixture, sources, ids, Assignment(assignment.loss.detach(), assignment.perm), sources)
             hook = time.perf_counter()
             tracker.on_assignment(None, None, step)  # type: ignore[arg-type]
             inside = time.perf_counter() - hook

@@ -1,15 +1,19 @@
 """The training step, and the callbacks that look into it."""
 
+from asteroid_stab.engine.bank import AssignmentBank
 from asteroid_stab.engine.epoch_table import EpochTable
 from asteroid_stab.engine.run_checkpoint import RunCheckpoint
+from asteroid_stab.engine.sample_dropout import SampleDropout
 from asteroid_stab.engine.step import Stabilizer, Step, StepCallback
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.engine.tracker import AssignmentTracker
 
 __all__ = [
+    "AssignmentBank",
     "AssignmentTracker",
     "EpochTable",
     "RunCheckpoint",
+    "SampleDropout",
     "StabSystem",
     "Stabilizer",
     "Step",

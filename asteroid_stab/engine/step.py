@@ -2,30 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
-from asteroid_stab.losses.assignment import Assignment
+from asteroid_stab.losses.assignment import Assignment, item_loss
+from asteroid_stab.losses.matched import matched_neg_sdr
 
 if TYPE_CHECKING:
     from asteroid_stab.engine.system import StabSystem
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Step:
     """One training step after the assignment and before the weighting; nothing in it carries a graph.
 
-    Shapes:
-        - mixture ``[B, T]``, sources ``[B, J, T]``, ids ``[B]``
-        - assignment.loss ``[B, J]`` or ``[B]``, not finite where undefined; assignment.perm ``[B, J]``, or
-          ``[K, B, J]`` where a model gives the estimates of K layers, the last one last.
+    Attributes:
+        mixture: [B, T].
+        sources: [B, J, T].
+        ids: [B].
+        assignment: loss [B, J] or [B], not finite where undefined; perm [B, J], or [K, B, J] where a model gives the
+            estimates of K layers, the last one last.
+        est: [B, J, T] estimates of the last layer, in the model's order.
+        neg_si_sdr: [B, J] where the loss is the negative SI-SDR already, else None.
     """
 
     mixture: Tensor
     sources: Tensor
     ids: Tensor
     assignment: Assignment
+    est: Tensor
+    neg_si_sdr: Tensor | None = None
+
+    @property
+    def perm(self) -> Tensor:
+        """[B, J] assignment of the last layer."""
+        perm = self.assignment.perm
+        return perm if perm.ndim == 2 else perm[-1]
+
+    @cached_property
+    def si_sdr(self) -> Tensor:
+        """[B] SI-SDR of the items in dB, the mean over their defined sources; not finite where there are none."""
+        loss = self.neg_si_sdr
+        if loss is None:
+            with torch.no_grad():
+                loss = matched_neg_sdr(self.est, self.sources, self.perm)
+        return -item_loss(loss)
+
+    @cached_property
+    def si_sdr_i(self) -> Tensor:
+        """[B] what the SI-SDR has improved on the mixture's, in dB."""
+        mixtures = self.mixture.unsqueeze(1).expand_as(self.sources)
+        with torch.no_grad():
+            return self.si_sdr + item_loss(matched_neg_sdr(mixtures, self.sources))
 
 
 class StepCallback(pl.Callback):

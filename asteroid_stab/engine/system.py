@@ -88,7 +88,9 @@ class StabSystem(HostSystem):
         est, broken = self._estimate(mixture, sources)
         loss, perm = self.loss_func.assign(est, sources, ids=ids)
         loss = loss.masked_fill(broken.view(-1, *[1] * (loss.ndim - 1)), torch.inf)
-        step = Step(mixture, sources, ids, Assignment(loss.detach(), perm))
+        known = loss.detach() if self.loss_func.is_neg_si_sdr else None
+        last = est.detach()[-1] if est.ndim == 4 else est.detach()
+        step = Step(mixture, sources, ids, Assignment(loss.detach(), perm), last, known)
         for callback in self._callbacks(StepCallback):
             callback.on_assignment(self.trainer, self, step)
         logits = sum_logits([s.logits(self.trainer, self, step) for s in self._callbacks(Stabilizer)])

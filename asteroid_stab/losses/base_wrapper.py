@@ -60,6 +60,11 @@ class AssignmentLossWrapper(PITLossWrapper):
         raise NotImplementedError(f"{type(self).__name__} must define assign()")
 
     @property
+    def is_neg_si_sdr(self) -> bool:
+        """Whether :meth:`assign` gives each source's negative SI-SDR, and nothing on top."""
+        return False
+
+    @property
     def remembers_items(self) -> bool:
         """Whether the loss goes by the items' ids, which then must be stable; if so, :meth:`bind` is called."""
         return False

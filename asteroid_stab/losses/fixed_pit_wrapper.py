@@ -15,7 +15,8 @@ from asteroid_stab.losses.assignment import Assignment, reorder
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
 from asteroid_stab.losses.guard import finite_or_zero
 from asteroid_stab.losses.label_table import UNSEEN, read_labels
-from asteroid_stab.losses.pairs import best_order, losses_in_order
+from asteroid_stab.losses.pairs import best_order, losses_in_order, sdr_options
+from asteroid_stab.losses.pairwise import SI_SDR
 
 
 class FixedPITLossWrapper(PairwiseLossWrapper):
@@ -67,6 +68,11 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
             labels = torch.from_numpy(table)
         self.register_buffer("labels", labels, persistent=False)  # the run folder holds them
         self._figures: dict[str, Tensor] = {}
+
+    @property
+    def is_neg_si_sdr(self) -> bool:
+        """Whether that is what ``loss_func`` is."""
+        return sdr_options(self.loss_func, self.pit_from) == SI_SDR
 
     @property
     def remembers_items(self) -> bool:

@@ -21,6 +21,7 @@ from asteroid_stab.losses.guard import check_shape, guarded
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.losses.pairs import pair_losses, refuse_arguments, sdr_options
 from asteroid_stab.losses.pairwise import (
+    SI_SDR,
     SdrOptions,
     check_signals,
     full_precision,
@@ -76,6 +77,15 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
         deep recurrent neural networks", 2017, eq. 4; Dovrat et al., "Many-speakers single channel speech
         separation with optimal permutation training", 2021.
     """
+
+    @property
+    def is_neg_si_sdr(self) -> bool:
+        """Whether that is what ``loss_func`` is."""
+        return (
+            self.perm_reduce is None
+            and self.pit_from != "perm_avg"
+            and sdr_options(self.loss_func, self.pit_from) == SI_SDR
+        )
 
     def assign(
         self,

@@ -68,6 +68,11 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
         return cast("dict[str, AssignmentLossWrapper]", dict(self.stages.items()))
 
     @property
+    def is_neg_si_sdr(self) -> bool:
+        """Whether the present stage is that."""
+        return self.active.is_neg_si_sdr
+
+    @property
     def remembers_items(self) -> bool:
         """Whether one of them does."""
         return any(stage.remembers_items for stage in self._losses().values())

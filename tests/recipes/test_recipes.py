@@ -54,7 +54,8 @@ def test_it_says_what_it_is(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_trains_two_steps(recipe, speech, tmp_path):
-    words = [*corpus(compose_recipe(recipe), speech), *SMALL, "data.batch_size=2", "trainer.max_epochs=1"]
+    needed = ["loss.run=none"] if recipe.endswith("_fixed") else []
+    words = [*corpus(compose_recipe(recipe, needed), speech), *SMALL, "data.batch_size=2", "trainer.max_epochs=1"]
     words += ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.accelerator=cpu", "logger=none"]
     if recipe.endswith("_fixed"):  # labels come from a run before
         before = recipe.replace("cascaded_pit/toy_fixed", "baseline/toy").replace("_fixed", "_pit")
@@ -118,6 +119,6 @@ def test_compose_refuses_an_unknown_recipe():
 
 def test_a_value_that_must_be_given_is_asked_for():
     with pytest.raises(StabError, match="loss.run must be given"):
-        check_config(compose_recipe("cascaded_pit/toy_fixed"))
+        compose_recipe("cascaded_pit/toy_fixed")
     with pytest.raises(StabError, match=r"loss.first_epoch.sinkpit must be given"):
-        check_config(compose_recipe("baseline/toy", ["loss=attn_sink"]))
+        compose_recipe("baseline/toy", ["loss=attn_sink"])
