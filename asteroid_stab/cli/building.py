@@ -50,6 +50,10 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
             f"starts with the weights of {config.init.path}" + (f", new: {', '.join(new)}" if new else ""), flush=True
         )
     loss = check.build(config.loss)
+    if config.head.model:
+        model = check.build(config.head.model)(model)
+    if config.head.loss:
+        loss = check.build(config.head.loss)(loss)
     trained = [p for module in (model, loss) for p in module.parameters() if p.requires_grad]
     optimizer = check.build(config.optim)(trained)
     scheduler = check.build(config.scheduler)(optimizer) if config.scheduler else None

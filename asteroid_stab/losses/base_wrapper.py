@@ -97,7 +97,7 @@ class AssignmentLossWrapper(PITLossWrapper):
         Args:
             est_targets: estimates, [B, J, ...].
             targets: targets, [B, J, ...].
-            return_est: give the estimates in the order of the targets as well.
+            return_est: give the estimates (of the last layer) in the order of the targets as well.
             reduce_kwargs: keyword arguments of ``perm_reduce``.
             ids: see :meth:`assign`.
             **kwargs: keyword arguments of ``loss_func``.
@@ -108,7 +108,10 @@ class AssignmentLossWrapper(PITLossWrapper):
         """
         loss, perm = self.assign(est_targets, targets, reduce_kwargs=reduce_kwargs, ids=ids, **kwargs)
         mean = batch_loss(loss)
-        return (mean, reorder(est_targets, perm)) if return_est else mean
+        if not return_est:
+            return mean
+        last = (est_targets, perm) if perm.ndim == 2 else (est_targets[-1], perm[-1])
+        return mean, reorder(*last)
 
 
 def check_sources(est_targets: Tensor, targets: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from asteroid_stab.models.conv_tasnet import conv_tasnet
 from asteroid_stab.models.files import build_model, load_model, save_model
+from asteroid_stab.models.layered import LayeredModel, layered_model
 from asteroid_stab.models.pretrained import load_pretrained
 
-__all__ = ["build_model", "conv_tasnet", "load_model", "load_pretrained", "save_model"]
+__all__ = ["LayeredModel", "build_model", "conv_tasnet", "layered_model", "load_model", "load_pretrained", "save_model"]

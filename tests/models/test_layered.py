@@ -1,0 +1,133 @@
+"""Every layer's estimates: the last one's are the host's, the others' what the head makes of them."""
+
+import pytest
+import torch
+from asteroid.models import BaseModel, ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.models import conv_tasnet, layered_model, save_model
+
+DUAL = {"n_filters": 8, "chunk_size": 10, "n_repeats": 3}
+MAKE = {
+    "conv": lambda n=2: ConvTasNet(n, n_filters=8, n_blocks=2, n_repeats=3, bn_chan=4, hid_chan=8, skip_chan=4),
+    "conv_no_skip": lambda n=2: ConvTasNet(
+        n, n_filters=8, n_blocks=2, n_repeats=3, bn_chan=4, hid_chan=8, skip_chan=None
+    ),
+    "dprnn": lambda n=2: DPRNNTasNet(n, bn_chan=4, hid_size=4, **DUAL),
+    "dptnet": lambda n=2: DPTNet(n, n_heads=2, ff_hid=4, **DUAL),
+    "sudormrf": lambda n=2: SuDORMRFImprovedNet(
+        n, bn_chan=4, num_blocks=3, upsampling_depth=2, n_filters=8, kernel_size=21, stride=10
+    ),
+}
+every_model = pytest.mark.parametrize("kind", MAKE)
+
+
+def pair(kind, head="shared", n_src=2):
+    torch.manual_seed(0)
+    plain = MAKE[kind](n_src)
+    torch.manual_seed(0)
+    return plain, layered_model(MAKE[kind](n_src), head)
+
+
+@every_model
+@pytest.mark.parametrize("n_src", [1, 3])
+def test_the_last_layer_is_the_plain_model(kind, n_src):
+    plain, model = pair(kind, n_src=n_src)
+    wav = torch.randn(2, 400)
+    out = model(wav)
+    assert out.shape == (3, 2, n_src, 400)
+    assert torch.equal(out[-1], plain(wav))
+    assert not torch.allclose(out[0], out[-1])
+    assert torch.equal(model.eval()(wav), plain.eval()(wav))
+    assert model(wav[0]).shape == (n_src, 400)
+
+
+@every_model
+def test_gradients_of_the_last_layer_are_the_plain_models(kind):
+    plain, model = pair(kind)
+    wav = torch.randn(2, 400)
+    plain(wav).square().mean().backward()
+    model(wav)[-1].square().mean().backward()
+    for (name, a), (_, b) in zip(plain.named_parameters(), model.named_parameters(), strict=True):
+        if a.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+@every_model
+def test_early_layers_go_through_the_head(kind):
+    """A layer's estimates are those of the plain model whose later layers are taken out."""
+    plain, model = pair(kind)
+    wav = torch.randn(2, 400)
+    first = model(wav)[0]
+    net = plain.masker
+    if kind.startswith("conv"):
+        net.TCN = net.TCN[: net.n_blocks]
+    elif kind == "sudormrf":
+        net.sm = net.sm[:1]
+    else:
+        setattr(net, *(("net", net.net[:1]) if kind == "dprnn" else ("layers", net.layers[:1])))
+    assert torch.equal(first, plain(wav))
+
+
+@every_model
+def test_what_is_computed_again_has_the_same_gradient(kind, monkeypatch):
+    """Against heads whose values are kept."""
+    wav, gradients = torch.randn(2, 400), []
+    for keep in (False, True):
+        _, model = pair(kind)
+        if keep:
+            monkeypatch.setattr(
+                "asteroid_stab.models.layered.checkpoint", lambda function, *args, use_reentrant: function(*args)
+            )
+        model(wav).square().mean().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, grad in gradients[0].items():
+        torch.testing.assert_close(grad, gradients[1][name], msg=name)
+
+
+@every_model
+def test_dedicated_heads_begin_alike_and_are_trained_apart(kind, tmp_path):
+    plain, model = pair(kind, "dedicated")
+    wav = torch.randn(2, 400)
+    _, shared = pair(kind)
+    torch.testing.assert_close(model(wav), shared(wav))
+    model(wav)[0].square().mean().backward()
+    heads = [p for name, p in model.named_parameters() if name.startswith("layer_heads.0")]
+    assert heads
+    assert all(p.grad is not None for p in heads)
+    assert all(p.grad is None for name, p in model.named_parameters() if name.startswith("layer_heads.1"))
+    assert all(getattr(model.masker, name) is not None for name in model.HEAD)
+    save_model(model, tmp_path / "model.pth")
+    saved = torch.load(tmp_path / "model.pth", weights_only=True)
+    assert saved["state_dict"].keys() == plain.state_dict().keys()
+
+
+@every_model
+def test_the_file_is_the_plain_models(kind, tmp_path):
+    plain, model = pair(kind)
+    save_model(model, tmp_path / "model.pth")
+    loaded = BaseModel.from_pretrained(str(tmp_path / "model.pth"))
+    assert type(loaded) is type(plain)
+    wav = torch.randn(1, 400)
+    torch.testing.assert_close(loaded.eval()(wav), plain.eval()(wav))
+
+
+def test_weights_of_the_host_load():
+    source = MAKE["dptnet"]()
+    model = layered_model(MAKE["dptnet"]())
+    model.load_state_dict(source.state_dict())
+    wav = torch.randn(1, 400)
+    assert torch.equal(model(wav)[-1], source(wav))
+
+
+def test_one_repeat_is_one_layer():
+    model = layered_model(conv_tasnet(2, n_filters=8, n_blocks=2, n_repeats=1, bn_chan=4, hid_chan=8, skip_chan=4))
+    assert model(torch.randn(2, 400)).shape == (1, 2, 2, 400)
+
+
+def test_what_has_no_layers_is_refused():
+    with pytest.raises(StabError, match=r"layers are known of ConvTasNet, .*, got Linear"):
+        layered_model(torch.nn.Linear(1, 1))
+    with pytest.raises(StabError, match="head must be one of shared, dedicated, got 'own'"):
+        layered_model(MAKE["conv"](), "own")
