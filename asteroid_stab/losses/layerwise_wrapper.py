@@ -23,7 +23,8 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
     .. math:: L = \sum_{r=1}^{K} w_r L_r
 
     Estimates are ``[K, B, J, T]``, as models from :func:`asteroid_stab.models.layered_model` give them in training; a
-    plain ``[B, J, T]`` is one layer. ``Assignment.perm`` is ``[K, B, J]``: trackers see every layer, stabilizers the last.
+    plain ``[B, J, T]`` is one layer. ``Assignment.perm`` is ``[K, B, J]``: trackers see every layer, stabilizers the
+    last.
 
     Weights and assignments are our reading: the paper's text that we have names neither.
 

@@ -95,8 +95,9 @@ def test_dedicated_heads_begin_alike_and_are_trained_apart(kind, tmp_path):
     model(wav)[0].square().mean().backward()
     heads = [p for name, p in model.named_parameters() if name.startswith("layer_heads.0")]
     assert heads
-    assert all(p.grad is not None for p in heads)
-    assert all(p.grad is None for name, p in model.named_parameters() if name.startswith("layer_heads.1"))
+    assert all(p.grad.abs().sum() > 0 for p in heads)
+    others = [p for name, p in model.named_parameters() if name.startswith("layer_heads.1")]
+    assert all((p.grad == 0).all() for p in others)
     assert all(getattr(model.masker, name) is not None for name in model.HEAD)
     save_model(model, tmp_path / "model.pth")
     saved = torch.load(tmp_path / "model.pth", weights_only=True)
