@@ -1,8 +1,21 @@
 """Separation models and their files."""
 
 from asteroid_stab.models.conv_tasnet import conv_tasnet
+from asteroid_stab.models.dual_path import dprnn_tasnet, dptnet
 from asteroid_stab.models.files import build_model, load_model, save_model
 from asteroid_stab.models.layered import LayeredModel, layered_model
 from asteroid_stab.models.pretrained import load_pretrained
+from asteroid_stab.models.sudormrf import sudormrf
 
-__all__ = ["LayeredModel", "build_model", "conv_tasnet", "layered_model", "load_model", "load_pretrained", "save_model"]
+__all__ = [
+    "LayeredModel",
+    "build_model",
+    "conv_tasnet",
+    "dprnn_tasnet",
+    "dptnet",
+    "layered_model",
+    "load_model",
+    "load_pretrained",
+    "save_model",
+    "sudormrf",
+]

@@ -1,0 +1,53 @@
+"""Asteroid's SuDoRM-RF behind an explicit signature."""
+
+from __future__ import annotations
+
+from asteroid.models import SuDORMRFImprovedNet
+
+from asteroid_stab.masknn import fuse_norms
+
+
+def sudormrf(
+    n_src: int,
+    sample_rate: float = 8000,
+    n_filters: int = 512,
+    kernel_size: int = 21,
+    stride: int | None = None,
+    bn_chan: int = 128,
+    num_blocks: int = 16,
+    upsampling_depth: int = 4,
+    mask_act: str = "relu",
+) -> SuDORMRFImprovedNet:
+    """Asteroid's own ``SuDORMRFImprovedNet``; its global norms are computed in one kernel.
+
+    Args:
+        n_src: number of sources.
+        sample_rate: in Hz.
+        n_filters: filters of the encoder, and channels within a block.
+        kernel_size: length of a filter, in samples.
+        stride: hop of the encoder, in samples; None is half a filter.
+        bn_chan: channels between blocks.
+        num_blocks: U-shaped blocks.
+        upsampling_depth: resolutions in a block.
+        mask_act: activation of the masks.
+
+    Shapes:
+        - model input ``[B, T]``, output ``[B, J, T]``.
+
+    References:
+        Tzinis, Wang, Smaragdis, "Sudo rm -rf: efficient networks for universal audio source separation", MLSP 2020,
+        arXiv 2007.06833.
+    """
+    model = SuDORMRFImprovedNet(
+        n_src,
+        bn_chan=bn_chan,
+        num_blocks=num_blocks,
+        upsampling_depth=upsampling_depth,
+        mask_act=mask_act,
+        kernel_size=kernel_size,
+        n_filters=n_filters,
+        stride=stride,
+        sample_rate=sample_rate,
+    )
+    fuse_norms(model)
+    return model

@@ -1,0 +1,74 @@
+"""The PIT family as recipes of 20 speakers: killed across the switch and resumed, and on two processes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_train import KILL, PLUGINS, SMALL, assert_same_weights, stab
+
+ROWS = {
+    "sink": ["attention_pit/toy", "loss=sinkpit"],
+    "hun": ["attention_pit/toy"],
+    "attn": ["attention_pit/toy", "loss=attention"],
+    "attn_sink": ["attention_pit/toy_attn_sink", "loss.first_epoch.sinkpit=1"],
+    "attn_hun": ["attention_pit/toy_attn_hun", "loss.first_epoch.pit=1"],
+}
+
+
+def train(run_dir, row, *words, n_src=20, **kwargs):
+    recipe, *rest = ROWS[row]
+    given = [*SMALL, "data.n_train=16", "data.batch_size=4", "data.n_utterances=1", f"data.n_src={n_src}"]
+    return stab("train", recipe, f"run_dir={run_dir}", *given, "logger=none", *rest, *words, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def _plugins(monkeypatch):
+    monkeypatch.syspath_prepend(PLUGINS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS)
+def test_twenty_speakers_killed_across_the_switch_and_resumed(tmp_path, row):
+    whole = train(tmp_path / "whole", row, "trainer.max_epochs=3", KILL)
+    assert whole.returncode == 0
+    killed = train(tmp_path / "run", row, "trainer.max_epochs=3", KILL, KILL_AT="1,2", check=False)
+    assert killed.returncode == -9, killed.stderr
+    stab("train", f"resume={tmp_path / 'run'}")
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv").drop(columns="seconds") for run in ("run", "whole")]
+    pd.testing.assert_frame_equal(*tables)
+    if row.startswith("attn_"):
+        assert tables[0]["train/attention_error"].notna().tolist() == [True, False, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["sink", "attn_hun"])
+def test_two_processes_equal_one(tmp_path, row):
+    """In fp64, so that what is left is an error and not Adam's blowing up of rounding."""
+    common = ["trainer.max_epochs=2", "trainer.precision=64-true"]
+    train(tmp_path / "one", row, *common, "data.batch_size=8", n_src=4)
+    train(tmp_path / "two", row, *common, "data.batch_size=4", "trainer=ddp", "trainer.devices=2", n_src=4)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-9)
+    one, two = (pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two"))
+    for column in [c for c in one if c.startswith(("train/", "val/")) and c != "train/sinkhorn_error"]:
+        np.testing.assert_allclose(one[column], two[column], rtol=1e-6, atol=1e-8, err_msg=column)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", ["0.0", ".inf"])
+def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
+    """The same items are kept, the same weights and the same bank; and a run of one process resumes on two."""
+    dsd = ["stabilizer=[dsd]", f"stabilizer.dsd.epsilon_db={epsilon}", "stabilizer.dsd.keep_same=false"]
+    common = [*dsd, "trainer.precision=64-true", "optim.lr=0.05"]
+    train(tmp_path / "one", "hun", *common, "trainer.max_epochs=3", "data.batch_size=8", n_src=2)
+    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "two", "hun", *common, "trainer.max_epochs=3", *two, n_src=2)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two")]
+    for column in ("train/kept", "train/kept_first", "train/kept_improved", "train/loss"):
+        np.testing.assert_allclose(tables[0][column], tables[1][column], rtol=1e-6, err_msg=column)
+    assert (tables[0]["train/kept"].min() < 1) == (epsilon == "0.0")
+
+    train(tmp_path / "moved", "hun", *common, "trainer.max_epochs=1", "data.batch_size=8", n_src=2)
+    words = ["data.batch_size=4", "trainer.accelerator=cpu", "trainer.strategy=ddp", "trainer.devices=2"]
+    stab("train", f"resume={tmp_path / 'moved'}", "trainer.max_epochs=3", *words)
+    assert_same_weights(tmp_path / "moved", tmp_path / "one", rtol=0, atol=1e-8)
