@@ -47,6 +47,7 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
             chosen = compose(recipe, overrides=[search, *groups])
             _check_keys(values, chosen)
             config = compose(recipe, overrides=[search, *groups, *values, f"recipe={recipe}"])
+            _drop_unchosen(config, recipe, values, search)
         except HydraException as error:
             raise StabError(f"recipe {recipe!r}: {str(error).strip()}") from error
     try:
@@ -55,6 +56,25 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
         raise StabError(f"recipe {recipe!r}: {str(error).splitlines()[0]}") from error
     check_config(config)
     return config
+
+
+def _drop_unchosen(config: DictConfig, recipe: str, values: Sequence[str], search: str) -> None:
+    """Takes out a recipe's values of stabilizers that were deselected (``stabilizer=[]``).
+
+    Raises:
+        StabError: they are of something that is no stabilizer, or the user gives a value to one that is not chosen.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    options = loader.get_group_options("stabilizer", ObjectType.CONFIG, config_name=recipe, overrides=[search])
+    stabilizers = config.stabilizer or {}
+    for name in [str(name) for name, node in stabilizers.items() if "_target_" not in (node or {})]:
+        if name not in options:
+            raise StabError(f"stabilizer.{name} has no _target_, and is no stabilizer{nearest(name, options)}")
+        if any(_parse(value).key_or_group.startswith(f"stabilizer.{name}.") for value in values):
+            raise StabError(f"stabilizer.{name} is given a value but is not chosen: add stabilizer=[{name}]")
+        OmegaConf.set_struct(config, False)
+        del config.stabilizer[name]
+        OmegaConf.set_struct(config, True)
 
 
 def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str], list[str]]:

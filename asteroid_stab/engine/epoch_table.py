@@ -21,11 +21,12 @@ class EpochTable(pl.Callback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self._started = 0.0
+        self._started, self._rate = 0.0, 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock, and notes the epoch's learning rate before a scheduler makes it the next one's."""
         self._started = time.monotonic()
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the epoch's row."""
@@ -35,7 +36,7 @@ class EpochTable(pl.Callback):
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
                 **dict(sorted(logged.items())),
-                "lr": trainer.optimizers[0].param_groups[0]["lr"],
+                "lr": self._rate,
                 "seconds": round(time.monotonic() - self._started, 3),
             }
         )

@@ -122,3 +122,19 @@ def test_a_value_that_must_be_given_is_asked_for():
         compose_recipe("cascaded_pit/toy_fixed")
     with pytest.raises(StabError, match=r"loss.first_epoch.sinkpit must be given"):
         compose_recipe("baseline/toy", ["loss=attn_sink"])
+
+
+def test_a_recipes_stabilizer_can_be_left_out():
+    config = compose_recipe("dsd_lo/toy", ["stabilizer=[]", "head.loss.weights=last"])
+    assert not config.stabilizer
+    assert compose_recipe("dsd_lo/toy").stabilizer.dsd.epsilon_db == 1.0
+    with pytest.raises(StabError, match=r"stabilizer.dsd is given a value but is not chosen: add stabilizer=\[dsd\]"):
+        compose_recipe("dsd_lo/toy", ["stabilizer=[]", "stabilizer.dsd.epsilon_db=2"])
+
+
+def test_a_misspelt_stabilizer_of_a_recipe_is_told(tmp_path):
+    lines = ["# @package _global_", "# Mine.", "defaults: [/baseline/toy, _self_]"]
+    lines.append("stabilizer: {dsdd: {epsilon_db: 1.0}}")
+    (tmp_path / "mine.yaml").write_text("\n".join(lines))
+    with pytest.raises(StabError, match=r"stabilizer.dsdd has no _target_, and is no stabilizer \(did you mean 'dsd'"):
+        compose_recipe("mine", config_dir=str(tmp_path))
