@@ -2,6 +2,7 @@
 
 from asteroid_stab.engine.bank import AssignmentBank
 from asteroid_stab.engine.epoch_table import EpochTable
+from asteroid_stab.engine.reweighting import Reweighting, RisingSchedule
 from asteroid_stab.engine.run_checkpoint import RunCheckpoint
 from asteroid_stab.engine.sample_dropout import SampleDropout
 from asteroid_stab.engine.step import Stabilizer, Step, StepCallback
@@ -12,6 +13,8 @@ __all__ = [
     "AssignmentBank",
     "AssignmentTracker",
     "EpochTable",
+    "Reweighting",
+    "RisingSchedule",
     "RunCheckpoint",
     "SampleDropout",
     "StabSystem",

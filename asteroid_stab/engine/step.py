@@ -45,20 +45,28 @@ class Step:
         return perm if perm.ndim == 2 else perm[-1]
 
     @cached_property
+    def source_loss(self) -> Tensor:
+        """[B, J] negative SI-SDR of the sources in dB, under the assignment; ``nan`` and ``inf`` as in Assignment."""
+        if self.neg_si_sdr is not None:
+            return self.neg_si_sdr
+        with torch.no_grad():
+            return matched_neg_sdr(self.est, self.sources, self.perm)
+
+    @cached_property
+    def source_loss_i(self) -> Tensor:
+        """[B, J] the same less the mixture's: the negative improvement."""
+        with torch.no_grad():
+            return self.source_loss - matched_neg_sdr(self.mixture.unsqueeze(1).expand_as(self.sources), self.sources)
+
+    @cached_property
     def si_sdr(self) -> Tensor:
         """[B] SI-SDR of the items in dB, the mean over their defined sources; not finite where there are none."""
-        loss = self.neg_si_sdr
-        if loss is None:
-            with torch.no_grad():
-                loss = matched_neg_sdr(self.est, self.sources, self.perm)
-        return -item_loss(loss)
+        return -item_loss(self.source_loss)
 
     @cached_property
     def si_sdr_i(self) -> Tensor:
         """[B] what the SI-SDR has improved on the mixture's, in dB."""
-        mixtures = self.mixture.unsqueeze(1).expand_as(self.sources)
-        with torch.no_grad():
-            return self.si_sdr + item_loss(matched_neg_sdr(mixtures, self.sources))
+        return -item_loss(self.source_loss_i)
 
 
 class StepCallback(pl.Callback):

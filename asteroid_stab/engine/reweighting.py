@@ -1,0 +1,147 @@
+"""Gradient reweighting: a softmax over a function of the losses weighs the items of a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from asteroid_stab.engine.step import Stabilizer, Step
+from asteroid_stab.engine.sums import EpochSums
+from asteroid_stab.errors import StabError
+
+LEVELS = ("source", "mixture")
+
+
+class RisingSchedule:
+    """``-least * max(0, 1 - k / until)``: from ``-least`` to 0, which it reaches at ``until`` and keeps.
+
+    The default of the curriculum. The paper's schedule is not known to us; this one is our reading.
+
+    Args:
+        least: size of the value at k = 0, at least 0.
+        until: k (an epoch or a step) from which it is 0, at least 1.
+
+    Raises:
+        StabError: an argument is out of its range.
+
+    Example:
+        >>> beta = RisingSchedule(least=0.2, until=10)
+        >>> [round(beta(k), 2) for k in (0, 5, 10, 11)]
+        [-0.2, -0.1, 0.0, 0.0]
+    """
+
+    def __init__(self, least: float, until: int):
+        if least < 0 or until < 1:
+            raise StabError(f"least must be at least 0 and until at least 1, got {least} and {until}")
+        self.least, self.until = least, until
+
+    def __call__(self, k: int) -> float:
+        """The value at epoch or step ``k``."""
+        return 0.0 if k >= self.until else -self.least * (1 - k / self.until)
+
+
+class Reweighting(Stabilizer):
+    r"""Weighs by a softmax of F over the batches of all ranks: :math:`F = (\alpha + \beta(k))\, L`.
+
+    L is the negative SI-SDR (improvement) in dB of the assignment that the loss chose, so low is easy. ``alpha`` above
+    0 turns to the hard ones: the model gets robust at the price of its mean. ``schedule`` below 0 turns to the easy
+    ones and, where it rises to 0, ends with the plain mean: a curriculum. The weights carry no gradient and have no say
+    in the assignment.
+
+    With one source in the global batch (and with one mixture at ``level`` mixture) every weight is 1. Accumulated
+    batches are weighed one by one, which is not the same as one large batch. Under a loss that is one number for an
+    item (ProbPIT) the level is ``mixture``, whatever is asked for.
+
+    Args:
+        alpha: steepness, per dB; at 0, without a schedule, every weight is the same and the loss the plain mean.
+        schedule: gives ``beta`` for each epoch or step, per dB; None is 0.
+        schedule_unit: ``epoch`` or ``step``: what the schedule counts, from 0.
+        level: ``source``: every source of the batch has a weight of its own, as in the authors' code;
+            ``mixture``: one for each mixture, of its mean, as the equation is printed.
+        improvement: L is the negative improvement on the mixture (as in the authors' code), else the negative SI-SDR.
+        clamp_db: L is kept within ± this before F, None keeps it as it is.
+
+    Raises:
+        StabError: an argument is out of its range, or the schedule gives what is no number.
+
+    References:
+        Tzinis, Bralios, Smaragdis, "Unified gradient reweighting for model biasing with applications to source
+        separation", ICASSP 2021, arXiv 2010.13228, eq. (3) to (6).
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.0,
+        schedule: Callable[[int], float] | None = None,
+        schedule_unit: str = "epoch",
+        level: str = "source",
+        improvement: bool = True,
+        clamp_db: float | None = None,
+    ):
+        if not math.isfinite(alpha):
+            raise StabError(f"alpha must be a number, got {alpha}")
+        if schedule_unit not in ("epoch", "step"):
+            raise StabError(f"schedule_unit must be epoch or step, got {schedule_unit!r}")
+        if level not in LEVELS:
+            raise StabError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
+        if clamp_db is not None and not clamp_db > 0:
+            raise StabError(f"clamp_db must be above 0, got {clamp_db}")
+        self.alpha, self.schedule, self.schedule_unit = alpha, schedule, schedule_unit
+        self.level, self.improvement, self.clamp_db = level, improvement, clamp_db
+        self._sums = EpochSums()
+
+    def steepness(self, epoch: int, step: int) -> float:
+        """Alpha plus beta, per dB.
+
+        Raises:
+            StabError: the schedule gives what is no number.
+        """
+        k = epoch if self.schedule_unit == "epoch" else step
+        beta = 0.0 if self.schedule is None else self.schedule(k)
+        if not math.isfinite(beta):
+            raise StabError(
+                f"the schedule of the reweighting must give numbers, got {beta} for {self.schedule_unit} {k}"
+            )
+        return self.alpha + beta
+
+    def logits(self, trainer: pl.Trainer, system: Any, step: Step) -> Tensor:
+        """F of every source ``[B, J]`` or mixture ``[B]``; 0 where the loss is undefined, which counts for nothing."""
+        loss = step.source_loss_i if self.improvement else step.source_loss
+        if self.level == "mixture" or step.assignment.loss.ndim == 1:
+            defined = torch.isfinite(loss)
+            loss = torch.where(defined, loss, 0.0).sum(1) / defined.sum(1).clamp_min(1)
+        if self.clamp_db is not None:
+            loss = loss.clamp(-self.clamp_db, self.clamp_db)
+        steepness = self.steepness(trainer.current_epoch, trainer.global_step)
+        f = torch.where(torch.isfinite(loss), steepness * loss, 0.0)
+        self._note(f[torch.isfinite(loss)])
+        return f
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the epoch's sums."""
+        self._sums.reset()
+
+    def _note(self, f: Tensor) -> None:
+        """Of this rank's batch alone: how unequal the weights of this stabilizer are."""
+        if not len(f):
+            return
+        weights = torch.softmax(f.double(), 0)
+        entropy = -(weights * weights.clamp_min(1e-300).log()).sum()
+        # The effective size over the size is 1 where all weigh the same.
+        effective = 1 / (weights.square().sum() * len(f))
+        ones = weights.new_ones(())
+        self._sums.add(steps=ones, effective=effective, entropy=entropy, top=weights.max())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs means over the epoch's batches: ``train/effective_share`` (1: all weigh the same),
+        ``train/weight_entropy`` (nats) and ``train/top_weight``."""
+        gather = pl_module.all_gather if trainer.world_size > 1 else None
+        sums = self._sums.total(["steps", "effective", "entropy", "top"], gather)  # type: ignore[arg-type]
+        if sums["steps"]:
+            for name, key in (("effective_share", "effective"), ("weight_entropy", "entropy"), ("top_weight", "top")):
+                pl_module.log(f"train/{name}", sums[key] / sums["steps"])

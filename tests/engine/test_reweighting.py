@@ -1,0 +1,159 @@
+"""Gradient reweighting against the equations."""
+
+import math
+
+import pytest
+import torch
+from asteroid.losses import pairwise_neg_sisdr
+
+from asteroid_stab.engine import Reweighting, RisingSchedule, SampleDropout
+from asteroid_stab.engine.step import Step
+from asteroid_stab.errors import StabError
+from asteroid_stab.losses import Assignment, ExactPITLossWrapper, ProbPITLossWrapper
+from asteroid_stab.losses.weighting import sum_logits, weighted_mean
+
+
+class At:
+    """Stands for a trainer."""
+
+    def __init__(self, epoch=0, step=0):
+        self.current_epoch, self.global_step = epoch, step
+
+
+def step(loss, before=None):
+    """A step with these losses; ``before`` are the mixtures' SI-SDRs."""
+    n_items, n_src = loss.shape
+    signals = torch.zeros(n_items, n_src, 4)
+    made = Step(signals[:, 0], signals, torch.arange(n_items), Assignment(loss, torch.zeros(n_items, n_src).long()),
+                signals, loss)  # fmt: skip
+    made.__dict__["source_loss_i"] = loss if before is None else loss - before
+    return made
+
+
+LOSSES = torch.tensor([[-3.0, 1.0], [10.0, -20.0]], dtype=torch.float64)
+
+
+def test_weights_are_those_of_the_equations():
+    """The numbers of the derivation: alpha 0.2 gives .060 .133 .805 .002, and they are the gradient."""
+    loss = LOSSES.clone().requires_grad_()
+    logits = Reweighting(alpha=0.2, improvement=False).logits(At(), None, step(loss.detach()))
+    mean = weighted_mean(loss, logits)
+    torch.testing.assert_close(
+        mean.weights.flatten(), torch.tensor([0.060, 0.133, 0.805, 0.002], dtype=torch.float64), rtol=0, atol=6e-4
+    )
+    assert mean.weights.sum().item() == pytest.approx(1, abs=1e-12)
+    mean.value.backward()
+    torch.testing.assert_close(loss.grad, mean.weights)
+
+
+def test_without_steepness_it_is_the_plain_mean_to_the_bit():
+    loss = torch.randn(5, 3).requires_grad_()
+    plain = weighted_mean(loss)
+    weighed = weighted_mean(loss, Reweighting().logits(At(), None, step(loss.detach())))
+    assert torch.equal(plain.value, weighed.value)
+    grads = [torch.autograd.grad(mean.value, loss)[0] for mean in (plain, weighed)]
+    assert torch.equal(*grads)
+
+
+def test_a_constant_changes_nothing():
+    a = Reweighting(alpha=0.3, improvement=False).logits(At(), None, step(LOSSES))
+    b = Reweighting(alpha=0.3, improvement=False).logits(At(), None, step(LOSSES + 7))
+    torch.testing.assert_close(weighted_mean(LOSSES, a).weights, weighted_mean(LOSSES, b).weights)
+
+
+def test_mixtures_can_be_weighed_as_a_whole():
+    logits = Reweighting(alpha=0.5, level="mixture", improvement=False).logits(At(), None, step(LOSSES))
+    torch.testing.assert_close(logits, 0.5 * LOSSES.mean(1))
+
+
+def test_the_improvement_is_what_is_weighed():
+    before = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    logits = Reweighting(alpha=1.0).logits(At(), None, step(LOSSES, before))
+    torch.testing.assert_close(logits, LOSSES - before)
+
+
+def test_the_improvement_of_real_signals():
+    torch.manual_seed(0)
+    sources = torch.randn(3, 2, 200)
+    mixture, est = sources.sum(1), sources + 0.3 * torch.randn(3, 2, 200)
+    loss, perm = ExactPITLossWrapper(pairwise_neg_sisdr).assign(est, sources)
+    made = Step(mixture, sources, torch.arange(3), Assignment(loss, perm), est)
+    pw = pairwise_neg_sisdr(mixture.unsqueeze(1).expand_as(sources), sources).diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(Reweighting(alpha=1.0).logits(At(), None, made), loss - pw, rtol=1e-4, atol=1e-4)
+
+
+def test_a_curriculum_begins_with_the_easy_and_ends_with_the_mean():
+    curriculum = Reweighting(schedule=RisingSchedule(0.2, until=4), improvement=False)
+    weights = [weighted_mean(LOSSES, curriculum.logits(At(epoch), None, step(LOSSES))).weights for epoch in range(6)]
+    assert weights[0][1, 1] == weights[0].max()
+    assert weights[0][1, 1] > weights[2][1, 1] > weights[4][1, 1]
+    assert torch.equal(weights[4], torch.full_like(LOSSES, 0.25))
+    assert torch.equal(weights[5], weights[4])
+    by_step = Reweighting(schedule=RisingSchedule(0.2, until=4), schedule_unit="step")
+    assert by_step.steepness(epoch=9, step=2) == pytest.approx(-0.1)
+
+
+def test_what_has_no_loss_counts_for_nothing():
+    loss = LOSSES.clone()
+    loss[0, 0], loss[1] = float("nan"), float("inf")
+    for level in ("source", "mixture"):
+        callback = Reweighting(alpha=0.2, level=level, improvement=False)
+        logits = callback.logits(At(), None, step(loss))
+        assert logits.isfinite().all()
+    mean = weighted_mean(loss, Reweighting(alpha=0.2, improvement=False).logits(At(), None, step(loss)))
+    assert mean.weights.tolist() == [[0, 1], [0, 0]]
+
+
+def test_losses_can_be_clamped():
+    logits = Reweighting(alpha=1.0, clamp_db=5.0, improvement=False).logits(At(), None, step(LOSSES))
+    assert logits.tolist() == [[-3, 1], [5, -5]]
+
+
+def test_it_composes_with_sample_dropout():
+    reweighting = Reweighting(alpha=0.1, improvement=False).logits(At(), None, step(LOSSES))
+    logits = sum_logits([reweighting, torch.tensor([0.0, -torch.inf], dtype=torch.float64)])
+    weights = weighted_mean(LOSSES, logits).weights
+    assert (weights[1] == 0).all()
+    torch.testing.assert_close(weights[0], torch.softmax(0.1 * LOSSES[0], 0))
+
+
+@pytest.mark.parametrize("loss", [None, "prob"])
+def test_it_trains_and_logs(tmp_path, tiny_data, tiny_trainer, tiny_system, loss):
+    system = tiny_system(loss=ProbPITLossWrapper(pairwise_neg_sisdr) if loss else None)
+    trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.2), SampleDropout(1.0)], max_epochs=2)
+    trainer.fit(system, datamodule=tiny_data())
+    metrics = trainer.callback_metrics
+    assert 0 < metrics["train/effective_share"] < 1
+    assert 0 < metrics["train/top_weight"] < 1
+    n_weights = 4 if loss else 8
+    assert 0 < metrics["train/weight_entropy"] < math.log(n_weights)
+
+
+def test_alpha_zero_trains_as_without_to_the_bit(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    ends = []
+    for callbacks in ([], [Reweighting(level="mixture")]):
+        system = tiny_system()
+        tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=2).fit(system, datamodule=tiny_data())
+        ends.append([p.clone() for p in system.model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alpha": math.inf}, "alpha must be a number, got inf"),
+        ({"schedule_unit": "batch"}, "schedule_unit must be epoch or step, got 'batch'"),
+        ({"level": "batch"}, "level must be one of source, mixture, got 'batch'"),
+        ({"clamp_db": 0.0}, "clamp_db must be above 0, got 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(StabError, match=message):
+        Reweighting(**arguments)
+
+
+def test_a_schedule_must_give_numbers():
+    with pytest.raises(StabError, match="must give numbers, got nan for epoch 3"):
+        Reweighting(schedule=lambda k: math.nan).steepness(3, 0)
+    with pytest.raises(StabError, match="least must be at least 0 and until at least 1, got 0.1 and 0"):
+        RisingSchedule(0.1, 0)
