@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asteroid_stab.errors import StabError, nearest
 
+_REFUSALS = (ValueError, TypeError, AssertionError, MisconfigurationException)  # how hosts refuse values
 _HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 
@@ -41,20 +42,24 @@ def check_config(config: DictConfig | ListConfig, at: str = "") -> None:
 
 
 def build(node: Any, *args: Any, **kwargs: Any) -> Any:
-    """What the ``_target_`` node of a checked config stands for, called with further arguments.
+    """What the ``_target_`` node of a checked config stands for; called with further arguments.
 
     Raises:
         StabError: the constructor refused its arguments; Hydra's wrapping of the error is taken off.
     """
     try:
+        if node.get("_partial_", False):
+            return instantiate(node)(*args, **kwargs)
         return instantiate(node, *args, **kwargs)
-    except InstantiationException as error:
-        cause = error.__cause__
+    except StabError:
+        raise
+    except (InstantiationException, *_REFUSALS) as error:
+        cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, StabError):
                 raise cause from None
-            if isinstance(cause, (ValueError, MisconfigurationException)):  # a host's refusal of a value
-                raise StabError(f"{node['_target_']}: {cause}") from error
+            if isinstance(cause, _REFUSALS) and not isinstance(cause, InstantiationException):
+                raise StabError(f"{node['_target_']}: {str(cause) or ' '.join(str(error).split())}") from error
             cause = cause.__cause__
         raise
 
@@ -157,6 +162,8 @@ def _name(hint: Any) -> str:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a plain ``value`` from a config can be meant by the annotation ``hint``."""
+    if hint is Any:
+        return True
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in inner)
@@ -166,7 +173,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return value is None
     base = origin or hint
     if not isinstance(base, type):
-        return True  # Any, a type variable, a protocol
+        return True  # a type variable, a protocol
     if base in (bool, str):
         return isinstance(value, base)
     if base is int:
@@ -176,7 +183,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if issubclass(base, Path):
         return isinstance(value, str)
     if isinstance(value, dict):
-        return issubclass(base, Mapping) or base is Mapping
+        entry = inner[1] if len(inner) == 2 else Any
+        return (issubclass(base, Mapping) or base is Mapping) and all(_fits(v, entry) for v in value.values())
     if isinstance(value, list):
         item = inner[0] if inner else Any
         return (issubclass(base, Sequence) and not issubclass(base, str)) and all(_fits(v, item) for v in value)

@@ -2,7 +2,7 @@
 # Trains and evaluates every row of a table with the same seeds and budget, then prints the table. Run again, it goes on.
 #   egs/study.sh --rows FILE --out DIR [--seeds "1 2 3"] [-- HYDRA OVERRIDES OF ALL ROWS]
 # A line of FILE: NAME RECIPE [OVERRIDES]; {out} and {seed} in it are filled in, a line that begins with # is skipped.
-set -euo pipefail
+set -euo pipefail -f   # -f: stabilizer=[dsd] is no pattern
 rows='' out='' seeds='1 2 3'
 . "$(dirname "$0")/options.sh"
 if [ -z "$rows" ] || [ -z "$out" ]; then echo "$0: error: --rows FILE and --out DIR are needed" >&2; exit 2; fi
@@ -13,7 +13,8 @@ for seed in $seeds; do
     run=$out/$name/$seed
     words=${words//\{out\}/$out} words=${words//\{seed\}/$seed}
     if [ -f "$run/checkpoints/last.ckpt" ]; then
-      asteroid-stab train resume="$run"
+      given=(); for word in "$@"; do case $word in trainer.*|data.*) given+=("$word");; esac; done
+      asteroid-stab train resume="$run" "${given[@]}"  # a run that began keeps its row's words
     else
       # shellcheck disable=SC2086  # a row's words are words
       asteroid-stab train "$recipe" run_dir="$run" seed="$seed" $words "$@"

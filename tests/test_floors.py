@@ -32,6 +32,7 @@ FLOORS = [
     ("losses.weighting", 0),
     ("losses.matched", 0),
     ("losses.guard", 0),
+    ("losses.attention", 0),
     ("losses.pairs", 0),
     ("losses.schedules", 0),
     ("losses.label_table", 0),

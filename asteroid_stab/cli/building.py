@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import platform
 import shlex
 import subprocess
@@ -26,7 +25,7 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.engine import EpochTable, RunCheckpoint, StabSystem
 from asteroid_stab.engine.progress import EpochLines, StabProgressBar, clock
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import load_pretrained
+from asteroid_stab.models.files import read_saved
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -39,27 +38,28 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     Raises:
         StabError: the model works at another sample rate than the data, or cannot start with the weights it is given.
     """
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise StabError(f"seed must be a whole number from 0 to 2^32 - 1, got {config.seed!r}")
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = check.build(config.data)
     model = check.build(config.model)
     if model.sample_rate != data.sample_rate:
         raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {data.sample_rate:g} Hz")
-    if config.init.path is not None and not resumed:
-        new = load_pretrained(model, config.init.path, config.init.new_output)
-        print(
-            f"starts with the weights of {config.init.path}" + (f", new: {', '.join(new)}" if new else ""), flush=True
-        )
+    if not resumed:
+        new = check.build(config.init, model)
+        if config.init.path is not None:
+            print(f"starts with the weights of {config.init.path}", f"(new: {', '.join(new)})" * bool(new), flush=True)
     loss = check.build(config.loss)
+    if bool(config.head.model) != bool(config.head.loss):
+        raise StabError("head.model and head.loss belong together: both or neither (head=layerwise, head=plain)")
     if config.head.model:
-        model = check.build(config.head.model)(model)
-    if config.head.loss:
-        loss = check.build(config.head.loss)(loss)
+        model, loss = check.build(config.head.model, model), check.build(config.head.loss, loss)
+    loss.check_run(data.n_src, resumed)
     trained = [p for module in (model, loss) for p in module.parameters() if p.requires_grad]
-    optimizer = check.build(config.optim)(trained)
-    scheduler = check.build(config.scheduler)(optimizer) if config.scheduler else None
-    system = check.build(config.system)(
-        model, optimizer, loss, scheduler=scheduler, config=OmegaConf.to_container(config), seed=config.seed
-    )
+    optimizer = check.build(config.optim, trained)
+    scheduler = check.build(config.scheduler, optimizer) if config.scheduler else None
+    plain = OmegaConf.to_container(config)
+    system = check.build(config.system, model, optimizer, loss, scheduler=scheduler, config=plain, seed=config.seed)
     on_screen = sys.stdout.isatty()
     callbacks = [
         *(check.build(node) for node in (config.callbacks or {}).values()),
@@ -88,11 +88,13 @@ def check_checkpoint(path: Path, system: StabSystem) -> None:
     Raises:
         StabError: the file is damaged, or its weights are another model's.
     """
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise StabError(f"{path} is no readable checkpoint: {str(error).splitlines()[0]}") from error
-    wanted = system.state_dict()
+    saved = read_saved(path, "checkpoint")
+    if not isinstance(saved, dict) or "state_dict" not in saved:
+        raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
+    wanted, saved = (
+        {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        for state in (system.state_dict(), saved["state_dict"])
+    )
     for name in [*wanted, *saved]:
         if name not in saved or name not in wanted or saved[name].shape != wanted[name].shape:
             shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (saved, wanted)]
@@ -137,6 +139,9 @@ def git_state() -> dict[str, Any] | None:
 
 def show_summary(run_dir: Path, config: DictConfig) -> None:
     """Prints the table that a training ends with."""
+    if not (run_dir / "metrics.csv").exists():
+        print("no epoch was trained", flush=True)
+        return
     metrics = pd.read_csv(run_dir / "metrics.csv")
     table = Table(title=f"{config.recipe} in {run_dir}", title_justify="left")
     for column in ("epochs", "steps", "time", "best val SI-SDRi", "at epoch", "last val SI-SDRi", "last switch ratio"):

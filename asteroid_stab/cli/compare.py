@@ -43,7 +43,9 @@ _DIGITS = {"epochs": 0, "test": 2, "test_p10": 2, "valid": 2, "switched": 1, "sw
 
 def figures(run: Run) -> Figures:
     """What a run came to."""
-    test, valid = run.metric("si_sdr_i") or {}, run.column("val/si_sdr_i")
+    stale = run.evaluation is not None and run.evaluation.of_another_model  # the run went on since
+    test = {} if stale else run.metric("si_sdr_i") or {}
+    valid = run.column("val/si_sdr_i")
     switches, seconds, steps = run.switch_ratio(), run.column("seconds"), run.column("step")
     defined = switches is not None and len(switches) > 0
     return Figures(
@@ -58,17 +60,23 @@ def figures(run: Run) -> Figures:
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation of the defined values; a dash where there is none.
+    """Mean ± standard deviation of the defined values, and how many these are if not all; a dash where there is none.
+
+    Counts (``digits`` 0) are not averaged: they are given from the least to the largest where they differ.
 
     Example:
-        >>> spread([1.0, 2.0, float("nan")], 1), spread([3.0], 2), spread([float("nan")], 1)
-        ('1.5 ± 0.7', '3.00', '–')
+        >>> spread([1.0, 2.0, float("nan")], 1), spread([3.0], 2), spread([float("nan")], 1), spread([2.0, 3.0], 0)
+        ('1.5 ± 0.7 (2 of 3)', '3.00', '–', '2–3')
     """
     defined = [value for value in values if not math.isnan(value)]
     if not defined:
         return "–"
+    part = f" ({len(defined)} of {len(values)})" if len(defined) < len(values) else ""
+    if digits == 0:
+        ends = sorted({f"{value:.0f}" for value in (min(defined), max(defined))}, key=float)
+        return "–".join(ends) + part
     mean = f"{statistics.mean(defined):.{digits}f}"
-    return mean if len(defined) == 1 or digits == 0 else f"{mean} ± {statistics.stdev(defined):.{digits}f}"
+    return mean + (f" ± {statistics.stdev(defined):.{digits}f}" if len(defined) > 1 else "") + part
 
 
 def study(folder: Path) -> dict[str, list[Path]]:

@@ -112,4 +112,7 @@ def _check_keys(values: Sequence[str], config: DictConfig) -> None:
     for parsed in map(_parse, values):
         key = parsed.key_or_group
         if not parsed.is_add() and not parsed.is_force_add() and key not in known:
+            group, _, rest = key.partition(".")
+            if group == "stabilizer" and "." in rest:
+                raise StabError(f"stabilizer.{rest} is not chosen: add stabilizer=[{rest.partition('.')[0]}]")
             raise StabError(f"the config has no key {key!r}{nearest(key, known)}; '+{key}=...' would add it")

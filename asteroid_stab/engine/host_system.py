@@ -8,6 +8,7 @@ from asteroid.engine.system import System
 from asteroid.utils import flatten_dict
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from asteroid_stab.engine.items import validates
 from asteroid_stab.errors import StabError
 
 
@@ -45,6 +46,8 @@ class HostSystem(System):
     def on_train_epoch_end(self) -> None:
         """Steps the plateau schedulers, before the checkpoint is written."""
         score = self.trainer.callback_metrics.get(self.default_monitor)
+        if score is None and validates(self.trainer):
+            return  # this epoch was not validated
         for plateau in self._plateaus:
             if score is None:
                 raise StabError(f"a plateau scheduler needs {self.default_monitor}, and there is no validation set")

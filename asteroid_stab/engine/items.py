@@ -1,4 +1,4 @@
-"""The items of the training set, for everything that remembers them from epoch to epoch."""
+"""What callbacks ask of a run's data: the items of the training set, and whether there is a validation set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import pytorch_lightning as pl
 
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
+
+
+def validates(trainer: pl.Trainer) -> bool:
+    """Whether the run has a validation set, be it validated in this epoch or not."""
+    return trainer.enable_validation and (trainer.val_dataloaders is None or sum(trainer.num_val_batches) > 0)
 
 
 def training_items(trainer: pl.Trainer, who: str, without: str) -> MixtureDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from asteroid_stab.atomic import replacing
+from asteroid_stab.engine.items import validates
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import MODEL_FILE, save_model
 
@@ -40,8 +42,8 @@ class RunCheckpoint(Checkpoint):
         """Writes the epoch's checkpoints; Lightning calls checkpoint callbacks after all others."""
         root = Path(trainer.default_root_dir)
         score = trainer.callback_metrics.get(self.monitor)
-        # Without a validation every epoch is the best so far.
-        if score is None or self._is_better(float(score)):
+        # Without a validation set every epoch is the best so far; an epoch that was not validated is not.
+        if self._is_better(float(score)) if score is not None else not validates(trainer):
             self.best_score = None if score is None else float(score)
             self.best_epoch = trainer.current_epoch
             self._save(trainer, root / "checkpoints" / "best.ckpt")
@@ -52,7 +54,7 @@ class RunCheckpoint(Checkpoint):
         self._save(trainer, root / "checkpoints" / "last.ckpt")
 
     def _is_better(self, score: float) -> bool:
-        if self.best_score is None:
+        if self.best_score is None or math.isnan(self.best_score):
             return True
         return score > self.best_score if self.mode == "max" else score < self.best_score
 

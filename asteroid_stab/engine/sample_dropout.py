@@ -28,8 +28,8 @@ class SampleDropout(Stabilizer):
     with the metric m of the final layer under the assignment of this step. The bank takes a metric and its
     assignment when the metric is strictly better, after the decision. What is dropped has weight zero (logit
     :math:`-\infty`): the loss is the mean over what is kept on all ranks, and a batch in which nothing is kept moves
-    no weight. A finite ``drop_logit`` is the soft variant: such an item has the weight exp(drop_logit) instead. It is
-    ours, and in no paper.
+    no weight. A finite ``drop_logit`` is the soft variant: such an item has exp(drop_logit) times the weight of a kept
+    one (so that a batch in which nothing is kept is trained on as any other). It is ours, and in no paper.
 
     The rule is that of the paper's summary; its equation, the metric and the values of ε are not known to us. The
     defaults are our reading, each with its alternative as an option. ``epsilon_db=inf``, the default, keeps all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,18 +11,19 @@ import torch
 from asteroid.losses import PairwiseNegSDR
 from torch import Tensor
 
-from asteroid_stab.engine.host_system import HostSystem
-from asteroid_stab.engine.items import training_items
+from asteroid_stab.engine.loss_system import LossSystem
 from asteroid_stab.engine.step import Stabilizer, Step, StepCallback
 from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import Assignment, AssignmentLossWrapper, ExactPITLossWrapper
+from asteroid_stab.losses import Assignment, ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
 
+VALIDATION = ("val/loss", "val/si_sdr", "val/si_sdr_i")
 
-class StabSystem(HostSystem):
+
+class StabSystem(LossSystem):
     """Asteroid's System with a step that callbacks can look into and weigh.
 
     A batch is ``(mixture [B, T], sources [B, J, T], id [B])``. A training step is
@@ -30,10 +32,12 @@ class StabSystem(HostSystem):
     under these weights. Without a stabilizer that is Asteroid's own mean.
 
     Sources whose loss is undefined (silent target) and items that are not finite are left out of the mean, counted and
-    logged. A step in which nothing is left moves no weight, on any rank.
+    logged. A step in which nothing is left moves no weight, on any rank. Accumulated batches are each normalised by
+    themselves, so that they are not quite one large batch where items are dropped or weighed.
 
     The validation always judges with the exact assignment, whatever the training loss: ``val/si_sdr`` and
-    ``val/si_sdr_i``, in dB, higher is better; ``val/loss`` is the training loss. Plateau schedulers watch
+    ``val/si_sdr_i``, in dB, higher is better; ``val/loss`` is the training loss (with
+    layers, of the last one alone). Plateau schedulers watch
     ``val/si_sdr``.
 
     Args:
@@ -68,11 +72,6 @@ class StabSystem(HostSystem):
         config: Mapping[str, Any] | None = None,
         seed: int = 0,
     ):
-        if not isinstance(loss_func, AssignmentLossWrapper):
-            raise StabError(
-                f"loss_func must be an AssignmentLossWrapper, got {type(loss_func).__name__}; asteroid_stab.losses has "
-                "those of the papers, and a subclass of it needs no more than assign()"
-            )
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, dict(config or {}))
         self.seed = seed
         self._exact = ExactPITLossWrapper(PairwiseNegSDR("sisdr"))
@@ -135,8 +134,8 @@ class StabSystem(HostSystem):
         est = est[-1] if est.ndim == 4 else est  # of a model with layers, the last one's
         after = item_loss(self._exact.assign(est, sources).loss)
         before = item_loss(matched_neg_sdr(mixture.unsqueeze(1).expand_as(sources), sources))
-        defined = torch.isfinite(loss) & torch.isfinite(after) & torch.isfinite(before)
-        self._val_sums.add(loss=loss[defined], after=after[defined], before=before[defined], items=defined)
+        judged, scored = torch.isfinite(after) & torch.isfinite(before), torch.isfinite(loss)
+        self._val_sums.add(after=after[judged], before=before[judged], items=judged, loss=loss[scored], scored=scored)
 
     # --- steps in which nothing is left ---
 
@@ -185,37 +184,13 @@ class StabSystem(HostSystem):
 
     # --- epochs ---
 
-    def on_train_start(self) -> None:
-        """Tells the loss whose labels it will be asked for."""
-        if self.loss_func.remembers_items:
-            items = training_items(self.trainer, type(self.loss_func).__name__, "loss=pit")
-            self.loss_func.bind(items.names, items.fingerprint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the loss to the checkpoint's epoch: the optimizer's state is of what was trained then."""
-        super().on_load_checkpoint(checkpoint)
-        self.loss_func.set_epoch(checkpoint["epoch"])
-
-    def configure_optimizers(self) -> Any:
-        """As in the host, over the parameters that are trained in this epoch."""
-        self._drop_idle_parameters()
-        return super().configure_optimizers()
-
-    def _drop_idle_parameters(self) -> None:
-        """Takes the loss' parameters that are trained no more out of the optimizer; the others keep their state."""
-        idle = {*self.loss_func.parameters()} - {*self.loss_func.trained_parameters()}
-        for group in self.optimizer.param_groups:
-            group["params"] = [p for p in group["params"] if p not in idle]
-        for parameter in idle:
-            self.optimizer.state.pop(parameter, None)
-
     def on_train_epoch_start(self) -> None:
         """Takes the loss to this epoch, and seeds what training draws, by epoch and rank."""
-        self.loss_func.set_epoch(self.current_epoch)
-        self._drop_idle_parameters()
+        super().on_train_epoch_start()
         seed = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)[0]
         torch.manual_seed(int(seed))
-        for name in self._train_sums.names:  # a figure of a loss that is over must not stand in the table for ever
+        # What this epoch does not log anew (a loss that is over, no validation) must not stand in the table for ever.
+        for name in [*self._train_sums.names, *VALIDATION]:
             self.trainer.callback_metrics.pop(name, None)
         self._train_sums.reset()
 
@@ -239,10 +214,10 @@ class StabSystem(HostSystem):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over the validation set, of all ranks."""
-        sums = self._val_sums.total(["loss", "after", "before", "items"], self._gather)
+        sums = self._val_sums.total(["loss", "scored", "after", "before", "items"], self._gather)
         if not sums["items"]:
             raise StabError("no item of the validation set has a defined SI-SDR: all are silent or not finite")
-        self._log_epoch("val/loss", sums["loss"] / sums["items"])
+        self._log_epoch("val/loss", sums["loss"] / sums["scored"] if sums["scored"] else math.nan)
         self._log_epoch("val/si_sdr", -sums["after"] / sums["items"])
         self._log_epoch("val/si_sdr_i", (sums["before"] - sums["after"]) / sums["items"], prog_bar=True)
 

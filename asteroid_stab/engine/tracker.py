@@ -14,6 +14,7 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.engine.items import training_items
 from asteroid_stab.engine.step import Step, StepCallback
 from asteroid_stab.errors import StabError
+from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.label_table import UNSEEN, write_epoch, write_items
 
 
@@ -69,13 +70,13 @@ class AssignmentTracker(StepCallback):
         self._current = None
 
     def on_assignment(self, trainer: pl.Trainer, system: Any, step: Step) -> None:
-        """Notes the assignments of a batch; items that are not finite have none."""
+        """Notes the assignments of a batch; items that have no loss (silent or not finite) have none."""
         perm, loss = step.assignment.perm, step.assignment.loss
         perm = perm if perm.ndim == 3 else perm.unsqueeze(0)
         if self._current is None:
             n_layers, _, n_src = perm.shape
             self._current = torch.full((n_layers, self._n_items, n_src), UNSEEN, dtype=torch.int8, device=perm.device)
-        lost = torch.isposinf(loss if loss.ndim == 1 else loss.amax(-1))
+        lost = ~torch.isfinite(item_loss(loss))
         self._current[:, step.ids] = perm.masked_fill(lost[:, None], UNSEEN).to(torch.int8)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import Assignment
+from asteroid_stab.losses.attention import orthogonality, sparsity
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
 from asteroid_stab.losses.guard import finite_or_zero
 from asteroid_stab.losses.pairs import best_order, losses_in_order
@@ -120,6 +122,7 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         self.encoder = SignalEncoder(n_src, shared_encoder)
         self.weight_schedule = weight_schedule
         self.regularization_weight = 0.0
+        self.set_epoch(0)  # a schedule that gives no weight is told at once
         self._figures: dict[str, Tensor] = {}
 
     @property
@@ -143,6 +146,11 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         ``attention_agreement``: mean weight that A gives to the pairs of the best permutation, 1 where it is that;
         ``attention_lambda``: the regularization weight."""
         return self._figures
+
+    def check_run(self, n_src: int, resumed: bool = False) -> None:
+        """Refuses another number of sources than the encoder was made for."""
+        if n_src != self.n_src:
+            raise StabError(f"AttentionPIT's encoder was made for n_src={self.n_src}, the data have {n_src} sources")
 
     def attention(self, est_targets: Tensor, targets: Tensor) -> Tensor:
         """``A[b, i, j]``: how much of estimate i is given to target j; the columns sum to 1. float32 or wider.
@@ -198,6 +206,7 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
             loss = losses_in_order(self.loss_func, self.pit_from, aligned, tgt, kwargs)  # eq. (9)
             penalty = orthogonality(attention) if self.regularizer == "orthogonality" else sparsity(attention)
             penalty = self.regularization_weight * penalty
+            usable = usable & torch.isfinite(penalty)  # a nan of the encoder's is no silence
             loss = torch.where(usable.unsqueeze(1), loss + penalty.unsqueeze(1), torch.inf)
             perm = best_order(self.loss_func, self.pit_from, est, tgt, kwargs)
         self._note(attention.detach(), perm)
@@ -208,38 +217,3 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         error = orthogonality(attention).mean()
         weight = error.new_tensor(self.regularization_weight)
         self._figures = {"attention_error": error, "attention_agreement": agreement, "attention_lambda": weight}
-
-
-def orthogonality(attention: Tensor) -> Tensor:
-    """[B] mean distance of A·Aᵀ from the identity, 0 for a permutation: the bracket of eq. (10).
-
-    Args:
-        attention: [B, J, J], columns sum to 1.
-
-    Example:
-        >>> orthogonality(torch.stack([torch.eye(5)[[1, 2, 3, 4, 0]], torch.full((5, 5), 0.2)]))
-        tensor([0.0000, 0.3200])
-    """
-    eye = torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
-    return (attention @ attention.mT - eye).abs().mean((1, 2))
-
-
-def sparsity(attention: Tensor) -> Tensor:
-    """[B] mean spread of A's rows, from 0 (one entry each) to 1 (equal entries, or none): the bracket of eq. (11).
-
-    Args:
-        attention: [B, J, J], columns sum to 1.
-
-    Example:
-        >>> collapsed = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-        >>> sparsity(torch.stack([torch.eye(3)[[1, 2, 0]], torch.full((3, 3), 1 / 3), collapsed]))
-        tensor([0.0000, 1.0000, 1.0000])
-    """
-    n_src = attention.shape[-1]
-    if n_src == 1:
-        return attention.sum((1, 2)) * 0.0
-    peak = attention.amax(-1, keepdim=True)
-    used = peak > 0
-    rows = torch.where(used, attention, 1.0) / torch.where(used, peak, 1.0)  # so that small entries do not underflow
-    ratio = rows.abs().sum(-1) / rows.square().sum(-1).sqrt()
-    return ((ratio - 1) / (math.sqrt(n_src) - 1)).mean(-1)

@@ -64,6 +64,17 @@ class AssignmentLossWrapper(PITLossWrapper):
         """Whether :meth:`assign` gives each source's negative SI-SDR, and nothing on top."""
         return False
 
+    def check_run(self, n_src: int, resumed: bool = False) -> None:
+        """Called before a run is begun, so that what cannot work is told before anything is made.
+
+        Args:
+            n_src: sources of model and data.
+            resumed: a checkpoint will bring the loss' state.
+
+        Raises:
+            StabError: the loss cannot be used on such data.
+        """
+
     @property
     def remembers_items(self) -> bool:
         """Whether the loss goes by the items' ids, which then must be stable; if so, :meth:`bind` is called."""

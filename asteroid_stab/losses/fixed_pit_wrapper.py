@@ -24,8 +24,8 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
 
     With ``run`` this is the middle section of cascaded PIT: labels by item id, as PIT chose them at the end of an
     earlier run on the same corpus. Items without a label (never seen by that run), and all items in evaluation mode,
-    whose ids are not those of the training set, get the best assignment. Without ``run`` estimate j is for source j,
-    in training and evaluation.
+    whose ids are not those of the training set, get the best assignment. They are read when the training begins, and
+    kept in its checkpoints. Without ``run`` estimate j is for source j, in training and evaluation.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
@@ -34,7 +34,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         pit_from: ``pw_mtx`` or ``pw_pt``, see ``PITLossWrapper``.
 
     Raises:
-        StabError: ``run`` holds no such table.
+        StabError: (at the first use) ``run`` holds no such table.
         ValueError: an epoch without a run.
 
     Example:
@@ -61,13 +61,34 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         super().__init__(loss_func, pit_from)
         if run is None and epoch is not None:
             raise ValueError(f"an epoch needs the run whose it is, got epoch={epoch} without run")
-        self.run, self._fingerprint = run, ""
-        labels = None
-        if run is not None:
-            table, self._fingerprint = read_labels(Path(run), epoch)
-            labels = torch.from_numpy(table)
-        self.register_buffer("labels", labels, persistent=False)  # the run folder holds them
+        self.run, self.epoch, self._fingerprint = run, epoch, ""
+        self.register_buffer("labels", None, persistent=False)  # get_extra_state() has them
         self._figures: dict[str, Tensor] = {}
+
+    def read(self) -> None:
+        """Reads the labels of the run, unless a checkpoint has brought them.
+
+        Raises:
+            StabError: the run has none.
+        """
+        if self.run is not None and self.labels is None:
+            table, self._fingerprint = read_labels(Path(self.run), self.epoch)
+            self.labels = torch.from_numpy(table)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The labels, for checkpoints: those of a run that goes on may be others by then, or gone."""
+        return {"labels": None if self.labels is None else self.labels.cpu(), "fingerprint": self._fingerprint}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Takes a checkpoint's labels."""
+        self.labels, self._fingerprint = state["labels"], state["fingerprint"]
+
+    def check_run(self, n_src: int, resumed: bool = False) -> None:
+        """Reads the labels, unless a checkpoint will bring them; refuses those of another number of sources."""
+        if not resumed:
+            self.read()
+        if self.labels is not None and self.labels.shape[1] != n_src:
+            raise StabError(f"the labels of {self.run} are for {self.labels.shape[1]} sources, got {n_src}")
 
     @property
     def is_neg_si_sdr(self) -> bool:
@@ -77,7 +98,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
     @property
     def remembers_items(self) -> bool:
         """True with the labels of a run."""
-        return self.labels is not None
+        return self.run is not None
 
     def bind(self, names: Sequence[str], fingerprint: str) -> None:
         """Refuses a corpus that the labels were not made on.
@@ -85,6 +106,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         Raises:
             StabError: its items are others.
         """
+        self.read()
         assert self.labels is not None, "bind() is for losses that remember items"
         if fingerprint != self._fingerprint or len(names) != len(self.labels):
             raise StabError(
@@ -127,8 +149,10 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
 
     def _perm(self, est_targets: Tensor, targets: Tensor, ids: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
         n_items, n_src = targets.shape[:2]
-        if self.labels is None:
+        if self.run is None:
             return torch.arange(n_src, device=targets.device).expand(n_items, n_src).contiguous()
+        self.read()
+        assert self.labels is not None
         if self.training and ids is None:
             raise ValueError(f"the labels of {self.run} go by item: assign() needs ids, got None")
         if self.labels.shape[1] != n_src:
@@ -136,6 +160,8 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         unlabelled = torch.ones(n_items, 1, dtype=torch.bool, device=targets.device)
         label = torch.zeros(n_items, n_src, dtype=torch.long, device=targets.device)
         if self.training:
+            if self.labels.device != targets.device:
+                self.labels = self.labels.to(targets.device)
             label = self.labels[ids]
             unlabelled = (label == UNSEEN).any(1, keepdim=True)
             self._figures = {"unlabelled": unlabelled.float().mean()}

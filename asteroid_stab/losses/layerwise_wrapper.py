@@ -11,10 +11,13 @@ from torch.nn import Parameter
 
 from asteroid_stab.losses.assignment import Assignment, reorder
 from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper
+from asteroid_stab.losses.fixed_pit_wrapper import FixedPITLossWrapper
 from asteroid_stab.losses.pairs import losses_in_order
+from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
 
 WEIGHTS = ("uniform", "linear", "last")
 PERMS = ("own", "last")
+HARD = (ExactPITLossWrapper, FixedPITLossWrapper)
 
 
 class LayerwiseLossWrapper(AssignmentLossWrapper):
@@ -33,7 +36,8 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
         weights: ``uniform``: 1/K each; ``linear``: r/K²; ``last``: the last layer's loss, plus ``early_weight`` times
             the mean of the others'.
         early_weight: with ``last``; at 0, the default, the layers before the last are looked at and not trained.
-        perm: ``own``: each layer has an assignment of its own; ``last``: all have the last layer's.
+        perm: ``own``: each layer has an assignment of its own; ``last``: all have the last layer's, which must be
+            exact or fixed.
 
     Raises:
         ValueError: an argument is none of the choices, or there is a weight that has no use.
@@ -63,6 +67,11 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
         if early_weight < 0 or (early_weight and weights != "last"):
             raise ValueError(f"early_weight must be at least 0, and 0 unless weights='last', got {early_weight}")
+        if perm == "last" and not (isinstance(loss, HARD) and loss.perm_reduce is None and loss.pit_from != "perm_avg"):
+            raise ValueError(
+                "perm='last' must have an exact or fixed assignment with a loss for each source (its early layers "
+                f"would be trained with another loss), got {type(loss).__name__}"
+            )
         super().__init__(loss.loss_func, loss.pit_from)
         self.loss, self.weights, self.early_weight, self.perm = loss, weights, early_weight, perm
         self._figures: dict[str, Tensor] = {}
@@ -79,6 +88,10 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
     def is_neg_si_sdr(self) -> bool:
         """False: it is a sum over layers."""
         return False
+
+    def check_run(self, n_src: int, resumed: bool = False) -> None:
+        """Asks the layers' loss."""
+        self.loss.check_run(n_src, resumed)
 
     @property
     def remembers_items(self) -> bool:
@@ -145,5 +158,6 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
         if len(losses) == 1:
             self._figures = of_last
             return
-        means = [torch.where(torch.isfinite(loss), loss, 0.0).mean() for loss in losses]
+        finite = [torch.isfinite(loss) for loss in losses]
+        means = [torch.where(f, x, 0.0).sum() / f.sum().clamp_min(1) for f, x in zip(finite, losses, strict=True)]
         self._figures = {**of_last, **{f"loss_layer{r}": mean for r, mean in enumerate(means)}}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import Assignment, all_permutations, permuted
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
 
@@ -32,7 +34,7 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
         pit_from: ``pw_mtx`` or ``pw_pt``, see ``PITLossWrapper``.
 
     Raises:
-        ValueError: ``gamma`` is below 0.
+        ValueError: ``gamma`` is below 0 or infinite.
 
     Example:
         >>> from asteroid.losses import pairwise_neg_sisdr
@@ -48,9 +50,17 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
 
     def __init__(self, loss_func: Callable[..., Tensor], gamma: float = 1.0, pit_from: str = "pw_mtx"):
         super().__init__(loss_func, pit_from)
-        if not gamma >= 0:
-            raise ValueError(f"gamma must be at least 0, got {gamma}")
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"gamma must be a number of at least 0, got {gamma}")
         self.gamma = float(gamma)
+
+    def check_run(self, n_src: int, resumed: bool = False) -> None:
+        """Refuses more than 7 sources."""
+        if n_src > MAX_N_SRC:
+            raise StabError(
+                f"ProbPIT sums over n_src! permutations: n_src must be at most {MAX_N_SRC}, got {n_src}; "
+                "SinkPITLossWrapper and ExactPITLossWrapper (the Hungarian algorithm) have no such limit"
+            )
 
     def assign(
         self,
@@ -77,11 +87,7 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
                 than it must.
         """
         n_src = targets.shape[1] if targets.ndim > 1 else 0
-        if n_src > MAX_N_SRC:
-            raise ValueError(
-                f"ProbPIT sums over n_src! permutations: n_src must be at most {MAX_N_SRC}, got {n_src}; "
-                "SinkPITLossWrapper and ExactPITLossWrapper (the Hungarian algorithm) have no such limit"
-            )
+        self.check_run(n_src)
         pairs = self._pairs(est_targets, targets, reduce_kwargs, kwargs)
         with torch.autocast(targets.device.type, enabled=False):
             defined = pairs.undefined == 0

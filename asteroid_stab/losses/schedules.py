@@ -16,7 +16,7 @@ class ExponentialSchedule:
         most: upper limit.
 
     Raises:
-        ValueError: ``base`` is not above 0, or the value in epoch 0 is below 0.
+        ValueError: ``base`` is not above 0, or a value is below 0.
 
     Example:
         >>> beta = ExponentialSchedule(base=1.02, most=10.0)
@@ -35,8 +35,9 @@ class ExponentialSchedule:
         if not base > 0:
             raise ValueError(f"base must be above 0, got {base}")
         self.base, self.offset, self.most = base, offset, most
-        if self(0) < 0:
-            raise ValueError(f"the value in epoch 0, min(1 + offset, most), must be at least 0, got {self(0)}")
+        end = min(offset, most) if base < 1 else self(0)  # it falls towards that, or never below its beginning
+        if min(self(0), end) < 0:
+            raise ValueError(f"no value may be below 0, got {self(0)} in epoch 0 and {end} in the end")
 
     def __call__(self, epoch: int) -> float:
         """The value in ``epoch``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from asteroid_stab.losses.assignment import Assignment
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
 
 _CHECK_EVERY = 10  # pairs of normalisations; a check costs a GPU a synchronisation
-_TOLERANCE = 1e-6  # largest log of a marginal, at which more iterations change nothing in float32
+_TOLERANCE = 1e-6  # of the columns' sums, at which more iterations change nothing in float32
 _UNCONVERGED = 0.05  # a marginal off by 5% is worth a word
 
 
@@ -67,6 +68,7 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
         self.n_iter = n_iter
         self.beta_schedule = beta_schedule
         self.beta = 10.0
+        self.set_epoch(0)  # a schedule that gives no beta is told at once
         self._figures: dict[str, Tensor] = {}
         self._warned = False
 
@@ -77,8 +79,8 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
 
     @beta.setter
     def beta(self, beta: float) -> None:
-        if not beta > 0:
-            raise ValueError(f"beta must be above 0, got {beta}")
+        if not 0 < beta < math.inf:
+            raise ValueError(f"beta must be a number above 0, got {beta}")
         self._beta = float(beta)
 
     def set_epoch(self, epoch: int) -> None:
@@ -128,8 +130,8 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
         if not self._warned and error.device.type == "cpu" and error > _UNCONVERGED:  # a GPU would be waited for
             self._warned = True
             warnings.warn(
-                f"Sinkhorn's iteration has not converged: after n_iter={self.n_iter} at beta={self.beta:g} a marginal "
-                f"is {1 + error:.2f} instead of 1 (see train/sinkhorn_error; a larger n_iter or a smaller beta helps)",
+                f"Sinkhorn's iteration has not converged: after n_iter={self.n_iter} at beta={self.beta:g} a "
+                f"marginal is off by {error:.2f} (see train/sinkhorn_error; a larger n_iter or a smaller beta helps)",
                 stacklevel=3,
             )
 
@@ -156,10 +158,10 @@ def sinkhorn(costs: Tensor, beta: float, n_iter: int = 200) -> tuple[Tensor, Ten
     for pair in range(1, n_iter // 2 + 1):
         log_plan = log_plan - torch.logsumexp(log_plan, 1, keepdim=True)
         log_plan = log_plan - torch.logsumexp(log_plan, 2, keepdim=True)
-        if pair % _CHECK_EVERY == 0 and _largest_log_marginal(log_plan) < _TOLERANCE:
+        if pair % _CHECK_EVERY == 0 and _column_error(log_plan) < _TOLERANCE:
             break
-    return log_plan, _largest_log_marginal(log_plan).expm1()
+    return log_plan, _column_error(log_plan)
 
 
-def _largest_log_marginal(log_plan: Tensor) -> Tensor:
-    return log_plan.detach().logsumexp(1).abs().max()
+def _column_error(log_plan: Tensor) -> Tensor:
+    return log_plan.detach().logsumexp(1).expm1().abs().max()

@@ -15,12 +15,14 @@ from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper
 class SwitchedLossWrapper(AssignmentLossWrapper):
     """Trains with one loss until the epoch in which the next takes over.
 
-    A schedule within a stage (SinkPIT's beta, AttentionPIT's weight) counts the epochs of the whole run. The
-    parameters of a loss that is over leave the optimizer, whose state of the others stays.
+    A schedule within a stage (SinkPIT's beta, AttentionPIT's weight) counts the epochs of the whole run, or with
+    ``restart_schedules`` those of the stage. A stage's parameters are in the optimizer while it lasts; the state of the
+    others stays.
 
     Args:
         stages: the losses by name.
         first_epoch: first epoch of each stage, counted from 0; one of them is 0.
+        restart_schedules: let each stage count its epochs from 0.
 
     Raises:
         ValueError: the names differ, no stage begins with epoch 0, or two begin together.
@@ -46,7 +48,7 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
         Kameoka et al., "AttentionPIT": Attn to Sink and Attn to Hun after 20 epochs.
     """
 
-    def __init__(self, stages: Mapping[str, Any], first_epoch: Mapping[str, int]):
+    def __init__(self, stages: Mapping[str, Any], first_epoch: Mapping[str, int], restart_schedules: bool = False):
         if set(stages) != set(first_epoch):
             raise ValueError(f"stages and first_epoch must have the same names, got {[*stages]} and {[*first_epoch]}")
         order = sorted(first_epoch, key=lambda name: first_epoch[name])
@@ -57,7 +59,7 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
         super().__init__(first.loss_func, first.pit_from)
         self.stages = nn.ModuleDict({name: stages[name] for name in order})
         self.first_epoch = {name: first_epoch[name] for name in order}
-        self.stage = order[0]
+        self.stage, self.restart_schedules = order[0], restart_schedules
 
     @property
     def active(self) -> AssignmentLossWrapper:
@@ -71,6 +73,11 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
     def is_neg_si_sdr(self) -> bool:
         """Whether the present stage is that."""
         return self.active.is_neg_si_sdr
+
+    def check_run(self, n_src: int, resumed: bool = False) -> None:
+        """Asks every stage."""
+        for stage in self._losses().values():
+            stage.check_run(n_src, resumed)
 
     @property
     def remembers_items(self) -> bool:
@@ -86,12 +93,11 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
     def set_epoch(self, epoch: int) -> None:
         """Goes to the stage of ``epoch``."""
         self.stage = [name for name, start in self.first_epoch.items() if start <= epoch][-1]
-        self.active.set_epoch(epoch)
+        self.active.set_epoch(epoch - self.first_epoch[self.stage] if self.restart_schedules else epoch)
 
     def trained_parameters(self) -> list[Parameter]:
-        """Those of the present stage and of stages to come."""
-        losses = list(self._losses().values())
-        return [p for loss in losses[losses.index(self.active) :] for p in loss.trained_parameters()]
+        """Those of the present stage."""
+        return self.active.trained_parameters()
 
     def figures(self) -> dict[str, Tensor]:
         """Those of the present stage."""
@@ -115,7 +121,7 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
             **kwargs: likewise.
         """
         loss, perm = self.active.assign(est_targets, targets, reduce_kwargs=reduce_kwargs, ids=ids, **kwargs)
-        idle = [p.sum() * 0.0 for name, s in self.stages.items() if name != self.stage for p in s.parameters()]
+        idle = [(p * 0.0).nan_to_num().sum() for n, s in self.stages.items() if n != self.stage for p in s.parameters()]
         if idle:  # DDP waits for the gradient of every parameter that it knew at the start; theirs is zero
             loss = loss + sum(idle)
         return Assignment(loss, perm)

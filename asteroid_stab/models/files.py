@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,17 +61,32 @@ def load_model(path: str | Path) -> torch.nn.Module:
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         raise StabError(f"no model file at {str(file)!r}; a run folder has one from its first epoch on")
+    return build_model(read_saved(file, "model file"), origin=str(file))
+
+
+def read_saved(file: Path, what: str) -> Any:
+    """What ``torch.save`` wrote to ``file``, plain types only, on the CPU.
+
+    Args:
+        file: the file.
+        what: what it should be, for the message.
+
+    Raises:
+        StabError: it cannot be read.
+    """
     try:
-        conf = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise StabError(f"{str(file)!r} is no readable model file: {str(error).splitlines()[0]}") from error
-    return build_model(conf, origin=str(file))
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler fails on other files in any way that there is
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise StabError(f"{str(file)!r} is no readable {what}: {reason}") from error
 
 
 def build_model(conf: Any, origin: str) -> torch.nn.Module:
     """The model that ``conf``, as ``serialize`` gives it, describes; ``origin`` names it in errors."""
     from asteroid import models
 
+    if not isinstance(conf, Mapping):
+        raise StabError(f"{origin!r} is no model file: it holds a {type(conf).__name__}")
     missing = [key for key in ("model_name", "model_args", "state_dict") if key not in conf]
     if missing:
         hint = ": it is a training checkpoint, its run folder has best_model.pth" if "loops" in conf else ""

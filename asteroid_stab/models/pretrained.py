@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import MODEL_FILE
+from asteroid_stab.models.files import MODEL_FILE, read_saved
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
 """The layer that makes the sources' channels: of ConvTasNet, and of DPRNN, DPTNet and the like."""
 _N_SHOWN = 3
 
 
-def load_pretrained(model: torch.nn.Module, path: str | Path, new_output: bool = False) -> list[str]:
+def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output: bool = False) -> list[str]:
     """Starts ``model`` with the weights of another one, all of them or all but those of the output layer.
 
     Whatever does not fit is an error: a silent part of it would be trained from scratch.
 
     Args:
         model: takes the weights, in place.
-        path: a run folder (its best model), a model file, or a checkpoint.
+        path: a run folder (its best model), a model file, or a checkpoint; None leaves all as it is.
         new_output: leave the layer that makes the sources' channels as it is, so that a model with another number of
             sources can be started.
 
@@ -40,8 +38,11 @@ def load_pretrained(model: torch.nn.Module, path: str | Path, new_output: bool =
         Huang et al., "Stabilizing label assignment for speech separation by self-supervised pre-training", Interspeech
         2021: everything but the parameters that produce the output channels is loaded.
     """
-    path = Path(path)
-    file = path / MODEL_FILE if path.is_dir() else path
+    if path is None:
+        if new_output:
+            raise StabError("new_output needs the path of weights to start with, got none")
+        return []
+    file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     weights = _weights(file)
     own = model.state_dict()
     left = [key for key in own if new_output and key.rpartition(".")[0] in OUTPUT_LAYERS]
@@ -68,12 +69,10 @@ def _weights(file: Path) -> dict[str, Tensor]:
     """The model's weights in a model file, a checkpoint or a bare state dict."""
     if not file.is_file():
         raise StabError(f"no weights to start with at {file}")
-    try:
-        saved: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise StabError(f"{file} is no readable model file: {str(error).splitlines()[0]}") from error
+    saved = read_saved(file, "model file")
     weights = saved.get("state_dict", saved) if isinstance(saved, Mapping) else {}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise StabError(f"{file} holds no weights")
     prefixed = {key.removeprefix("model."): value for key, value in weights.items() if key.startswith("model.")}
-    return prefixed or dict(weights)  # a checkpoint holds the loss' parameters as well, under another prefix
+    weights = prefixed or weights  # a checkpoint holds the loss' parameters as well, under another prefix
+    return {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # of training alone

@@ -44,9 +44,17 @@ def test_rows_have_mean_and_spread_over_seeds(study, capsys):
     assert head[:4] == ["row", "seeds", "epochs", "test SI-SDRi, dB"]
     assert set(rule) == {"---"}
     assert rows == [
-        ["b", "2", "2", "3.00", "1.00", "5.00 ± 1.41", "20.0", "20.0", "2.00 ± 0.00"],
+        ["b", "2", "2", "3.00 (1 of 2)", "1.00 (1 of 2)", "5.00 ± 1.41", *["20.0 (1 of 2)"] * 2, "2.00 ± 0.00"],
         ["a", "1", "2", "2.50", "0.50", "5.00", "10.0", "10.0", "2.00"],
     ]
+
+
+def test_an_evaluation_of_an_older_model_does_not_count(study, capsys):
+    (study / "a" / "1" / "best_model.pth").write_bytes(b"newer")
+    summary = study / "a" / "1" / "evaluation" / "test" / "summary.json"
+    summary.write_text(json.dumps({**json.loads(summary.read_text()), "model_sha256": "of the older"}))
+    assert main(["compare", str(study)]) == 0
+    assert "| a | 1 | 2 | – | – | 5.00 |" in capsys.readouterr().out
 
 
 def test_a_folder_without_runs_is_told(tmp_path, capsys):

@@ -54,7 +54,7 @@ def test_two_processes_equal_one(tmp_path, row):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epsilon", ["0.0", ".inf"])
+@pytest.mark.parametrize("epsilon", ["0.0", "inf"])
 def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
     """The same items are kept, the same weights and the same bank; and a run of one process resumes on two."""
     dsd = ["stabilizer=[dsd]", f"stabilizer.dsd.epsilon_db={epsilon}", "stabilizer.dsd.keep_same=false"]

@@ -100,6 +100,21 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path, tiny_data, tiny_t
     load_model(tmp_path)
 
 
+def test_an_epoch_without_validation_is_not_the_best(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    """With a validation every second epoch, resumed in between: the same best model and the same table."""
+    for root, parts in ((tmp_path / "whole", [3]), (tmp_path / "parts", [2, 3])):
+        for epochs in parts:
+            keeper = RunCheckpoint()
+            trainer = tiny_trainer(root, max_epochs=epochs, callbacks=[EpochTable(), keeper], check_val_every_n_epoch=2)
+            last = root / "checkpoints" / "last.ckpt"
+            ckpt = last if last.exists() else None
+            trainer.fit(tiny_system(), datamodule=tiny_data(), ckpt_path=ckpt, weights_only=True)
+        assert keeper.best_epoch == 1
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv").drop(columns="seconds") for run in ("whole", "parts")]
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0]["val/si_sdr"].isna().tolist() == [True, False, True]
+
+
 def test_without_validation_every_epoch_is_kept(tmp_path, tiny_data, tiny_trainer, tiny_system):
     data = tiny_data()
     data.setup("fit")

@@ -43,9 +43,9 @@ def test_faults_of_a_table_are_told(run, tmp_path):
         read_labels(run, 7)
     (run / "assignments" / "epoch_0001.npy").write_bytes(b"no array")
     with pytest.raises(StabError, match=r"cannot read .*epoch_0001.npy"):
-        FixedPITLossWrapper(pairwise_neg_sisdr, run)
+        FixedPITLossWrapper(pairwise_neg_sisdr, run).check_run(3)
     with pytest.raises(StabError, match=r"nothing has no table of assignments"):
-        FixedPITLossWrapper(pairwise_neg_sisdr, tmp_path / "nothing")
+        FixedPITLossWrapper(pairwise_neg_sisdr, tmp_path / "nothing").check_run(3)
     with pytest.raises(ValueError, match="got epoch=3 without run"):
         FixedPITLossWrapper(pairwise_neg_sisdr, epoch=3)
 
@@ -99,6 +99,18 @@ def test_a_label_that_is_the_best_is_plain_pit(run):
     torch.testing.assert_close(*gradients)
 
 
+def test_a_checkpoint_keeps_the_labels_whatever_becomes_of_the_run(run):
+    first = FixedPITLossWrapper(pairwise_neg_sisdr, run)
+    first.check_run(3)
+    saved = first.state_dict()
+    write_epoch(run, 2, np.zeros((1, 4, 3), np.int8))
+    second = FixedPITLossWrapper(pairwise_neg_sisdr, run)
+    second.check_run(3, resumed=True)
+    second.load_state_dict(saved)
+    second.bind(NAMES, "abc")
+    assert torch.equal(second.labels, first.labels)
+
+
 def test_another_corpus_is_refused(run):
     wrapper = FixedPITLossWrapper(pairwise_neg_sisdr, run)
     assert wrapper.remembers_items
@@ -110,6 +122,8 @@ def test_another_corpus_is_refused(run):
     est, targets = signals(n_src=2)
     with pytest.raises(ValueError, match=r"are for 3 sources, got 2"):
         wrapper.assign(est, targets, ids=torch.arange(4))
+    with pytest.raises(StabError, match=r"are for 3 sources, got 2"):
+        wrapper.check_run(2)
     with pytest.raises(ValueError, match=r"assign\(\) needs ids, got None"):
         wrapper(*signals())
 

@@ -102,6 +102,19 @@ def test_it_hands_on_what_the_inner_loss_is_told():
     assert not wrapper.remembers_items
 
 
+def test_the_last_ones_assignment_must_be_hard():
+    with pytest.raises(ValueError, match=r"perm='last' must have an exact or fixed .* got AttentionPITLossWrapper"):
+        LayerwiseLossWrapper(AttentionPITLossWrapper(pairwise_neg_sisdr, 3), perm="last")
+
+
+def test_the_figure_of_a_layer_is_the_mean_of_what_is_defined():
+    layers, targets = signals()
+    targets[0, 1] = 0.0
+    wrapper = LayerwiseLossWrapper(exact())
+    wrapper.assign(layers, targets)
+    torch.testing.assert_close(wrapper.figures()["loss_layer0"], exact().assign(layers[0], targets).loss.nanmean())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

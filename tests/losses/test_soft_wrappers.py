@@ -22,7 +22,8 @@ from asteroid_stab.losses import (
     SinkPITLossWrapper,
 )
 from asteroid_stab.losses.assignment import item_loss, reorder
-from asteroid_stab.losses.attention_pit_wrapper import SignalEncoder, orthogonality, sparsity
+from asteroid_stab.losses.attention import orthogonality, sparsity
+from asteroid_stab.losses.attention_pit_wrapper import SignalEncoder
 from asteroid_stab.losses.sinkpit_wrapper import sinkhorn
 
 NAN, INF = math.nan, math.inf
@@ -152,7 +153,7 @@ def test_sinkpits_schedule_is_a_function_of_the_epoch():
     for epoch, beta in ((0, 1.0), (10, 1.02**10), (500, 10.0), (1, 1.02)):
         wrapper.set_epoch(epoch)
         assert wrapper.beta == pytest.approx(beta)
-    with pytest.raises(ValueError, match="beta must be above 0, got 0"):
+    with pytest.raises(ValueError, match="beta must be a number above 0, got 0"):
         wrapper.beta = 0
 
 
@@ -199,7 +200,7 @@ def test_probpit_of_many_sources_is_refused():
     est, targets = batch(8)
     with pytest.raises(ValueError, match=r"at most 7, got 8; SinkPITLossWrapper and ExactPITLossWrapper"):
         ProbPITLossWrapper(pairwise_neg_sisdr)(est, targets)
-    with pytest.raises(ValueError, match=r"gamma must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"gamma must be a number of at least 0, got -1"):
         ProbPITLossWrapper(pairwise_neg_sisdr, -1.0)
 
 
@@ -320,9 +321,16 @@ def test_attentions_schedule_is_the_papers():
         assert wrapper.regularization_weight == pytest.approx(weight, rel=1e-3)
 
 
-@pytest.mark.parametrize("arguments", [{"base": 0.0}, {"base": 1.0, "offset": -2.0}])
-def test_a_schedule_out_of_range_is_refused(arguments):
-    with pytest.raises(ValueError, match="must be"):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"base": 0.0}, "base must be above 0, got 0"),
+        ({"base": 1.0, "offset": -2.0}, "got -1.0 in epoch 0"),
+        ({"base": 0.5, "offset": -1.0}, "and -1.0 in the end"),
+    ],
+)
+def test_a_schedule_out_of_range_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
         ExponentialSchedule(**arguments)
 
 

@@ -56,12 +56,33 @@ def test_a_loss_that_is_over_gets_zero_gradients_and_is_trained_no_more():
     assert est.grad.abs().sum() > 0
 
 
-def test_a_loss_to_come_is_kept_for_its_stage():
+def test_a_loss_to_come_is_not_trained_yet():
     later = AttentionPITLossWrapper(pairwise_neg_sisdr, 3)
     loss_func = SwitchedLossWrapper(
         {"pit": ExactPITLossWrapper(pairwise_neg_sisdr), "attention": later}, {"pit": 0, "attention": 2}
     )
+    assert loss_func.trained_parameters() == []
+    loss_func.set_epoch(2)
     assert set(loss_func.trained_parameters()) == set(later.parameters())
+
+
+def test_schedules_can_count_from_the_stages_first_epoch():
+    loss_func = switched()
+    loss_func.restart_schedules = True
+    loss_func.set_epoch(5)
+    assert loss_func.active.beta == pytest.approx(1.02**2)
+
+
+def test_a_broken_loss_that_is_over_spoils_nothing():
+    loss_func = switched()
+    loss_func.set_epoch(3)
+    with torch.no_grad():
+        next(loss_func.parameters()).fill_(float("nan"))
+    est, targets = signals()
+    loss = loss_func(est.requires_grad_(), targets)
+    loss.backward()
+    assert loss.isfinite()
+    assert all((p.grad == 0).all() for p in loss_func.parameters())
 
 
 def test_it_remembers_items_if_a_stage_does(tmp_path):

@@ -65,8 +65,14 @@ def test_what_holds_no_weights_is_told(tmp_path, tiny_model):
     with pytest.raises(StabError, match=r"no weights to start with at .*none.pth"):
         load_pretrained(tiny_model(), tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("nothing")
-    with pytest.raises(StabError, match=r"text.pth is no readable model file"):
+    with pytest.raises(StabError, match=r"text.pth' is no readable model file"):
         load_pretrained(tiny_model(), tmp_path / "text.pth")
+    (tmp_path / "table.csv").write_text("epoch,step\n0,1\n")
+    with pytest.raises(StabError, match="table.csv' is no readable model file"):
+        load_pretrained(tiny_model(), tmp_path / "table.csv")
+    assert load_pretrained(tiny_model()) == []
+    with pytest.raises(StabError, match="new_output needs the path"):
+        load_pretrained(tiny_model(), new_output=True)
     for i, content in enumerate(({}, {"state_dict": {}}, {"a": 1}, [1])):
         torch.save(content, tmp_path / f"{i}.pth")
         with pytest.raises(StabError, match="holds no weights"):
