@@ -6,57 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from omegaconf import OmegaConf
+from runs import KILL, SMALL, assert_same_weights, stab
 
 from asteroid_stab.cli.main import main
-
-SMALL = [
-    "data.batch_size=8",
-    *("data.n_train=32", "data.n_valid=8", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"),
-    *("model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"),
-    *("model.skip_chan=8", "trainer.accelerator=cpu", "scheduler=plateau"),
-]
-KILL = "+callbacks.kill={_target_: kill_at.KillAt}"
-PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
-
-
-def stab(*words, check=True, **env):
-    """Runs the command in a process of its own, one thread; gives what it printed."""
-    path = os.pathsep.join([str(PLUGINS), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **env}
-    done = subprocess.run(
-        [sys.executable, "-m", "asteroid_stab.cli.main", *map(str, words)],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
 
 
 def train(run_dir, *words, **kwargs):
     return stab("train", "baseline/toy", f"run_dir={run_dir}", *SMALL, "logger=none", *words, **kwargs)
-
-
-def state(run_dir, name="last.ckpt"):
-    return torch.load(Path(run_dir) / "checkpoints" / name, weights_only=True)
-
-
-def assert_same_weights(a, b, **tolerance):
-    a, b = state(a)["state_dict"], state(b)["state_dict"]
-    assert a.keys() == b.keys()
-    for key in a:
-        torch.testing.assert_close(a[key], b[key], **(tolerance or {"rtol": 0, "atol": 0}))
-
-
-@pytest.fixture(autouse=True)
-def _plugins(monkeypatch):
-    monkeypatch.syspath_prepend(PLUGINS)
 
 
 @pytest.fixture(scope="module")
