@@ -51,8 +51,10 @@ def test_two_processes_equal_one(tmp_path, row):
 @pytest.mark.slow
 @pytest.mark.parametrize("epsilon", ["0.0", "inf"])
 def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
-    """The same items are kept, the same weights; and a run of one process resumes on two. The rate is high, so that items
-    get worse: Adam blows rounding up to 1e-8."""
+    """The same items are kept, the same weights; and a run of one process resumes on two.
+
+    The rate is high, so that items get worse, and Adam blows rounding up to 1e-8.
+    """
     dsd = ["stabilizer=[dsd]", f"stabilizer.dsd.epsilon_db={epsilon}", "stabilizer.dsd.keep_same=false"]
     common = [*dsd, "trainer.precision=64-true", "optim.lr=0.05"]
     train(tmp_path / "one", "hun", *common, "trainer.max_epochs=3", "data.batch_size=8", n_src=2)
