@@ -85,6 +85,11 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
         return [self.early_weight / max(1, n_layers - 1)] * (n_layers - 1) + [1.0]
 
     @property
+    def trains_early(self) -> bool:
+        """Whether layers before the last have a weight."""
+        return self.weights != "last" or self.early_weight > 0
+
+    @property
     def is_neg_si_sdr(self) -> bool:
         """False: it is a sum over layers."""
         return False

@@ -36,6 +36,12 @@ class LayeredModel(BaseEncoderMaskerDecoder):
     HEAD: tuple[str, ...] = ()
     HOST: type = BaseEncoderMaskerDecoder
     layer_heads: nn.ModuleList
+    train_early: bool = True
+
+    def watch_early(self) -> None:
+        """Layers before the last are only looked at from now on: their estimates carry no gradient."""
+        self.train_early = False
+        self.layer_heads.requires_grad_(False)
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
         """The output of every layer of the masker for a representation ``[B, N, L]``, the last one last."""
@@ -56,10 +62,12 @@ class LayeredModel(BaseEncoderMaskerDecoder):
         heads: list[Mapping[str, nn.Module]] = [own] * len(hidden)
         for i, head in enumerate(self.layer_heads):
             heads[i] = dict(head.items())  # type: ignore[operator]
-        early = [
-            checkpoint(self._decode, h, tf_rep, mixture, head, use_reentrant=False)
-            for h, head in zip(hidden[:-1], heads[:-1], strict=True)
-        ]
+        pairs = list(zip(hidden[:-1], heads[:-1], strict=True))
+        if self.train_early:
+            early = [checkpoint(self._decode, h, tf_rep, mixture, head, use_reentrant=False) for h, head in pairs]
+        else:
+            with torch.no_grad():
+                early = [self._decode(h, tf_rep, mixture, head) for h, head in pairs]
         return torch.stack([*early, self._decode(hidden[-1], tf_rep, mixture, own)])
 
     def _decode(self, hidden: Tensor, tf_rep: Tensor, mixture: Tensor, head: Mapping[str, nn.Module]) -> Tensor:

@@ -13,10 +13,12 @@ from asteroid_stab.losses import (
     ExactPITLossWrapper,
     ExponentialSchedule,
     FixedPITLossWrapper,
+    LayerwiseLossWrapper,
     SinkPITLossWrapper,
     SwitchedLossWrapper,
 )
 from asteroid_stab.losses.label_table import read_labels, write_epoch
+from asteroid_stab.models import conv_tasnet, layered_model
 
 
 def attention(n_src=2):
@@ -119,3 +121,28 @@ def test_labels_of_another_corpus_are_refused(tmp_path, tiny_data, tiny_trainer,
     loss = FixedPITLossWrapper(pairwise_neg_sisdr, first)
     with pytest.raises(StabError, match=r"of 16 items with fingerprint .* the training set has 20"):
         fit(tmp_path / "second", tiny_trainer, tiny_system(loss=loss), tiny_data(n_train=20), 1)
+
+
+def test_one_layer_is_the_baseline_to_the_bit(tmp_path, tiny_data, tiny_trainer, tiny_system, tiny_model):
+    fit(tmp_path / "plain", tiny_trainer, tiny_system(), tiny_data(), 2)
+    loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+    fit(tmp_path / "layer", tiny_trainer, tiny_system(layered_model(tiny_model()), loss), tiny_data(), 2)
+    plain, layer = (state(tmp_path / run)["state_dict"] for run in ("plain", "layer"))
+    assert plain.keys() == layer.keys()
+    assert all(torch.equal(plain[key], layer[key]) for key in plain)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "last"])
+def test_switches_of_every_layer_are_counted(tmp_path, tiny_data, tiny_trainer, tiny_system, weights):
+    torch.manual_seed(0)
+    model = layered_model(conv_tasnet(2, n_filters=32, n_blocks=1, n_repeats=3, bn_chan=8, hid_chan=16, skip_chan=8))
+    loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr), weights)
+    trainer = fit(tmp_path / "run", tiny_trainer, tiny_system(model, loss), tiny_data(), 2)
+    table = pd.read_csv(tmp_path / "run" / "switches.csv")
+    assert table["layer"].tolist() == [0, 1, 2, 0, 1, 2]
+    metrics = trainer.callback_metrics
+    for layer in range(3):
+        assert f"train/switch_ratio_layer{layer}" in metrics
+        assert f"train/loss_layer{layer}" in metrics
+    theirs = torch.load(tmp_path / "run" / "best_model.pth", weights_only=True)
+    assert theirs["model_name"] == "ConvTasNet"

@@ -114,6 +114,21 @@ def test_the_file_is_the_plain_models(kind, tmp_path):
     torch.testing.assert_close(loaded.eval()(wav), plain.eval()(wav))
 
 
+@every_model
+def test_layers_that_are_only_watched_cost_no_gradient(kind):
+    plain, model = pair(kind, "dedicated")
+    model.watch_early()
+    wav = torch.randn(2, 400)
+    layers = model(wav)
+    assert not layers[0].detach().allclose(layers[-1])
+    layers.square().mean(dim=(1, 2, 3)).sum().backward()
+    plain(wav).square().mean().backward()
+    for name, parameter in plain.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(model.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-7, msg=name)
+    assert all(p.grad is None for p in model.layer_heads.parameters())
+
+
 def test_weights_of_the_host_load():
     source = MAKE["dptnet"]()
     model = layered_model(MAKE["dptnet"]())
