@@ -84,6 +84,21 @@ def _key(run: Run, runs: Sequence[Run]) -> Key:
     return run_key(run.index, run.name if len(runs) > 1 else "")
 
 
+def layer_correlations(run: Run, layers: Sequence[int]) -> list[float]:
+    """Pearson's correlation of each earlier layer's switch ratios with the last layer's; nan where there is none.
+
+    Low values are what Gao et al. (arXiv 2311.12199) call layer-decoupling.
+    """
+    last = run.switch_ratio(layers[-1])
+    curves = [run.switch_ratio(layer) for layer in layers[:-1]]
+    return [float("nan") if c is None or last is None or len(c) < 3 else float(c.corr(last)) for c in curves]
+
+
+def _coupling(run: Run, layers: Sequence[int]) -> str:
+    values = [f"layer {layer}: {number(r)}" for layer, r in zip(layers, layer_correlations(run, layers), strict=False)]
+    return " Correlation with the last layer's curve: " + ", ".join(values) + "." if values else ""
+
+
 def _by_layer(run: Run) -> list[Part]:
     """A picture of the switch ratio of every layer, where the run has several."""
     assert run.switches is not None
@@ -96,7 +111,7 @@ def _by_layer(run: Run) -> list[Part]:
     ]
     if len(layers) < 2 or not lines:
         return []
-    caption = "From the first layer (dark) to the last (bright)."
+    caption = "From the first layer (dark) to the last (bright)." + _coupling(run, layers)
     name = f"switch-ratio-layers-{run.index}"
     return [_by_epoch(name, f"By layer: {run.name}", "items that switched (%)", "%", lines, caption, zero=True)]
 

@@ -28,7 +28,8 @@ def test_it_prints_tables_and_writes_numbers(tmp_path, capsys):
     result = json.loads(file.read_text())
     assert [row["n_src"] for row in result["rows"]] == [2, 3]
     for row in result["rows"]:
-        assert set(row["step_s"]) == set(bench_step.SIDES)
+        assert set(row["step_s"]) == {*bench_step.SIDES, bench_step.FUSED}
+        assert set(row["loss_s"]) == set(bench_step.SIDES)
         assert all(row["step_s"][side] > row["loss_s"][side] > 0 for side in bench_step.SIDES)
     assert result["packages"]["asteroid"] == "0.7.0"
 
