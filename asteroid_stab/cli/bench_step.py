@@ -21,6 +21,7 @@ SUMMARY = "a training step and its loss alone, under each assignment loss, as th
 SIDES = ("asteroid", "hungarian", "sink", "attention")
 FUSED = "fused"
 """The exact loss with the model's global norms in one kernel; the other sides have Asteroid's own model."""
+_SHORT = {"asteroid": "Asteroid", "hungarian": "Hun", "sink": "Sink", "attention": "Attn", "fused": "fused"}
 _MODELS: dict[str, dict[str, int]] = {
     "paper": {},  # Asteroid's default size
     "small": {"n_filters": 128, "kernel_size": 32, "stride": 16, "n_blocks": 6, "n_repeats": 2, "bn_chan": 64,
@@ -131,12 +132,15 @@ def _tables(rows: list[dict[str, Any]], options: argparse.Namespace) -> list[Any
     made = []
     for key, title in (("step_s", f"training step, ConvTasNet ({options.model}), {where}"), ("loss_s", "loss alone")):
         sides = list(rows[0][key])
-        table = Table("J", *(f"{side}\nms" for side in sides), *(f"{s}\nfaster" for s in sides[1:]), title=title,
-                      title_justify="left", box=box.SIMPLE_HEAD)  # fmt: skip
+        times = [f"{_SHORT[side]}\nms" for side in sides]
+        faster = [f"{_SHORT[side]}\nfaster" for side in sides[1:]]
+        table = Table(
+            "J", *times, *faster, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
         for row in rows:
-            times = row[key]
-            ratios = [f"{times['asteroid'] / times[side]:.2f}×" for side in sides[1:]]
-            table.add_row(str(row["n_src"]), *(f"{1e3 * times[side]:.1f}" for side in sides), *ratios)
+            took = row[key]
+            ratios = [f"{took['asteroid'] / took[side]:.2f}×" for side in sides[1:]]
+            table.add_row(str(row["n_src"]), *(f"{1e3 * took[side]:.1f}" for side in sides), *ratios)
         if len(rows) > 1:
             grown = [exponent([r["n_src"] for r in rows], [r[key][side] for r in rows]) for side in sides]
             table.add_row("J^", *(f"{value:.2f}" for value in grown), *[""] * len(sides[1:]))

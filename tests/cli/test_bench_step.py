@@ -24,7 +24,9 @@ def test_the_exact_sides_agree(n_src):
 def test_it_prints_tables_and_writes_numbers(tmp_path, capsys):
     file = tmp_path / "step.json"
     assert main(["bench", "step", "--n-src", "2", "3", *TINY, "--json", str(file)]) == 0
-    assert "training step, ConvTasNet (small), B = 2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "training step, ConvTasNet (small), B = 2" in out
+    assert "…" not in out, "it fits 80 columns"
     result = json.loads(file.read_text())
     assert [row["n_src"] for row in result["rows"]] == [2, 3]
     for row in result["rows"]:
