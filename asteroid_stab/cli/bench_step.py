@@ -8,14 +8,15 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import positive
 from asteroid_stab.cli.bench_options import add_device, add_json, check, pinned_threads, write
-from asteroid_stab.cli.bench_pit import batch
+from asteroid_stab.cli.bench_pit import batch, loss_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 SUMMARY = "a training step and its loss alone, under each assignment loss, as the sources grow in number"
 SIDES = ("asteroid", "hungarian", "sink", "attention")
@@ -31,18 +32,14 @@ _MODELS: dict[str, dict[str, int]] = {
 
 def losses(n_src: int, device: str) -> dict[str, Any]:
     """The losses by name, each of (estimates, targets) to a scalar; Asteroid's pairwise loss with its exact search."""
-    from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+    from asteroid.losses import pairwise_neg_sisdr
 
     from asteroid_stab.losses import AttentionPITLossWrapper, ExactPITLossWrapper, SinkPITLossWrapper
-
-    def asteroid(est: Tensor, targets: Tensor) -> Tensor:
-        # The wrapper refuses 10 sources and more; the functions that it calls do not.
-        return PITLossWrapper.find_best_perm(pairwise_neg_sisdr(est, targets))[0].mean()
 
     attention = AttentionPITLossWrapper(pairwise_neg_sisdr, n_src)
     attention.regularization_weight = 1.0
     return {
-        "asteroid": asteroid,
+        "asteroid": partial(loss_of, "asteroid"),
         "hungarian": ExactPITLossWrapper(pairwise_neg_sisdr),
         "sink": SinkPITLossWrapper(pairwise_neg_sisdr),
         "attention": attention.to(device),

@@ -36,9 +36,8 @@ class StabSystem(LossSystem):
     themselves, so that they are not quite one large batch where items are dropped or weighed.
 
     The validation always judges with the exact assignment, whatever the training loss: ``val/si_sdr`` and
-    ``val/si_sdr_i``, in dB, higher is better; ``val/loss`` is the training loss (with
-    layers, of the last one alone). Plateau schedulers watch
-    ``val/si_sdr``.
+    ``val/si_sdr_i``, in dB, higher is better; ``val/loss`` is the training loss (with layers, of the last one alone).
+    Plateau schedulers watch ``val/si_sdr``.
 
     Args:
         model: takes ``[B, T]``, gives ``[B, J, T]``.

@@ -204,16 +204,16 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         with torch.autocast(targets.device.type, enabled=False):
             aligned = attention.mT @ est.to(attention.dtype)  # eq. (7)
             loss = losses_in_order(self.loss_func, self.pit_from, aligned, tgt, kwargs)  # eq. (9)
-            penalty = orthogonality(attention) if self.regularizer == "orthogonality" else sparsity(attention)
-            penalty = self.regularization_weight * penalty
+            error = orthogonality(attention)
+            bracket = error if self.regularizer == "orthogonality" else sparsity(attention)
+            penalty = self.regularization_weight * bracket
             usable = usable & torch.isfinite(penalty)  # a nan of the encoder's is no silence
             loss = torch.where(usable.unsqueeze(1), loss + penalty.unsqueeze(1), torch.inf)
             perm = best_order(self.loss_func, self.pit_from, est, tgt, kwargs)
-        self._note(attention.detach(), perm)
+        self._note(attention.detach(), error.detach().mean(), perm)
         return Assignment(loss, perm)
 
-    def _note(self, attention: Tensor, perm: Tensor) -> None:
+    def _note(self, attention: Tensor, error: Tensor, perm: Tensor) -> None:
         agreement = attention.gather(1, perm.unsqueeze(1)).mean()
-        error = orthogonality(attention).mean()
         weight = error.new_tensor(self.regularization_weight)
         self._figures = {"attention_error": error, "attention_agreement": agreement, "attention_lambda": weight}
