@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
-import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import positive
+from asteroid_stab.cli.bench_measure import peak_bytes, take_turns
 from asteroid_stab.cli.bench_options import add_device, add_json, check, pinned_threads, write
-from asteroid_stab.errors import StabError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,100 +58,52 @@ def loss_of(side: str, est: Tensor, targets: Tensor) -> Tensor:
 def measure_times(est: Tensor, targets: Tensor, n_rounds: int, budget_s: float) -> dict[str, Any]:
     """Seconds of each side, and how far their results differ.
 
-    The sides take turns, so that what else the machine does meets both.
-
     Args:
         est: estimates, [B, J, T].
         targets: targets, [B, J, T].
         n_rounds: rounds of one call of each side, at most.
         budget_s: no further round is begun after this, once there are three.
     """
-    import torch
-
-    def wait() -> None:
-        if est.is_cuda:
-            torch.cuda.synchronize()
-
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    losses: dict[str, float] = {}
-    gradients: dict[str, Tensor | None] = {}
-    begin = time.perf_counter()
-    for n_done in range(-1, n_rounds):  # the first one warms up
-        for side in SIDES:
-            est.grad = None
-            wait()
-            start = time.perf_counter()
-            loss = loss_of(side, est, targets)
-            loss.backward()
-            wait()
-            if n_done >= 0:
-                seconds[side].append(time.perf_counter() - start)
-            losses[side], gradients[side] = loss.item(), est.grad
-            del loss
-        if n_done + 1 >= MIN_ROUNDS and time.perf_counter() - begin > budget_s:
-            break
-    theirs, ours = (gradients[side] for side in SIDES)
+    calls = {side: _forward_backward(side, est, targets) for side in SIDES}
+    seconds = take_turns(calls, n_rounds, budget_s, str(est.device), MIN_ROUNDS)
+    results = {side: (calls[side]().item(), est.grad) for side in SIDES}
+    (their_loss, theirs), (our_loss, ours) = (results[side] for side in SIDES)
     assert theirs is not None
     assert ours is not None
     return {
         **{f"{side}_s": statistics.median(seconds[side]) for side in SIDES},
         **{f"{side}_min_s": min(seconds[side]) for side in SIDES},
         "n_rounds": len(seconds["ours"]),
-        "difference_db": abs(losses["ours"] - losses["asteroid"]),
+        "difference_db": abs(our_loss - their_loss),
         "gradient_difference": ((ours - theirs).norm() / theirs.norm()).item(),
     }
 
 
-def _max_rss_bytes() -> int:
-    import resource
+def _forward_backward(side: str, est: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+    def call() -> Tensor:
+        est.grad = None
+        loss = loss_of(side, est, targets)
+        loss.backward()
+        return loss
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _peak_bytes_here(side: str, n_items: int, n_src: int, n_samples: int, device: str, n_threads: int) -> int:
-    import torch
-
-    torch.set_num_threads(n_threads)
-    loss_of(side, *batch(n_items, n_src, 64, device)).backward()  # what the libraries keep for good
-    est, targets = batch(n_items, n_src, n_samples, device)
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        loss_of(side, est, targets).backward()
-        return torch.cuda.max_memory_allocated() - before
-    before = _max_rss_bytes()
-    loss_of(side, est, targets).backward()
-    return _max_rss_bytes() - before
+    return call
 
 
-def measure_memory(side: str, n_items: int, n_src: int, n_samples: int, device: str, n_threads: int) -> int:
-    """Bytes that a forward and backward pass takes on top of its input, the gradient included.
-
-    On the CPU it is the growth of the resident set of a process that does nothing else.
-
-    Raises:
-        StabError: the process was killed, which is what happens where memory ends.
-    """
-    args = (side, n_items, n_src, n_samples, device, n_threads)
-    if device.startswith("cuda"):
-        return _peak_bytes_here(*args)
-    context = get_context("forkserver")  # imports once, and its children have a peak of their own
-    context.set_forkserver_preload(["asteroid.losses", "asteroid_stab.losses.pit_wrapper"])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(_peak_bytes_here, *args).result()
-        except BrokenProcessPool as error:
-            raise StabError(
-                f"the measurement of {side} with --n-src {n_src} was killed, probably for want of memory; "
-                "a smaller --n-src or --batch-size needs less"
-            ) from error
+def prepare(side: str, n_items: int, n_src: int, n_samples: int, device: str) -> Callable[[], Tensor]:
+    """A forward and backward pass of a side."""
+    return _forward_backward(side, *batch(n_items, n_src, n_samples, device))
 
 
 def measure(options: argparse.Namespace, n_src: int) -> dict[str, Any]:
     """One row of the table."""
     sizes = (options.batch_size, n_src, options.n_samples, options.device)
-    peaks = {f"{side}_bytes": measure_memory(side, *sizes, options.threads) for side in SIDES}
+    warm = (options.batch_size, n_src, 64, options.device)
+    peaks = {
+        f"{side}_bytes": peak_bytes(
+            f"{side} with --n-src {n_src}", prepare, (side, *sizes), (side, *warm), options.device, options.threads
+        )
+        for side in SIDES
+    }
     row = {"n_src": n_src, **measure_times(*batch(*sizes), options.rounds, options.budget_s), **peaks}
     # The least time is what the code needs; a machine that is shared adds to it, never takes away.
     row["time_ratio"] = row["asteroid_min_s"] / row["ours_min_s"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import positive
+from asteroid_stab.cli.bench_measure import take_turns
 from asteroid_stab.cli.bench_options import add_device, add_json, check, pinned_threads, write
 from asteroid_stab.cli.bench_pit import batch, loss_of
 
@@ -72,24 +72,8 @@ def steps(model: nn.Module | None, n_items: int, n_src: int, n_samples: int, dev
 
 
 def least_times(calls: dict[str, Callable], n_rounds: int, budget_s: float, device: str) -> dict[str, float]:
-    """Least seconds of each call; they take turns, so that what else the machine does meets all."""
-    import torch
-
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    begin = time.perf_counter()
-    for n_done in range(-1, n_rounds):  # the first round warms up
-        for name, call in calls.items():
-            if device != "cpu":
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            call()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            if n_done >= 0:
-                seconds[name].append(time.perf_counter() - start)
-        if n_done >= 1 and time.perf_counter() - begin > budget_s:
-            break
-    return {name: min(values) for name, values in seconds.items()}
+    """Least seconds of each call: what the code needs; a machine that is shared adds to it, never takes away."""
+    return {name: min(values) for name, values in take_turns(calls, n_rounds, budget_s, device).items()}
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:

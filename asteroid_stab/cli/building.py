@@ -54,6 +54,8 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         raise StabError("head.model and head.loss belong together: both or neither (head=layerwise, head=plain)")
     if config.head.model:
         model, loss = check.build(config.head.model, model), check.build(config.head.loss, loss)
+        if model.n_layers == 1:
+            print("note: the model has one layer, with which head=layerwise changes nothing", flush=True)
         if not loss.trains_early:
             model.watch_early()
     loss.check_run(data.n_src, resumed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from asteroid.engine.schedulers import BaseScheduler
 from asteroid.engine.system import System
 from asteroid.utils import flatten_dict
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -17,7 +19,10 @@ class HostSystem(System):
 
     The host's own stops without a validation loader, without a logger, and at a list of words in its config. Its
     plateau schedulers are stepped by Lightning after the epoch's checkpoint is written, so that a resumed run lacks
-    one step; here they are stepped before, and their state is in the checkpoint.
+    one step; here they are stepped before, and their state is in the checkpoint. Its own schedulers by the step
+    (``asteroid.engine.schedulers``) are given to Lightning as ones by the epoch, unless in a dict that says otherwise,
+    and leave the first step to the optimizer's rate; here each step has the rate of its number, from 1, and a
+    ``steps_per_epoch`` of None becomes the trainer's.
 
     Args:
         *args: as Asteroid's ``System``.
@@ -32,16 +37,27 @@ class HostSystem(System):
         self._plateau_states: list[dict[str, Any]] = []
 
     def configure_optimizers(self) -> Any:
-        """As in Asteroid, less the plateau schedulers, which on_train_epoch_end steps."""
+        """As in Asteroid, less the plateau schedulers, which on_train_epoch_end steps; its own are stepped by step."""
         schedulers = self.scheduler if isinstance(self.scheduler, (list, tuple)) else [self.scheduler]
         self._plateaus = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
         for plateau, state in zip(self._plateaus, self._plateau_states, strict=False):
             plateau.load_state_dict(state)
         others = [s for s in schedulers if s is not None and not isinstance(s, ReduceLROnPlateau)]
-        self.scheduler = others or None
+        self.scheduler = [self._by_step(s) if isinstance(s, BaseScheduler) else s for s in others] or None
         configured = super().configure_optimizers()
         self.scheduler = schedulers
         return configured
+
+    def _by_step(self, scheduler: BaseScheduler) -> dict[str, Any]:
+        if getattr(scheduler, "steps_per_epoch", 0) is None:
+            n_batches = self.trainer.num_training_batches  # known once the trainer has set up its data:
+            if math.isinf(n_batches):
+                assert self.trainer.estimated_stepping_batches
+                n_batches = self.trainer.num_training_batches
+            scheduler.steps_per_epoch = math.ceil(n_batches / self.trainer.accumulate_grad_batches)
+        if scheduler.step_num == 0:
+            scheduler.step()
+        return {"scheduler": scheduler, "interval": "step"}
 
     def on_train_epoch_end(self) -> None:
         """Steps the plateau schedulers, before the checkpoint is written."""

@@ -38,6 +38,12 @@ class LayeredModel(BaseEncoderMaskerDecoder):
     layer_heads: nn.ModuleList
     train_early: bool = True
 
+    @property
+    def n_layers(self) -> int:
+        """K, the layers that the training mode gives the estimates of."""
+        net = self.masker
+        return net.num_blocks if hasattr(net, "num_blocks") else net.n_repeats
+
     def watch_early(self) -> None:
         """Layers before the last are only looked at from now on: their estimates carry no gradient."""
         self.train_early = False
@@ -209,14 +215,10 @@ def layered_model(model: nn.Module, head: str = "shared") -> LayeredModel:
         raise StabError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
     plain: Any = model
     kind = _LAYERED[type(model)]
+    plain.__class__ = kind
     copies = []
     if head == "dedicated":
         own = {name: getattr(plain.masker, name) for name in kind.HEAD}
-        copies = [nn.ModuleDict(copy.deepcopy(own)) for _ in range(_n_layers(plain.masker) - 1)]
-    plain.__class__ = kind
+        copies = [nn.ModuleDict(copy.deepcopy(own)) for _ in range(plain.n_layers - 1)]
     plain.layer_heads = nn.ModuleList(copies)
     return plain
-
-
-def _n_layers(masker: Any) -> int:
-    return masker.num_blocks if hasattr(masker, "num_blocks") else masker.n_repeats

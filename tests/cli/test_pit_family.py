@@ -1,9 +1,12 @@
-"""The PIT family as recipes of 20 speakers: killed across the switch and resumed, and on two processes."""
+"""The PIT family as recipes of 20 speakers, and dropout: killed and resumed, and on two processes."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from runs import KILL, SMALL, assert_same_weights, stab
+import torch
+from runs import KILL, SMALL, assert_same_weights, stab, state
 
 ROWS = {
     "sink": ["attention_pit/toy", "loss=sinkpit"],
@@ -70,3 +73,41 @@ def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
     words = ["data.batch_size=4", "trainer.accelerator=cpu", "trainer.strategy=ddp", "trainer.devices=2"]
     stab("train", f"resume={tmp_path / 'moved'}", "trainer.max_epochs=3", *words)
     assert_same_weights(tmp_path / "moved", tmp_path / "one", rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_sample_dropout_killed_in_mid_epoch_and_resumed(tmp_path):
+    """The same weights and the same bank as undisturbed, with a loss for each layer."""
+    words = ["head=layerwise", "stabilizer=[dsd]", "stabilizer.dsd.epsilon_db=0", "stabilizer.dsd.keep_same=false"]
+    words += ["model.n_repeats=2", "optim.lr=0.05", "trainer.max_epochs=3", KILL]
+    train(tmp_path / "whole", "hun", *words, n_src=3)
+    killed = train(tmp_path / "run", "hun", *words, n_src=3, KILL_AT="1,2", check=False)
+    assert killed.returncode == -9, killed.stderr
+    stab("train", f"resume={tmp_path / 'run'}")
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    banks = [state(tmp_path / run)["callbacks"]["SampleDropout"]["bank"] for run in ("run", "whole")]
+    assert all(torch.equal(banks[0][key], banks[1][key]) for key in ("metric", "perm"))
+    assert torch.isfinite(banks[0]["metric"]).all()
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv").drop(columns="seconds") for run in ("run", "whole")]
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0]["train/kept"].min() < 1
+
+
+@pytest.mark.slow
+def test_a_step_in_which_one_process_or_all_drop_everything(tmp_path):
+    """Neither hangs; the weights are those of one process that drops the same, and do not move where all is dropped."""
+    common = ["trainer.precision=64-true", "trainer.max_epochs=2"]
+    drop = "+stabilizer.drop={{_target_: drop_at.DropAt, folder: {}, as_in: {}}}"
+    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "two", "hun", *common, *two, drop.format(tmp_path / "of_two", "null"), n_src=2)
+    of_one = drop.format(tmp_path / "of_one", tmp_path / "of_two")
+    train(tmp_path / "one", "hun", *common, "data.batch_size=8", of_one, n_src=2)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-9)
+    dropped = {
+        name: sorted(tuple(pair) for file in (tmp_path / name).iterdir() for pair in json.loads(file.read_text()))
+        for name in ("of_one", "of_two")
+    }
+    assert dropped["of_one"] == dropped["of_two"]
+    assert sorted(k for k, _ in dropped["of_one"]) == [1] * 4 + [3] * 8
+    for run in ("one", "two"):
+        assert pd.read_csv(tmp_path / run / "metrics.csv")["train/skipped_steps"].tolist() == [0, 1]

@@ -5,11 +5,12 @@ import warnings
 import pytest
 import pytorch_lightning as pl
 import torch
+from asteroid.engine.schedulers import DPTNetScheduler
 from asteroid.engine.system import System
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from asteroid_stab.engine import Stabilizer, StabSystem, StepCallback
+from asteroid_stab.engine import RunCheckpoint, Stabilizer, StabSystem, StepCallback
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
 
@@ -227,6 +228,35 @@ def test_a_plateau_watches_the_validation_and_needs_one(tmp_path, tiny_data, tin
     system.train_loader = data.train_dataloader()
     with pytest.raises(StabError, match="needs val/si_sdr"):
         tiny_trainer(tmp_path).fit(system)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_schedule_by_the_step_gives_each_step_the_rate_of_its_number(
+    tmp_path, tiny_data, tiny_trainer, tiny_system, accumulate
+):
+    """Also the first, and after a resume; the epoch's steps are the trainer's."""
+    rates = []
+
+    class Note(pl.Callback):
+        def on_before_optimizer_step(self, trainer, system, optimizer):
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    def make(optimizer):
+        return DPTNetScheduler(optimizer, None, d_model=64, warmup_steps=3, exp_max=0.01, exp_base=0.5)
+
+    def fit(epochs, **kwargs):
+        system = tiny_system(scheduler=make)
+        callbacks = [Note(), RunCheckpoint()]
+        trainer = tiny_trainer(tmp_path, max_epochs=epochs, callbacks=callbacks, accumulate_grad_batches=accumulate)
+        trainer.fit(system, datamodule=tiny_data(), weights_only=True, **kwargs)
+        return system.scheduler[0].steps_per_epoch
+
+    n_steps = fit(2)
+    assert n_steps == 4 // accumulate
+    assert fit(8, ckpt_path=tmp_path / "checkpoints" / "last.ckpt") == n_steps
+    reference = DPTNetScheduler(torch.optim.Adam([torch.zeros(1)]), n_steps, 64, 3, exp_max=0.01, exp_base=0.5)
+    torch.testing.assert_close(torch.tensor(rates), reference.as_tensor(0, 8 * n_steps))
+    assert rates[-1] < 0.01 < rates[1]
 
 
 def test_epoch_and_rank_seed_what_training_draws(tmp_path, tiny_data, tiny_trainer, tiny_system):

@@ -56,7 +56,7 @@ def test_it_says_what_it_is(recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_trains_two_steps(recipe, speech, tmp_path):
     needed = ["loss.run=none"] if recipe.endswith("_fixed") else []
-    small = SMALL_DPTNET if "dptnet" in recipe else SMALL
+    small = SMALL_DPTNET if "dptnet" in recipe else [*SMALL, "model.n_repeats=2"] if "dsd_lo" in recipe else SMALL
     words = [*corpus(compose_recipe(recipe, needed), speech), *small, "data.batch_size=2", "trainer.max_epochs=1"]
     words += ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.accelerator=cpu", "logger=none"]
     if recipe.endswith("_fixed"):  # labels come from a run before
@@ -84,6 +84,12 @@ def test_it_trains_two_steps(recipe, speech, tmp_path):
 def test_ingredients_that_no_recipe_uses_fit_as_well(group):
     config = compose_recipe("baseline/toy", [group, *(["data.root=/x"] if "librimix" in group else [])])
     check_config(config)
+
+
+def test_one_layer_is_told_to_change_nothing(tmp_path, capsys):
+    words = [*corpus(compose_recipe("dsd_lo/toy"), None), "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    assert main(["train", "dsd_lo/toy", f"run_dir={tmp_path / 'run'}", *words, *SMALL, "logger=none"]) == 0
+    assert "the model has one layer, with which head=layerwise changes nothing" in capsys.readouterr().out
 
 
 def test_the_tracker_refuses_dynamic_mixing_by_name(tmp_path, capsys):

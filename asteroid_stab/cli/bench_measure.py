@@ -1,0 +1,115 @@
+"""How the benchmarks measure: calls that take turns, and the peak memory of a call in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any
+
+from asteroid_stab.errors import StabError
+
+Call = Callable[[], Any]
+
+
+def take_turns(
+    calls: Mapping[str, Call], n_rounds: int, budget_s: float, device: str, min_rounds: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of every round of each call; they take turns, so that what else the machine does meets all.
+
+    Args:
+        calls: what is measured, by name.
+        n_rounds: rounds of all calls, at most; one more before them warms up.
+        budget_s: no further round is begun after this, once there are ``min_rounds``.
+        device: where they compute.
+        min_rounds: rounds at least.
+
+    Example:
+        >>> seconds = take_turns({"one": lambda: sum(range(9)), "other": lambda: None}, 5, 1.0, "cpu")
+        >>> {name: len(values) for name, values in seconds.items()}
+        {'one': 5, 'other': 5}
+    """
+    import torch
+
+    def wait() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    begin = time.perf_counter()
+    for n_done in range(-1, n_rounds):
+        for name, call in calls.items():
+            wait()
+            start = time.perf_counter()
+            call()
+            wait()
+            if n_done >= 0:
+                seconds[name].append(time.perf_counter() - start)
+        if n_done + 1 >= min_rounds and time.perf_counter() - begin > budget_s:
+            break
+    return seconds
+
+
+def peak_bytes(
+    what: str,
+    prepare: Callable[..., Call],
+    args: tuple[Any, ...],
+    warm_args: tuple[Any, ...],
+    device: str,
+    threads: int,
+) -> int:
+    """Bytes that a call takes on top of what was there before it.
+
+    On the CPU it is the growth of the resident set of a process that does nothing else.
+
+    Args:
+        what: what is measured, for the message.
+        prepare: a function of a module; makes the call.
+        args: of ``prepare``.
+        warm_args: likewise, for a first small call: what the libraries keep for good is not counted.
+        device: where it computes.
+        threads: of torch.
+
+    Raises:
+        StabError: the process was killed, which is what happens where memory ends.
+    """
+    given = (prepare, args, warm_args, device, threads)
+    if device.startswith("cuda"):
+        return _peak_bytes_here(*given)
+    context = get_context("forkserver")  # imports once, and its children have a peak of their own
+    context.set_forkserver_preload(["asteroid.losses", "asteroid_stab.losses", prepare.__module__])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_peak_bytes_here, *given).result()
+        except BrokenProcessPool as error:
+            raise StabError(
+                f"the measurement of {what} was killed, probably for want of memory; fewer sources or items need less"
+            ) from error
+
+
+def _peak_bytes_here(
+    prepare: Callable[..., Call], args: tuple[Any, ...], warm_args: tuple[Any, ...], device: str, threads: int
+) -> int:
+    import torch
+
+    torch.set_num_threads(threads)
+    prepare(*warm_args)()
+    call = prepare(*args)
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    before = _max_rss_bytes()
+    call()
+    return _max_rss_bytes() - before
+
+
+def _max_rss_bytes() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
