@@ -130,3 +130,26 @@ def tiny_system(tiny_model):
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def esc(tmp_path_factory):
+    """ESC-50's layout: 5 folds of 4 classes with 2 recordings of 1.5 s at 44.1 kHz; one dog is silent for a second."""
+    import soundfile
+
+    root = tmp_path_factory.mktemp("esc")
+    (root / "audio").mkdir()
+    (root / "meta").mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["filename,fold,target,category,esc10,src_file,take"]
+    for fold in range(1, 6):
+        for target, category in enumerate(("dog", "rain", "rooster", "sea_waves")):
+            for take in "AB":
+                name = f"{fold}-{fold}{target}-{take}-{target}.wav"
+                signal = 0.1 * rng.standard_normal(66_150) + 0.2 * np.sin(np.arange(66_150) * 0.01 * (target + 1))
+                if category == "dog" and take == "B":
+                    signal[:44_100] = 0.0
+                soundfile.write(root / "audio" / name, signal, 44_100)
+                lines.append(f"{name},{fold},{target},{category},True,{fold}{target},{take}")
+    (root / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
+    return root

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.summary import PERCENTILES
 
 if TYPE_CHECKING:
     from asteroid_stab.report.run_data import Run
 
 SUMMARY = "prints the table of a study: DIR/ROW/SEED run folders, mean and spread over the seeds"
+
+
+NUMBERS = ("mean", "std", *(f"p{p}" for p in PERCENTILES))
 
 
 class Figures(NamedTuple):
@@ -107,11 +111,77 @@ def table(folder: Path, split: str) -> list[str]:
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
+def distribution(folder: Path, split: str) -> list[str]:
+    """The lines of a table of the SI-SDRi's mean, standard deviation and percentiles, of mixtures and of classes."""
+    head = ["row", "of", "mean", "std", *(f"q{p}" for p in PERCENTILES)]
+    lines = [head, ["---"] * len(head)]
+    for row, tables in _evaluations(folder, split).items():
+        names = list(dict.fromkeys(name for table in tables for name in table))
+        for name in names:
+            columns = [[table.get(name, {}).get(key, math.nan) for table in tables] for key in NUMBERS]
+            lines.append([row, name, *(spread(values, 2) for values in columns)])
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def picture(folder: Path, split: str, file: Path) -> None:
+    """Draws the percentiles of the SI-SDRi of every row: the mean over the seeds, and their range.
+
+    Raises:
+        StabError: nothing was evaluated, or the file is of no kind that can be drawn.
+    """
+    import matplotlib as mpl
+    import numpy as np
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for row, tables in _evaluations(folder, split).items():
+        values = np.array([[t["mixtures"].get(f"p{p}", np.nan) for p in PERCENTILES] for t in tables])
+        if np.isfinite(values).any():
+            places = np.arange(len(PERCENTILES))
+            (line,) = axes.plot(places, np.nanmean(values, 0), marker="o", label=row)
+            axes.fill_between(places, np.nanmin(values, 0), np.nanmax(values, 0), color=line.get_color(), alpha=0.2)
+    if not axes.lines:
+        raise StabError(f"no run of {folder} has an evaluation of {split}")
+    axes.set_xticks(range(len(PERCENTILES)), [str(p) for p in PERCENTILES])
+    axes.set_xlabel("percentile of the mixtures")
+    axes.set_ylabel(f"{split} SI-SDRi, dB")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    try:
+        figure.savefig(file, dpi=150)
+    except (OSError, ValueError) as error:
+        raise StabError(f"cannot draw {file}: {error}") from error
+    finally:
+        plt.close(figure)
+
+
+def _evaluations(folder: Path, split: str) -> dict[str, list[dict[str, dict[str, float]]]]:
+    """Of every row and run the numbers of the SI-SDRi: of the mixtures, and of the sources of each class."""
+    from asteroid_stab.report.run_data import read_runs
+
+    found: dict[str, list[dict[str, dict[str, float]]]] = {}
+    for row, runs in study(folder).items():
+        found[row] = []
+        for run in read_runs(runs, split):
+            current = run.evaluation if run.evaluation and not run.evaluation.of_another_model else None
+            found[row].append({"mixtures": run.metric("si_sdr_i") or {} if current else {}})
+            found[row][-1].update(current.classes if current else {})
+    return found
+
+
 def main(argv: list[str]) -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="asteroid-stab compare", description=SUMMARY)
     parser.add_argument("folder", type=Path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
+    parser.add_argument(
+        "--distribution", action="store_true", help="mean, deviation and percentiles of the SI-SDRi, also by class"
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the percentiles to FILE (.svg, .png, .pdf)")
     options = parser.parse_args(argv)
-    print("\n".join(table(options.folder, options.split)))
+    print("\n".join((distribution if options.distribution else table)(options.folder, options.split)))
+    if options.picture is not None:
+        picture(options.folder, options.split, options.picture)
     return 0

@@ -59,10 +59,9 @@ def _table(summary: dict[str, Any]) -> Table:
     table = Table("metric", "mean ± std", *(f"p{p}" for p in PERCENTILES), "n", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, label, digits in ROWS:
-        numbers = summary["metrics"].get(name)
-        if numbers is None:
-            continue
+    measured = [(label, summary["metrics"][name], digits) for name, label, digits in ROWS if name in summary["metrics"]]
+    classes = [(f"SI-SDRi of {name}", numbers, 2) for name, numbers in summary.get("classes", {}).items()]
+    for label, numbers, digits in measured + classes:
         cells = {key: "-" if numbers[key] is None else f"{numbers[key]:.{digits}f}" for key in numbers if key != "n"}
         mean, std, *percentiles = cells.values()
         table.add_row(label, f"{mean} ± {std}", *percentiles, str(numbers["n"]))

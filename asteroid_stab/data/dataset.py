@@ -62,6 +62,8 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     Attributes:
         stable_ids: False where an id stands for another mixture each time (dynamic mixing). Whatever
             remembers items across epochs refuses such a data set.
+        classes: names of the classes that sources have; empty where they have none.
+        labels: class of every source of every item, ``[N, J]``, positions in ``classes``; None without classes.
 
     Shapes:
         - an item: mixture ``[T]``, sources ``[J, T]``, both float32, and the id.
@@ -71,6 +73,8 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     """
 
     stable_ids: bool = True
+    classes: Sequence[str] = ()
+    labels: np.ndarray | None = None
 
     def __init__(
         self,

@@ -21,19 +21,19 @@ _FADE = SOURCE_RATE // 2 + 1  # length of the cross-fade where a noise starts ag
 HIGHEST_SAMPLE = 1.0 - 2.0**-15  # the highest sample that 16 bits hold; the lowest is -1
 
 
-def _ratio(sample_rate: int) -> tuple[int, int]:
-    common = math.gcd(sample_rate, SOURCE_RATE)
-    return sample_rate // common, SOURCE_RATE // common
+def _ratio(sample_rate: int, source_rate: int) -> tuple[int, int]:
+    common = math.gcd(sample_rate, source_rate)
+    return sample_rate // common, source_rate // common
 
 
-def resampled_length(n_frames: int, sample_rate: int) -> int:
-    """Samples at ``sample_rate`` that ``n_frames`` samples at 16 kHz become.
+def resampled_length(n_frames: int, sample_rate: int, source_rate: int = SOURCE_RATE) -> int:
+    """Samples at ``sample_rate`` that ``n_frames`` samples at ``source_rate`` become.
 
     Example:
         >>> resampled_length(16_001, 8000)
         8001
     """
-    up, down = _ratio(sample_rate)
+    up, down = _ratio(sample_rate, source_rate)
     return -(-n_frames * up // down)
 
 
@@ -45,18 +45,24 @@ def _lowpass(up: int, down: int) -> np.ndarray:
 
 
 def resampled_crop(
-    read: Callable[[int, int], np.ndarray], n_frames: int, sample_rate: int, start: int, stop: int
+    read: Callable[[int, int], np.ndarray],
+    n_frames: int,
+    sample_rate: int,
+    start: int,
+    stop: int,
+    source_rate: int = SOURCE_RATE,
 ) -> np.ndarray:
-    """Samples ``[start, stop)`` of ``resample_poly(signal, sample_rate, 16000)``.
+    """Samples ``[start, stop)`` of ``resample_poly(signal, sample_rate, source_rate)``.
 
     Only the input that they depend on is read.
 
     Args:
-        read: gives samples ``[a, b)`` of the signal, at 16 kHz.
-        n_frames: length of the signal, at 16 kHz.
+        read: gives samples ``[a, b)`` of the signal, at ``source_rate``.
+        n_frames: length of the signal, at ``source_rate``.
         sample_rate: wanted, in Hz.
         start: first sample, at ``sample_rate``.
-        stop: one past the last, at most ``resampled_length(n_frames, sample_rate)``.
+        stop: one past the last, at most ``resampled_length(n_frames, sample_rate, source_rate)``.
+        source_rate: of the signal, in Hz.
 
     Returns:
         float32 ``[stop - start]``.
@@ -68,7 +74,7 @@ def resampled_crop(
         >>> bool(np.array_equal(part, whole[100:300]))
         True
     """
-    up, down = _ratio(sample_rate)
+    up, down = _ratio(sample_rate, source_rate)
     if up == down:
         return read(start, stop)
     # Output n hears the inputs m with |n * down - m * up| <= reach. The first input read is a multiple of

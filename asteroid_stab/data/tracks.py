@@ -24,7 +24,7 @@ class TrackReader(Protocol):
 
 
 class Tracks:
-    """A table of signals: each a file's first channel, cut or extended at 16 kHz, then resampled.
+    """A table of signals: each a file's first channel, cut or extended at its own rate, then resampled.
 
     Speech is taken as it is (``n_frames`` equals the file's length). Noise is cut or repeated to the length
     of the mixture it goes with before it is resampled, so one noise file with two lengths is two tracks.
@@ -32,9 +32,10 @@ class Tracks:
     Args:
         roots: folder that the name is relative to, of every track.
         names: file of every track, relative to its root.
-        file_frames: length of every file, in samples at 16 kHz.
-        n_frames: length of every track, in samples at 16 kHz.
+        file_frames: length of every file, in samples at its own rate.
+        n_frames: length of every track, likewise; only files at 16 kHz can be extended.
         sample_rate: of what is read, in Hz.
+        file_rates: rate of every file, in Hz; None: 16 kHz, LibriMix's, of all.
 
     Attributes:
         lengths: length of every track, in samples at ``sample_rate``.
@@ -47,12 +48,15 @@ class Tracks:
         file_frames: Sequence[int],
         n_frames: Sequence[int],
         sample_rate: int,
+        file_rates: Sequence[int] | None = None,
     ):
         self.names = list(names)
         self.paths = [f"{root}/{name}" for root, name in zip(roots, names, strict=True)]
         self.file_frames, self.n_frames = list(file_frames), list(n_frames)
         self.sample_rate = sample_rate
-        self.lengths = [resampled_length(n, sample_rate) for n in self.n_frames]
+        self.file_rates = [SOURCE_RATE] * len(self.names) if file_rates is None else list(file_rates)
+        rates = zip(self.n_frames, self.file_rates, strict=True)
+        self.lengths = [resampled_length(n, sample_rate, file_rate) for n, file_rate in rates]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,7 +86,7 @@ class Tracks:
             except ValueError as error:
                 raise StabError(f"{path} cannot be repeated to {n_track / SOURCE_RATE:.1f} s: {error}") from error
             read = from_noise
-        return resampled_crop(read, n_track, self.sample_rate, start, stop)
+        return resampled_crop(read, n_track, self.sample_rate, start, stop, self.file_rates[track])
 
     def read_into(self, track: int, start: int, stop: int, gain: float, out: np.ndarray) -> None:
         """See :class:`TrackReader`."""

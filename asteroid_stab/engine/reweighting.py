@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.engine.items import training_items
 from asteroid_stab.engine.step import Stabilizer, Step
 from asteroid_stab.engine.sums import EpochSums
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, nearest
+
+log = logging.getLogger(__name__)
 
 LEVELS = ("source", "mixture")
 
@@ -46,12 +51,12 @@ class RisingSchedule:
 
 
 class Reweighting(Stabilizer):
-    r"""Weighs by a softmax of F over the batches of all ranks: :math:`F = (\alpha + \beta(k))\, L`.
+    r"""Weighs by a softmax of F over the batches of all ranks: :math:`F = (\alpha + \beta(k))\, L + \gamma_c`.
 
     L is the negative SI-SDR (improvement) in dB of the assignment that the loss chose, so low is easy. ``alpha`` above
     0 turns to the hard ones: the model gets robust at the price of its mean. ``schedule`` below 0 turns to the easy
-    ones and, where it rises to 0, ends with the plain mean: a curriculum. The weights carry no gradient and have no say
-    in the assignment.
+    ones and, where it rises to 0, ends with the plain mean: a curriculum. ``class_bias`` favours the sources of a class
+    by exp(gamma). The weights carry no gradient and have no say in the assignment.
 
     With one source in the global batch (and with one mixture at ``level`` mixture) every weight is 1. Accumulated
     batches are weighed one by one, which is not the same as one large batch. Under a loss that is one number for an
@@ -65,13 +70,16 @@ class Reweighting(Stabilizer):
             ``mixture``: one for each mixture, of its mean, as the equation is printed.
         improvement: L is the negative improvement on the mixture (as in the authors' code), else the negative SI-SDR.
         clamp_db: L is kept within ± this before F, None keeps it as it is.
+        class_bias: gamma of the classes that have one, by name; it is 0 for the others. At ``level`` mixture a
+            mixture's is the mean of its sources'.
 
     Raises:
-        StabError: an argument is out of its range, or the schedule gives what is no number.
+        StabError: an argument is out of its range, the schedule gives what is no number, the items have no classes,
+            or a class is none of theirs.
 
     References:
         Tzinis, Bralios, Smaragdis, "Unified gradient reweighting for model biasing with applications to source
-        separation", ICASSP 2021, arXiv 2010.13228, eq. (3) to (6).
+        separation", ICASSP 2021, arXiv 2010.13228, eq. (3) to (6), and the class bias of the poster.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class Reweighting(Stabilizer):
         level: str = "source",
         improvement: bool = True,
         clamp_db: float | None = None,
+        class_bias: Mapping[str, float] | None = None,
     ):
         if not math.isfinite(alpha):
             raise StabError(f"alpha must be a number, got {alpha}")
@@ -93,7 +102,39 @@ class Reweighting(Stabilizer):
             raise StabError(f"clamp_db must be above 0, got {clamp_db}")
         self.alpha, self.schedule, self.schedule_unit = alpha, schedule, schedule_unit
         self.level, self.improvement, self.clamp_db = level, improvement, clamp_db
+        self.class_bias = dict(class_bias or {})
+        for name, gamma in self.class_bias.items():
+            if not math.isfinite(gamma):
+                raise StabError(f"class_bias must give numbers, got {gamma} for {name}")
+        self._gamma: Tensor | None = None  # [N, J] of every source of every item
         self._sums = EpochSums()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Looks the classes up, and says what will have no effect or no end."""
+        if self.class_bias:
+            self._gamma = self._bias_of(training_items(trainer, "class_bias", "stabilizer=[]")).to(pl_module.device)
+        n_items = trainer.world_size * (getattr(trainer.train_dataloader, "batch_size", None) or 0)
+        if n_items == 1 and self.level == "mixture":
+            log.warning("reweighting has no effect: with one mixture in a batch every weight is 1")
+        last = trainer.max_epochs or 0
+        if self.schedule is not None and self.schedule_unit == "epoch" and last > 0 and self.schedule(last - 1) != 0:
+            log.warning(
+                "the schedule of the reweighting does not end: beta is %g in the last of %d epochs, so the losses are "
+                "still weighed there", self.schedule(last - 1), last,
+            )  # fmt: skip
+
+    def _bias_of(self, items: MixtureDataset) -> Tensor:
+        if items.labels is None:
+            raise StabError(f"class_bias needs sources with classes, and {type(items).__name__} has none")
+        if wrong := next((name for name in self.class_bias if name not in items.classes), None):
+            known = ", ".join(items.classes)
+            raise StabError(f"class_bias must name classes of {known}, got {wrong!r}{nearest(wrong, items.classes)}")
+        gamma = torch.tensor([float(self.class_bias.get(name, 0.0)) for name in items.classes])
+        labels = torch.from_numpy(items.labels)
+        if (lacks := (labels < 0).any(1)).any():
+            name = items.names[int(lacks.nonzero()[0])]
+            raise StabError(f"class_bias needs a class for every source, and one of {name!r} has none")
+        return gamma[labels]
 
     def steepness(self, epoch: int, step: int) -> float:
         """Alpha plus beta, per dB.
@@ -110,17 +151,23 @@ class Reweighting(Stabilizer):
         return self.alpha + beta
 
     def logits(self, trainer: pl.Trainer, system: Any, step: Step) -> Tensor:
-        """F of every source ``[B, J]`` or mixture ``[B]``; 0 where the loss is undefined, which counts for nothing."""
+        """F of every source ``[B, J]`` or mixture ``[B]``; 0 where the loss is undefined, which counts for nothing.
+
+        Where F is 0 everywhere it is ``[B]``: the mean is then that of a training without this callback, to the bit.
+        """
         loss = step.source_loss_i if self.improvement else step.source_loss
+        gamma = 0.0 if self._gamma is None else self._gamma[step.ids].to(loss)
         if self.level == "mixture" or step.assignment.loss.ndim == 1:
+            gamma = gamma if isinstance(gamma, float) else gamma.mean(1)
             defined = torch.isfinite(loss)
             loss = torch.where(defined, loss, 0.0).sum(1) / defined.sum(1).clamp_min(1)
         if self.clamp_db is not None:
             loss = loss.clamp(-self.clamp_db, self.clamp_db)
         steepness = self.steepness(trainer.current_epoch, trainer.global_step)
-        f = torch.where(torch.isfinite(loss), steepness * loss, 0.0)
+        f = torch.where(torch.isfinite(loss), steepness * loss + gamma, 0.0)
         self._note(f[torch.isfinite(loss)])
-        return f
+        plain = steepness == 0 and self._gamma is None
+        return f.new_zeros(len(f)) if plain else f
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the epoch's sums."""

@@ -21,6 +21,8 @@ from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured
 from asteroid_stab.metrics.summary import summarise
 
+SOURCE_COLUMNS = ("input_si_sdr", "si_sdr", "si_sdr_i")
+
 
 @dataclass
 class Evaluation:
@@ -30,12 +32,15 @@ class Evaluation:
         metrics: what was measured.
         rows: of every mixture, in the order of the ids: ``id``, ``name``, ``n_samples``, and ``input_m``,
             ``m`` and ``m_i`` of every metric m, averaged over the sources, ``nan`` where undefined.
+        sources: of every source of every mixture whose sources have classes: ``id``, ``source``, ``class`` and its
+            ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i``.
         failures: of every metric the names of the mixtures in which it is undefined, and why.
         fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
     """
 
     metrics: tuple[str, ...]
     rows: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     fallbacks: dict[str, str] = field(default_factory=dict)
 
@@ -47,6 +52,11 @@ class Evaluation:
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Mean, standard deviation and percentiles of every column."""
         return {name: summarise([row[name] for row in self.rows]) for name in self.columns}
+
+    def classes(self) -> dict[str, dict[str, float | int | None]]:
+        """The same of the sources' SI-SDRi, by class."""
+        names = sorted({row["class"] for row in self.sources})
+        return {name: summarise([row["si_sdr_i"] for row in self.sources if row["class"] == name]) for name in names}
 
 
 def check_model(model: nn.Module, dataset: MixtureDataset) -> None:
@@ -113,6 +123,10 @@ def evaluate(
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]
         evaluation.rows.append({"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values})
+        if dataset.labels is not None:
+            for source, label in enumerate(dataset.labels[i]):
+                ratios = {key: float(found.sources[key][source]) if found.sources else np.nan for key in SOURCE_COLUMNS}
+                evaluation.sources.append({"id": i, "source": source, "class": dataset.classes[label], **ratios})
         for metric, reason in found.failures.items():
             evaluation.failures[metric][name] = reason
         if found.fallback:
@@ -124,20 +138,16 @@ def evaluate(
 
 
 def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) -> None:
-    """Writes ``utterances.csv`` and ``summary.json``.
+    """Writes ``utterances.csv``, ``summary.json`` and, of sources with classes, ``sources.csv``.
 
     Args:
         evaluation: what was measured.
         folder: where to write.
         facts: what the summary says besides: split, command, model, ...
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = ["id", "name", "n_samples", *evaluation.columns]
-    writer.writerow(columns)
-    for row in evaluation.rows:
-        writer.writerow([_cell(row[column]) for column in columns])
-    write_text(folder / "utterances.csv", text.getvalue())
+    _write_table(folder / "utterances.csv", ["id", "name", "n_samples", *evaluation.columns], evaluation.rows)
+    if evaluation.sources:
+        _write_table(folder / "sources.csv", ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
     summary = {
         **facts,
         "n": len(evaluation.rows),
@@ -145,8 +155,17 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         "failure_reasons": {metric: names for metric, names in evaluation.failures.items() if names},
         "reference_fallbacks": evaluation.fallbacks,
         "metrics": evaluation.summary(),
+        **({"classes": evaluation.classes()} if evaluation.sources else {}),
     }
     write_text(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def _write_table(file: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+    write_text(file, text.getvalue())
 
 
 def _cell(value: Any) -> Any:

@@ -29,6 +29,7 @@ class Measured:
         values: ``input_m`` (the mixture against the sources), ``m`` (the estimates) and ``m_i`` = m - input_m
             for every metric m, averaged over the sources; ``nan`` where the metric failed.
         perm: [J]; ``perm[j]`` is the index of the estimate given to source j.
+        sources: ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i`` of every source, [J] each; empty where undefined.
         failures: why a metric is undefined, by metric.
         fallbacks: why pb_bss_eval computed the SDR, SIR and SAR, or nothing.
     """
@@ -36,6 +37,7 @@ class Measured:
     values: dict[str, float]
     perm: np.ndarray
     failures: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, np.ndarray] = field(default_factory=dict)
     fallback: str = ""
 
 
@@ -98,14 +100,15 @@ def measure(
     output = dict.fromkeys(metrics, np.nan)
     given = dict.fromkeys(metrics, np.nan)
     failures: dict[str, str] = {}
-    fallback = ""
+    fallback, by_source = "", {}
 
     reason = _undefined(mixture, sources, estimates)
     if reason:
         return Measured(_flat(output, given), perm, dict.fromkeys(metrics, reason))
     if "si_sdr" in metrics:
-        output["si_sdr"] = si_sdr(sources, estimates).mean()
-        given["si_sdr"] = si_sdr(sources, mixture[None]).mean()
+        after, before = si_sdr(sources, estimates), si_sdr(sources, mixture[None])
+        output["si_sdr"], given["si_sdr"] = after.mean(), before.mean()
+        by_source = {"input_si_sdr": before, "si_sdr": after, "si_sdr_i": after - before}
     ratios = [metric for metric in metrics if metric in BSS_EVAL_METRICS]
     if ratios:
         try:
@@ -124,7 +127,7 @@ def measure(
             given["pesq"] = fmean(pesq(source, mixture, sample_rate) for source in sources)
         except MetricError as error:
             failures["pesq"] = str(error)
-    return Measured(_flat(output, given), perm, failures, fallback)
+    return Measured(_flat(output, given), perm, failures, by_source, fallback)
 
 
 class MetricError(ArithmeticError):

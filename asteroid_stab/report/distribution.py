@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from asteroid_stab.report.metric_tables import PERCENTILES, left_out, metric_tables
+from asteroid_stab.report.metric_tables import PERCENTILES, class_tables, left_out, metric_tables
 from asteroid_stab.report.palette import run_key, stand_in
 from asteroid_stab.report.parts import Figure, Key, Part, Section
 from asteroid_stab.report.plot import Plot
@@ -27,7 +27,7 @@ def evaluation(runs: Sequence[Run]) -> Section | None:
     parts: list[Part] = []
     if defined:
         parts += [_histogram(defined), _percentiles(defined), _scatter(defined)]
-    parts += metric_tables(evaluated)
+    parts += metric_tables(evaluated) + class_tables(evaluated)
     for run in evaluated:
         parts += left_out(run, len(finite(run)))
     intro = f"Whole mixtures of the {evaluated[0].split} split; each metric is the mean over a mixture's sources."

@@ -53,6 +53,20 @@ def metric_tables(runs: Sequence[Run]) -> list[Part]:
     ]
 
 
+def class_tables(runs: Sequence[Run]) -> list[Part]:
+    """The SI-SDRi of the sources by class, in which sources have one: a table with a row for each class and run."""
+    rows, keys = [], []
+    for run in runs:
+        for name, values in (run.evaluation.classes if run.evaluation else {}).items():
+            numbers = [number(values.get(key), 2) for key in ("mean", "std", *(f"p{p}" for p in PERCENTILES))]
+            rows.append([*([run.name] if len(runs) > 1 else []), name, f"{values['n']:,.0f}", *numbers])
+            keys.append(run_key(run.index))
+    if not rows:
+        return []
+    head = [*(["Run"] if len(runs) > 1 else []), "Class", "sources", "mean", "std", *(f"{p} %" for p in PERCENTILES)]
+    return [Table("SI-SDRi (dB) of the sources by class", head, rows, keys=keys if len(runs) > 1 else ())]
+
+
 def metric_label(name: str) -> tuple[str, str, int]:
     """Label, unit and decimals of a column of the evaluation; a metric that is not known keeps its own name.
 

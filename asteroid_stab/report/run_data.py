@@ -39,6 +39,7 @@ class Evaluation:
         split: train, valid or test.
         utterances: a row a mixture.
         metrics: mean, standard deviation and percentiles of each column of ``utterances``.
+        classes: the same of the SI-SDRi of the sources of each class, where sources have classes.
         failures: of each metric the mixtures for which it is undefined, and why.
         command: that made it.
         of_another_model: the run's best model has changed since.
@@ -48,6 +49,7 @@ class Evaluation:
     split: str
     utterances: pd.DataFrame
     metrics: dict[str, dict[str, float]]
+    classes: dict[str, dict[str, float]]
     failures: dict[str, dict[str, str]]
     command: str
     of_another_model: bool
@@ -174,15 +176,20 @@ def _read_evaluation(folder: Path, split: str) -> Evaluation | None:
     return Evaluation(
         split=split,
         utterances=utterances,
-        metrics={
-            metric: {key: float("nan") if value is None else float(value) for key, value in values.items()}
-            for metric, values in summary["metrics"].items()
-        },
+        metrics=_numbers(summary["metrics"]),
+        classes=_numbers(summary.get("classes", {})),
         failures={metric: _reasons(summary, metric) for metric, names in summary["failures"].items() if names},
         command=str(summary["command"]),
         of_another_model=_differs(folder.parents[1] / "best_model.pth", summary.get("model_sha256")),
         examples=_read_examples(folder / "examples"),
     )
+
+
+def _numbers(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {key: float("nan") if value is None else float(value) for key, value in values.items()}
+        for name, values in table.items()
+    }
 
 
 def _reasons(summary: dict[str, Any], metric: str) -> dict[str, str]:

@@ -60,3 +60,38 @@ def test_an_evaluation_of_an_older_model_does_not_count(study, capsys):
 def test_a_folder_without_runs_is_told(tmp_path, capsys):
     assert main(["compare", str(tmp_path)]) == 2
     assert "holds no runs ROW/SEED" in capsys.readouterr().err
+
+
+def with_distribution(study):
+    for i, folder in enumerate(sorted(study.glob("*/*/evaluation/test"))):
+        summary = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").exists() else None
+        if summary:
+            numbers = {"mean": 3.0 + i, "std": 2.0, **{f"p{p}": p / 10 + i for p in (1, 5, 10, 25, 50, 75, 90, 95, 99)}}
+            summary["metrics"]["si_sdr_i"] = numbers
+            summary["classes"] = {"speech": {**numbers, "mean": 4.0 + i}} if i else {}
+            (folder / "summary.json").write_text(json.dumps(summary))
+    return study
+
+
+def test_the_distribution_is_a_table_of_percentiles_and_classes(study, capsys):
+    assert main(["compare", str(with_distribution(study)), "--distribution"]) == 0
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
+    assert rows[0][:5] == ["row", "of", "mean", "std", "q1"]
+    assert [row[:3] for row in rows[2:]] == [
+        ["b", "mixtures", "4.00 (1 of 2)"],
+        ["b", "speech", "5.00 (1 of 2)"],
+        ["a", "mixtures", "3.00"],
+    ]
+    assert rows[4][-1] == "9.90"
+
+
+def test_the_picture_has_a_line_for_each_row(study, tmp_path, capsys):
+    file = tmp_path / "percentiles.svg"
+    assert main(["compare", str(with_distribution(study)), "--picture", str(file)]) == 0
+    assert file.read_text().count('id="line2d') > 2
+    assert main(["compare", str(study), "--split", "valid", "--picture", str(file)]) == 2
+    assert main(["compare", str(study), "--picture", str(tmp_path / "no" / "a.png")]) == 2
+    assert main(["compare", str(study), "--picture", str(tmp_path / "a.abc")]) == 2
+    err = capsys.readouterr().err
+    assert "has an evaluation of valid" in err
+    assert err.count("cannot draw") == 2

@@ -94,6 +94,22 @@ def test_sample_dropout_killed_in_mid_epoch_and_resumed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("level", ["source", "mixture"])
+def test_reweighting_on_two_processes_equals_one(tmp_path, level):
+    """The softmax spans both; together with dropout."""
+    weigh = ["stabilizer=[reweight,dsd]", "stabilizer.reweight.alpha=0.3", f"stabilizer.reweight.level={level}"]
+    weigh += ["stabilizer.dsd.epsilon_db=0"]
+    common = ["trainer.precision=64-true", "trainer.max_epochs=2"]
+    train(tmp_path / "one", "hun", *common, *weigh, "data.batch_size=8", n_src=2)
+    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "two", "hun", *common, *weigh, *two, n_src=2)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
+    train(tmp_path / "plain", "hun", *common, "data.batch_size=8", n_src=2)
+    weights = [state(tmp_path / run)["state_dict"] for run in ("one", "plain")]
+    assert any(not torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
+
+
+@pytest.mark.slow
 def test_a_step_in_which_one_process_or_all_drop_everything(tmp_path):
     """Neither hangs; the weights are those of one process that drops the same, and do not move where all is dropped."""
     common = ["trainer.precision=64-true", "trainer.max_epochs=2"]

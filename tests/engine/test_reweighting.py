@@ -1,11 +1,14 @@
 """Gradient reweighting against the equations."""
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
 
+from asteroid_stab.data.esc import EscData
 from asteroid_stab.engine import Reweighting, RisingSchedule, SampleDropout
 from asteroid_stab.engine.step import Step
 from asteroid_stab.errors import StabError
@@ -150,6 +153,85 @@ def test_alpha_zero_trains_as_without_to_the_bit(tmp_path, tiny_data, tiny_train
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(StabError, match=message):
         Reweighting(**arguments)
+
+
+def biased(classes, labels, **kwargs):
+    callback = Reweighting(**kwargs)
+    items = SimpleNamespace(classes=classes, labels=np.array(labels), names=[f"item {i}" for i in range(len(labels))])
+    callback._gamma = callback._bias_of(items)
+    return callback
+
+
+def test_a_class_counts_more():
+    """exp(gamma) times as much, against float64; the same for all is uniform; sums with the losses' part."""
+    labels = [[0, 1], [1, 1]]
+    logits = biased(["speech", "env"], labels, class_bias={"speech": 3.0}).logits(At(), None, step(LOSSES))
+    weights = weighted_mean(LOSSES, logits).weights
+    e = math.exp(3.0)
+    torch.testing.assert_close(weights, torch.tensor([[e, 1], [1, 1]], dtype=torch.float64) / (e + 3))
+    alike = biased(["speech", "env"], labels, class_bias={"speech": 3.0, "env": 3.0})
+    assert torch.equal(
+        weighted_mean(LOSSES, alike.logits(At(), None, step(LOSSES))).weights, torch.full_like(LOSSES, 0.25)
+    )
+    both = biased(["speech", "env"], labels, class_bias={"env": 2.0}, alpha=0.1, improvement=False)
+    expected = 0.1 * LOSSES + 2 * torch.tensor(labels)
+    torch.testing.assert_close(both.logits(At(), None, step(LOSSES)), expected)
+    mixed = biased(["speech", "env"], labels, class_bias={"env": 2.0}, level="mixture")
+    torch.testing.assert_close(mixed.logits(At(), None, step(LOSSES)), torch.tensor([1.0, 2.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("labels", "bias", "message"),
+    [
+        ([[0, 1]], {"spech": 1.0}, "must name classes of speech, env, got 'spech' .*'speech'"),
+        ([[0, 1], [0, -1]], {"speech": 1.0}, "a class for every source, and one of 'item 1' has none"),
+    ],
+)
+def test_classes_that_are_not_there_are_told(labels, bias, message):
+    with pytest.raises(StabError, match=message):
+        biased(["speech", "env"], labels, class_bias=bias)
+
+
+def test_a_bias_needs_classes(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(class_bias={"speech": 1.0})])
+    with pytest.raises(StabError, match="class_bias needs sources with classes, and TinySet has none"):
+        trainer.fit(tiny_system(), datamodule=tiny_data())
+    with pytest.raises(StabError, match="class_bias must give numbers, got nan for speech"):
+        Reweighting(class_bias={"speech": math.nan})
+
+
+def test_a_bias_is_trained_with(tmp_path, esc, tiny_trainer, tiny_system):
+    def data():
+        return EscData(str(esc), segment_s=0.25, n_train=16, n_valid=4, n_test=4, batch_size=4, cache_dir=str(tmp_path))
+
+    metrics = {}
+    for name, bias in (("none", {}), ("dog", {"dog": 3.0})):
+        trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(class_bias=bias)])
+        trainer.fit(tiny_system(), datamodule=data())
+        metrics[name] = trainer.callback_metrics
+    assert metrics["none"]["train/effective_share"] == pytest.approx(1)
+    assert metrics["dog"]["train/effective_share"] < 0.8
+
+
+def test_what_has_no_effect_or_no_end_is_said(tmp_path, tiny_data, tiny_trainer, tiny_system, caplog):
+    callbacks = [Reweighting(alpha=0.1, level="mixture", schedule=RisingSchedule(0.1, until=2))]
+    trainer = tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=2, limit_train_batches=1)
+    trainer.fit(tiny_system(), datamodule=tiny_data(batch_size=1))
+    assert "with one mixture in a batch every weight is 1" in caplog.text
+    assert "the schedule of the reweighting does not end: beta is -0.05 in the last of 2 epochs" in caplog.text
+    caplog.clear()
+    tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=3).fit(tiny_system(), datamodule=tiny_data())
+    assert "reweighting" not in caplog.text
+
+
+def test_silent_batches_move_nothing(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    system = tiny_system()
+    before = [p.clone() for p in system.model.parameters()]
+    spoil = {row: slice(None) for row in range(16)}
+    trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.1)], limit_val_batches=0)
+    trainer.fit(system, datamodule=tiny_data(spoil=spoil))
+    assert trainer.callback_metrics["train/skipped_steps"] == 4
+    assert all(torch.equal(a, b) for a, b in zip(before, system.model.parameters(), strict=True))
 
 
 def test_a_schedule_must_give_numbers():

@@ -2,6 +2,7 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 import torch
@@ -176,3 +177,19 @@ def test_fallbacks_are_counted(tmp_path):
     evaluation.rows.append({"id": 0, "name": "a", "n_samples": 1, "input_si_sdr": 0.0, "si_sdr": 1.0, "si_sdr_i": 1.0})
     write_tables(evaluation, tmp_path, {})
     assert json.loads((tmp_path / "summary.json").read_text())["reference_fallbacks"] == {"mix-1": "pivots"}
+
+
+def test_sources_with_classes_are_listed_and_summed_up(tmp_path):
+    dataset = Speech(4, spoilt=[3])
+    dataset.classes, dataset.labels = ("env", "speech"), np.array([[1, 1, 0], [1, 0, 1], [1, 1, 1], [0, 0, 0]])
+    found = evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",)))
+    write_tables(found, tmp_path, {})
+    table = pd.read_csv(tmp_path / "sources.csv")
+    assert table["class"].tolist() == [dataset.classes[label] for label in dataset.labels.flatten()]
+    assert table["source"].tolist() == [0, 1, 2] * 4
+    means = table.groupby("id")["si_sdr_i"].mean()
+    np.testing.assert_allclose(means, [row["si_sdr_i"] for row in found.rows], rtol=1e-4)
+    assert table[table["id"] == 3]["si_sdr"].isna().all()  # a silent source leaves nothing of its mixture
+    classes = json.loads((tmp_path / "summary.json").read_text())["classes"]
+    assert {name: values["n"] for name, values in classes.items()} == {"env": 2, "speech": 7}
+    assert classes["env"]["mean"] == pytest.approx(table[table["class"] == "env"]["si_sdr_i"].mean(), rel=1e-4)

@@ -16,7 +16,10 @@ from asteroid_stab.errors import StabError
 
 RECIPES = recipe_files()
 SMALL_DPTNET = ["model.n_filters=16", "model.n_repeats=2", "model.ff_hid=8", "model.chunk_size=20"]
+SMALL_SUDORMRF = ["model.n_filters=16", "model.bn_chan=8", "model.num_blocks=2", "model.upsampling_depth=2"]
 SMALL = ["model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"]
+
+SMALLER = {"conv_tasnet": SMALL, "dptnet": SMALL_DPTNET, "sudormrf": SMALL_SUDORMRF}
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +44,13 @@ def speech(tmp_path_factory):
     return root
 
 
-def corpus(config, speech):
+def corpus(config, speech, esc=None):
     """Overrides that put a small corpus in the place of a recipe's."""
+    if config.data._target_.endswith("EscData"):
+        words = [f"data.root={esc}", "data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.5"]
+        words += [f"data.cache_dir={speech / 'cache'}", "data.num_workers=0"]
+        with_speech = [f"data.speech_root={speech}", "data.valid_speakers=2"]
+        return words + with_speech * config.data._target_.endswith("SpeechEscData")
     if config.data._target_.endswith("ToyData"):
         return ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"]
     return [f"data.root={speech}", f"data.list_root={speech}", "data.num_workers=0", "data.segment_s=0.5"]
@@ -54,10 +62,10 @@ def test_it_says_what_it_is(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_it_trains_two_steps(recipe, speech, tmp_path):
-    needed = ["loss.run=none"] if recipe.endswith("_fixed") else []
-    small = SMALL_DPTNET if "dptnet" in recipe else [*SMALL, "model.n_repeats=2"] if "dsd_lo" in recipe else SMALL
-    words = [*corpus(compose_recipe(recipe, needed), speech), *small, "data.batch_size=2", "trainer.max_epochs=1"]
+def test_it_trains_two_steps(recipe, speech, esc, tmp_path):
+    config = compose_recipe(recipe, ["loss.run=none"] if recipe.endswith("_fixed") else [])
+    small = SMALLER[config.model._target_.rpartition(".")[2]] + ["model.n_repeats=2"] * recipe.startswith("dsd_lo/")
+    words = [*corpus(config, speech, esc), *small, "data.batch_size=2", "trainer.max_epochs=1"]
     words += ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.accelerator=cpu", "logger=none"]
     if recipe.endswith("_fixed"):  # labels come from a run before
         before = recipe.replace("cascaded_pit/toy_fixed", "baseline/toy").replace("_fixed", "_pit")

@@ -54,7 +54,7 @@ def write_training(path: Path, rng: np.random.Generator, n_epochs: int, n_layers
 
 
 def write_evaluation(
-    folder: Path, rng: np.random.Generator, n_items: int, n_src: int, mean: float, seconds: float
+    folder: Path, rng: np.random.Generator, n_items: int, n_src: int, mean: float, seconds: float, classes: tuple = ()
 ) -> None:
     """utterances.csv, summary.json and the examples of an evaluation around ``mean`` dB."""
     folder.mkdir(parents=True)
@@ -81,6 +81,7 @@ def write_evaluation(
     summary = {"split": "test", "n": n_items, "sample_rate": RATE, "model": "best_model.pth"}
     summary |= {"command": "asteroid-stab evaluate RUN", "metrics": metrics}
     summary |= {"failures": {"pesq": ["mix_0003"], "stoi": []}}
+    summary |= {"classes": {name: {"n": n_items, **metrics["si_sdr_i"]} for name in classes}} if classes else {}
     summary |= {"failure_reasons": {"pesq": {"mix_0003": "no utterances detected"}}}
     (folder / "summary.json").write_text(json.dumps(summary))
     order = np.argsort(gain)
@@ -109,6 +110,7 @@ def write_run(
     n_items: int = 60,
     n_src: int = 2,
     seconds: float = 0.5,
+    classes: tuple = (),
 ) -> Path:
     """A whole run folder."""
     rng = np.random.default_rng(seed)
@@ -133,7 +135,7 @@ optim: {{_target_: torch.optim.Adam, lr: 0.002}}
     }
     (path / "versions.json").write_text(json.dumps(versions))
     write_training(path, rng, n_epochs, n_layers, final)
-    write_evaluation(path / "evaluation" / "test", rng, n_items, n_src, final - 0.4, seconds)
+    write_evaluation(path / "evaluation" / "test", rng, n_items, n_src, final - 0.4, seconds, classes)
     return path
 
 
