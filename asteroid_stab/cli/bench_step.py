@@ -105,6 +105,10 @@ def measure(options: argparse.Namespace, n_src: int) -> dict[str, Any]:
     return {"n_src": n_src, "step_s": step, "loss_s": loss}
 
 
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.{1 if seconds < 1 else 0}f}"
+
+
 def _tables(rows: list[dict[str, Any]], options: argparse.Namespace) -> list[Any]:
     from rich import box
     from rich.table import Table
@@ -121,7 +125,7 @@ def _tables(rows: list[dict[str, Any]], options: argparse.Namespace) -> list[Any
         for row in rows:
             took = row[key]
             ratios = [f"{took['asteroid'] / took[side]:.2f}×" for side in sides[1:]]
-            table.add_row(str(row["n_src"]), *(f"{1e3 * took[side]:.1f}" for side in sides), *ratios)
+            table.add_row(str(row["n_src"]), *(_ms(took[side]) for side in sides), *ratios)
         if len(rows) > 1:
             grown = [exponent([r["n_src"] for r in rows], [r[key][side] for r in rows]) for side in sides]
             table.add_row("J^", *(f"{value:.2f}" for value in grown), *[""] * len(sides[1:]))
