@@ -123,7 +123,7 @@ def test_speech_and_sounds_are_mixed_half_and_half(make_with_speech):
         ({"valid_folds": [3]}, r"train_folds and valid_folds must have no fold in common, got \\[3\\]"),
         ({"test_folds": []}, "test_folds must name a fold, got none"),
         ({"classes": ["dog", "roster"]}, "classes must be of dog, rain, rooster, sea_waves, got roster .*'rooster'"),
-        ({"segment_s": 2.0}, "no recording for train is as long as segment_s=2 .*, the longest 1.50 s"),
+        ({"segment_s": 2.0}, "no recording of .* for train is as long as segment_s=2 .*, the longest 1.50 s"),
         ({"level_db": -1.0}, "level_db must be a number of dB from 0 on, got -1"),
         ({"n_src": 5}, "a mixture of 5 must have recordings of as many groups .*, got 4"),
         ({"n_train": 0}, "n_train must be an integer of at least 1"),
