@@ -59,18 +59,23 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         if not loss.trains_early:
             model.watch_early()
     loss.check_run(data.n_src, resumed)
-    trained = [p for module in (model, loss) for p in module.parameters() if p.requires_grad]
+    extra = {"pretext": check.build(config.pretext)} if config.get("pretext") else {}
+    for pretext in extra.values():
+        pretext.prepare(model)
+    trained = [p for module in (model, loss, *extra.values()) for p in module.parameters() if p.requires_grad]
     optimizer = check.build(config.optim, trained)
     scheduler = check.build(config.scheduler, optimizer) if config.scheduler else None
     plain = OmegaConf.to_container(config)
-    system = check.build(config.system, model, optimizer, loss, scheduler=scheduler, config=plain, seed=config.seed)
+    system = check.build(
+        config.system, model, optimizer, loss, scheduler=scheduler, config=plain, seed=config.seed, **extra
+    )
     on_screen = sys.stdout.isatty()
     callbacks = [
         *(check.build(node) for node in (config.callbacks or {}).values()),
         *(check.build(node) for node in (config.stabilizer or {}).values()),
         EpochTable(),
         StabProgressBar() if on_screen else EpochLines(),
-        RunCheckpoint(infos={"recipe": config.recipe, "seed": config.seed}),
+        RunCheckpoint(system.default_monitor, infos={"recipe": config.recipe, "seed": config.seed}),
     ]
     # Lightning's advice on workers and loggers does not fit a corpus in memory or a folder that holds its own tables.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -68,23 +68,27 @@ class SoundData(MixtureDataModule):
         """Names of the classes, and the class of every recording."""
 
     def sounds(self, split: str) -> Sounds:
-        """The recordings of a split that are as long as a segment, decoded.
-
-        Raises:
-            StabError: a kind of them has none.
-        """
+        """The recordings of a split that are as long as a segment, decoded."""
         if check_split(split) not in self._sounds:
-            found = self.found(split)
-            long = [sound for sound in found if sound.n_frames >= self.segment_s * sound.sample_rate]
-            for root in dict.fromkeys(sound.root for sound in found):
-                if not any(sound.root == root for sound in long):
-                    own = [sound.n_frames / sound.sample_rate for sound in found if sound.root == root]
-                    raise StabError(
-                        f"no recording of {root} for {split} is as long as segment_s={self.segment_s:g} "
-                        f"({len(own)} recordings, the longest {max(own):.2f} s)"
-                    )
+            long = self.long(self.found(split), split)
             self._sounds[split] = Sounds(long, self.sample_rate, cache_folder(self.cache_dir))
         return self._sounds[split]
+
+    def long(self, found: list[Sound], split: str) -> list[Sound]:
+        """The recordings that are as long as a segment.
+
+        Raises:
+            StabError: a folder has none.
+        """
+        long = [sound for sound in found if sound.n_frames >= self.segment_s * sound.sample_rate]
+        for root in dict.fromkeys(sound.root for sound in found):
+            if not any(sound.root == root for sound in long):
+                own = [sound.n_frames / sound.sample_rate for sound in found if sound.root == root]
+                raise StabError(
+                    f"no recording of {root} for {split} is as long as segment_s={self.segment_s:g} "
+                    f"({len(own)} recordings, the longest {max(own):.2f} s)"
+                )
+        return long
 
     def prepare_data(self) -> None:
         """Decodes the recordings for training and validation, if they are not in the cache."""

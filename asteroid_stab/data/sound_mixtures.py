@@ -98,7 +98,7 @@ class SoundMixtures(MixtureDataset):
         sounds: the recordings.
         mixtures: what to mix; see :func:`draw_sound_mixtures`.
         n_src: recordings of a mixture that are sources, the first ones; what else it has is noise.
-        classes: names of the classes.
+        classes: names of the classes; none where the sources have none.
         class_of: class of every recording, a position in ``classes``.
         segment_s: length of a crop, in seconds; None gives whole mixtures.
         seed: seed of the crops.
@@ -128,7 +128,8 @@ class SoundMixtures(MixtureDataset):
         lengths = [min(sounds.lengths[sound] for sound in mixture.sounds) for mixture in mixtures]
         super().__init__(names, lengths, n_src, sounds.sample_rate, segment_s, seed)
         self.sounds, self.mixtures, self.classes = sounds, mixtures, tuple(classes)
-        self.labels = np.array([[class_of[sound] for sound in mixtures[row].sounds[:n_src]] for row in self.rows])
+        if classes:
+            self.labels = np.array([[class_of[sound] for sound in mixtures[row].sounds[:n_src]] for row in self.rows])
 
     @property
     def fingerprint(self) -> str:

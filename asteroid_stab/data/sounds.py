@@ -18,6 +18,7 @@ from asteroid_stab.data.tracks import Tracks
 from asteroid_stab.errors import StabError, nearest
 
 SPEECH = "speech"
+_AUDIO = (".wav", ".flac", ".ogg")
 _SILENT = 1e-3  # of the recording's peak; what stays below is no sound (digital silence, a coder's rest)
 
 
@@ -93,6 +94,33 @@ def find_speakers(root: str | os.PathLike[str], subset: str) -> list[Sound]:
     return [Sound(str(root), u.name, SPEECH, f"{SPEECH} {u.speaker}", u.n_frames, SOURCE_RATE) for u in found]
 
 
+def find_sounds(root: str | os.PathLike[str], kind: str, subset: str = "") -> list[Sound]:
+    """All ``.wav``, ``.flac`` and ``.ogg`` files in a folder, sorted by name, each in a group of its own.
+
+    Args:
+        root: the folder.
+        kind: what they are sounds of.
+        subset: take those in this folder of it alone.
+
+    Raises:
+        StabError: no such folder, no such file in it, or one that cannot be read.
+    """
+    folder = Path(root) / subset
+    if not folder.is_dir():
+        raise StabError(f"there is no folder of {kind} at {folder}")
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in _AUDIO and not path.name.startswith("."))
+    names = sorted(path.relative_to(root).as_posix() for path in files)
+    if not names:
+        raise StabError(f"{folder} must hold {', '.join(_AUDIO)} files, got none")
+    sounds = []
+    for name, header in zip(names, read_headers([f"{root}/{name}" for name in names]), strict=True):
+        if header is None:
+            raise StabError(f"{root}/{name} is a link to a file that is missing")
+        check_header(f"{root}/{name}", header, header.sample_rate, mono=False)
+        sounds.append(Sound(str(root), name, kind, name, header.n_frames, header.sample_rate))
+    return sounds
+
+
 class Sounds:
     """Recordings resampled to one rate, from a packed copy that is made at first use.
 
@@ -118,7 +146,7 @@ class Sounds:
         self._reader = PackedTracks.open_or_pack(tracks, cache)
 
     def __len__(self) -> int:
-        return len(self.sounds)
+        return len(self.lengths)
 
     def read(self, sound: int, start: int, stop: int) -> np.ndarray:
         """Samples ``[start, stop)`` of a recording, float32."""

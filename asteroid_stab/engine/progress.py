@@ -61,6 +61,7 @@ class EpochLines(pl.Callback):
     _SHOWN = (
         ("train/loss", "loss {:.2f} dB"),
         ("val/si_sdr_i", "val SI-SDRi {:.2f} dB"),
+        ("val/score", "val score {:.3f}"),
         ("train/switch_ratio", "switch ratio {:.1%}"),
     )
 

@@ -95,9 +95,7 @@ class StabSystem(LossSystem):
         if logits is None or logits.ndim == 1:
             loss = item_loss(loss)  # no one weighs sources: an item is the mean of its sources
         mean = weighted_mean(loss, logits, self._gather)
-        self._count(step, mean.mass)
-        figures = {f"train/{name}": value for name, value in self.loss_func.figures().items()}
-        self._train_sums.add(steps=mean.mass.new_ones(()), **figures)
+        self._count(step.assignment.loss, ids, mean.mass, self.loss_func.figures())
         return mean.value * self.trainer.world_size
 
     def _estimate(self, mixture: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,8 +136,7 @@ class StabSystem(LossSystem):
 
     # --- steps in which nothing is left ---
 
-    def _count(self, step: Step, mass: Tensor) -> None:
-        loss = step.assignment.loss
+    def _count(self, loss: Tensor, ids: Tensor, mass: Tensor, figures: Mapping[str, Tensor]) -> None:
         per_item = item_loss(loss)
         finite, broken = torch.isfinite(per_item), torch.isposinf(per_item)
         self._train_sums.add(
@@ -149,7 +146,9 @@ class StabSystem(LossSystem):
         if self._gather is not None:
             counts = self._gather(counts).sum(0)
         self._window.append(torch.cat([mass.detach().reshape(1), counts]))
-        self._window_ids.append(step.ids)
+        self._window_ids.append(ids)
+        named = {f"train/{name}": value for name, value in figures.items()}
+        self._train_sums.add(steps=mass.new_ones(()), **named)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None

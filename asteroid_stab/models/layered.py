@@ -57,6 +57,10 @@ class LayeredModel(BaseEncoderMaskerDecoder):
         """Masks ``[B, J, N, L]`` of a layer's output."""
         raise NotImplementedError
 
+    def frames(self, hidden: Tensor, tf_rep: Tensor) -> Tensor:
+        """A layer's output by frames of the encoder, ``[B, C, L]``."""
+        return hidden
+
     def forward(self, wav: Tensor) -> Tensor:
         """``[K, B, J, T]`` in training mode, else ``[B, J, T]``, of mixtures ``[B, T]``."""
         if not self.training:
@@ -116,27 +120,32 @@ class LayeredDPRNNTasNet(LayeredModel, DPRNNTasNet):
 
     HEAD, HOST = ("first_out", "net_out", "net_gate", "mask_net"), DPRNNTasNet
 
-    def _window(self) -> dict[str, tuple[int, int]]:
-        net = self.masker
-        return {"kernel_size": (net.chunk_size, 1), "padding": (net.chunk_size, 0), "stride": (net.hop_size, 1)}
-
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
         """See the base."""
         net = self.masker
-        output = unfold(net.bottleneck(tf_rep).unsqueeze(-1), **self._window())
+        output = unfold(net.bottleneck(tf_rep).unsqueeze(-1), **_window(self.masker))
         output = output.reshape(len(tf_rep), net.bn_chan, net.chunk_size, -1)
         for block in net.net:
             output = block(output)
             yield output
+
+    def frames(self, hidden: Tensor, tf_rep: Tensor) -> Tensor:
+        """See the base."""
+        folded = fold(hidden.flatten(1, 2), (tf_rep.shape[-1], 1), **_window(self.masker))
+        return folded.reshape(len(hidden), hidden.shape[1], -1)
 
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
         """See the base."""
         net = self.masker
         n_all, n_frames = len(hidden) * net.n_src, tf_rep.shape[-1]
         output = head["first_out"](hidden).reshape(n_all, net.bn_chan * net.chunk_size, -1)
-        output = fold(output, (n_frames, 1), **self._window()).reshape(n_all, net.bn_chan, -1)
+        output = fold(output, (n_frames, 1), **_window(self.masker)).reshape(n_all, net.bn_chan, -1)
         masks = net.output_act(head["mask_net"](head["net_out"](output) * head["net_gate"](output)))
         return masks.view(len(hidden), net.n_src, net.out_chan, n_frames)
+
+
+def _window(net: Any) -> dict[str, tuple[int, int]]:
+    return {"kernel_size": (net.chunk_size, 1), "padding": (net.chunk_size, 0), "stride": (net.hop_size, 1)}
 
 
 class LayeredDPTNet(LayeredModel, DPTNet):
@@ -153,6 +162,10 @@ class LayeredDPTNet(LayeredModel, DPTNet):
         for intra, inter in net.layers:
             output = net.ola.inter_process(net.ola.intra_process(output, intra), inter)
             yield output
+
+    def frames(self, hidden: Tensor, tf_rep: Tensor) -> Tensor:
+        """See the base."""
+        return self.masker.ola.fold(hidden, output_size=tf_rep.shape[-1])
 
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
         """See the base."""
@@ -208,13 +221,10 @@ def layered_model(model: nn.Module, head: str = "shared") -> LayeredModel:
         optimization", arXiv 2311.12199. That the final head serves all layers is our reading: the paper shows layers'
         switches of models that were trained without it.
     """
-    if type(model) not in _LAYERED:
-        known = ", ".join(host.__name__ for host in _LAYERED)
-        raise StabError(f"layers are known of {known}, got {type(model).__name__}")
+    kind = host_of(model)
     if head not in HEADS:
         raise StabError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
     plain: Any = model
-    kind = _LAYERED[type(model)]
     plain.__class__ = kind
     copies = []
     if head == "dedicated":
@@ -222,3 +232,15 @@ def layered_model(model: nn.Module, head: str = "shared") -> LayeredModel:
         copies = [nn.ModuleDict(copy.deepcopy(own)) for _ in range(plain.n_layers - 1)]
     plain.layer_heads = nn.ModuleList(copies)
     return plain
+
+
+def host_of(model: nn.Module) -> type[LayeredModel]:
+    """The class that knows the layers of a model.
+
+    Raises:
+        StabError: there is none.
+    """
+    if type(model) not in _LAYERED:
+        known = ", ".join(host.__name__ for host in _LAYERED)
+        raise StabError(f"layers are known of {known}, got {type(model).__name__}")
+    return _LAYERED[type(model)]

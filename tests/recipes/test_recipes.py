@@ -51,9 +51,19 @@ def corpus(config, speech, esc=None):
         words += [f"data.cache_dir={speech / 'cache'}", "data.num_workers=0"]
         with_speech = [f"data.speech_root={speech}", "data.valid_speakers=2"]
         return words + with_speech * config.data._target_.endswith("SpeechEscData")
+    if config.data._target_.endswith("NoisyData"):
+        words = ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.5", "data.base.n_utterances=2"]
+        return [*words, f"data.noise_root={esc}", f"data.cache_dir={speech / 'cache'}", "data.num_workers=0"]
     if config.data._target_.endswith("ToyData"):
         return ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"]
     return [f"data.root={speech}", f"data.list_root={speech}", "data.num_workers=0", "data.segment_s=0.5"]
+
+
+def needed_before(recipe):
+    """The recipe of the run that this one goes on from; empty where it needs none."""
+    if recipe.endswith("_fixed"):
+        return recipe.replace("cascaded_pit/toy_fixed", "baseline/toy").replace("_fixed", "_pit")
+    return "ssl/toy_se" if "finetune" in recipe else ""
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -64,13 +74,21 @@ def test_it_says_what_it_is(recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_it_trains_two_steps(recipe, speech, esc, tmp_path):
     config = compose_recipe(recipe, ["loss.run=none"] if recipe.endswith("_fixed") else [])
+    short = [
+        "data.batch_size=2",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "trainer.limit_val_batches=1",
+    ]
+    short += ["trainer.accelerator=cpu", "logger=none"]
     small = SMALLER[config.model._target_.rpartition(".")[2]] + ["model.n_repeats=2"] * recipe.startswith("dsd_lo/")
-    words = [*corpus(config, speech, esc), *small, "data.batch_size=2", "trainer.max_epochs=1"]
-    words += ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.accelerator=cpu", "logger=none"]
-    if recipe.endswith("_fixed"):  # labels come from a run before
-        before = recipe.replace("cascaded_pit/toy_fixed", "baseline/toy").replace("_fixed", "_pit")
-        assert main(["train", before, f"run_dir={tmp_path / 'before'}", *words]) == 0
-        words += [f"loss.run={tmp_path / 'before'}", "loss.epoch=0"]
+    words = [*corpus(config, speech, esc), *small, *short]
+    before = needed_before(recipe)
+    if before:
+        own = corpus(compose_recipe(before), speech, esc)
+        assert main(["train", before, f"run_dir={tmp_path / 'before'}", *own, *small, *short]) == 0
+        begins = "finetune" in recipe
+        words += [f"init.path={tmp_path / 'before'}"] if begins else [f"loss.run={tmp_path / 'before'}", "loss.epoch=0"]
     assert main(["train", recipe, f"run_dir={tmp_path / 'run'}", *words]) == 0
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics["step"].tolist() == [2]

@@ -1,0 +1,197 @@
+"""Speech of any corpus with noise of any folder, mixed on the fly under stable ids."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_split
+from asteroid_stab.data.sound_data import SoundData, check_folder, check_folds, check_level
+from asteroid_stab.data.sound_mixtures import Place
+from asteroid_stab.data.sounds import SPEECH, Sound, Sounds, find_esc, find_sounds
+from asteroid_stab.data.toy_speech import cache_folder
+from asteroid_stab.data.utterances import Utterances
+from asteroid_stab.errors import StabError
+
+NOISE = "noise"
+_PARTS = 10  # of a folder without splits: eight train, one validates, one tests
+
+
+class SpeechAndNoise(Sounds):
+    """The utterances of a corpus, then recordings of noise, behind the interface of ``Sounds``.
+
+    Args:
+        utterances: of the corpus, at ``sample_rate``.
+        chosen: numbers of the utterances to take.
+        noise: the recordings.
+        sample_rate: in Hz.
+        cache: folder for the recordings' packed copy.
+    """
+
+    def __init__(
+        self, utterances: Utterances, chosen: Sequence[int], noise: Sequence[Sound], sample_rate: int, cache: Path
+    ):
+        super().__init__(noise, sample_rate, cache)
+        self.utterances, self.chosen = utterances, list(chosen)
+        spoken = [
+            Sound(
+                "",
+                utterances.names[i],
+                SPEECH,
+                f"{SPEECH} {utterances.speakers[i]}",
+                utterances.lengths[i],
+                sample_rate,
+            )
+            for i in chosen
+        ]
+        self.sounds = [*spoken, *self.sounds]
+        self.lengths = [*(utterances.lengths[i] for i in chosen), *self.lengths]
+
+    def read(self, sound: int, start: int, stop: int) -> np.ndarray:
+        """See the base."""
+        n_spoken = len(self.chosen)
+        if sound < n_spoken:
+            return self.utterances.read(self.chosen[sound], start, stop)
+        return super().read(sound - n_spoken, start, stop)
+
+    def is_silent(self, sound: int, samples: np.ndarray) -> bool:
+        """See the base; speech is silent where it is constant."""
+        n_spoken = len(self.chosen)
+        return bool(np.ptp(samples) == 0) if sound < n_spoken else super().is_silent(sound - n_spoken, samples)
+
+
+class NoisyData(SoundData):
+    """``n_src`` speakers of a corpus and a recording of noise; the noise is in the mixture, and no source.
+
+    With one speaker it is Libri1Mix made on the fly: the task is speech enhancement. Utterances and noises of the
+    corpus' splits stay apart. The mixtures are drawn once and have stable ids; what is cut from each recording is fresh
+    in each epoch. Noise is ESC-50's (its folds), a folder with a folder for each split (``noise_subsets``, as WHAM!'s
+    ``tr``, ``cv``, ``tt``), or any folder of ``.wav``, ``.flac`` or ``.ogg``, of whose files eight tenths train.
+
+    Args:
+        base: the corpus of speech; it must implement ``utterances``. Its own mixtures are not used.
+        noise_root: folder of noise.
+        noise_subsets: folders in it for training, validation and testing.
+        noise_folds: where it is ESC-50, the folds of each split.
+        n_src: speakers in a mixture.
+        sample_rate: in Hz; the same as the corpus'.
+        segment_s: length of the crops for training and validation, in seconds; shorter recordings are left out.
+        batch_size: items in a batch of one rank.
+        num_workers: processes that load; 0 loads in the training process.
+        seed: seed of the run: order and crops.
+        corpus_seed: seed of the mixtures. Runs that differ in ``seed`` share them.
+        n_train: mixtures to train on.
+        n_valid: mixtures to validate with.
+        n_test: mixtures to test with.
+        level_db: every speaker but the first is up to this louder or softer than the first, in dB.
+        low_snr_db: least level of the first speaker over the noise, in dB.
+        high_snr_db: largest.
+        cache_dir: where decoded noise is kept; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
+
+    Raises:
+        StabError: an argument is out of its range, or differs from the corpus'; there is no noise, or none as long as
+            a segment.
+
+    References:
+        The enhancement of Huang et al., arXiv 2010.15366, has Libri1Mix's mixtures of LibriSpeech and WHAM!. Levels
+        uniform in dB are our reading; LibriMix draws loudness.
+    """
+
+    def __init__(
+        self,
+        base: MixtureDataModule,
+        noise_root: str | None = None,
+        noise_subsets: Sequence[str] | None = None,
+        noise_folds: Sequence[Sequence[int]] = ((1, 2, 3), (4,), (5,)),
+        n_src: int = 1,
+        sample_rate: int = 8000,
+        segment_s: float = 3.0,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        seed: int = 0,
+        corpus_seed: int = 0,
+        n_train: int = 5000,
+        n_valid: int = 300,
+        n_test: int = 300,
+        level_db: float = 2.5,
+        low_snr_db: float = 0.0,
+        high_snr_db: float = 10.0,
+        cache_dir: str | None = None,
+    ):
+        super().__init__(
+            n_src, sample_rate, segment_s, batch_size, num_workers, seed, corpus_seed, (n_train, n_valid, n_test),
+            cache_dir,
+        )  # fmt: skip
+        if base.sample_rate != sample_rate:
+            raise StabError(f"sample_rate must be the corpus' own {base.sample_rate}, got {sample_rate}")
+        if noise_subsets is not None and len(noise_subsets) != len(SPLITS):
+            raise StabError(f"noise_subsets must be of {', '.join(SPLITS)}, got {list(noise_subsets)}")
+        if not (math.isfinite(low_snr_db) and low_snr_db <= high_snr_db < math.inf):
+            raise StabError(f"low_snr_db must be at most high_snr_db, got {low_snr_db} and {high_snr_db}")
+        self.base, self.noise_root = base, noise_root
+        self.noise_subsets = None if noise_subsets is None else dict(zip(SPLITS, noise_subsets, strict=True))
+        self.noise_folds = check_folds(noise_folds)
+        self.level_db, self.snr_db = check_level("level_db", level_db), (low_snr_db, high_snr_db)
+
+    def prepare_data(self) -> None:
+        """Whatever the corpus prepares, and the decoded noise."""
+        self.base.prepare_data()
+        super().prepare_data()
+
+    def found(self, split: str) -> list[Sound]:
+        """The recordings of noise of a split.
+
+        Raises:
+            StabError: there are none.
+        """
+        root = check_folder("noise_root", self.noise_root, "the noise")
+        if (Path(root) / "meta" / "esc50.csv").is_file():
+            return find_esc(root, self.noise_folds[split])
+        if self.noise_subsets is not None:
+            return find_sounds(root, NOISE, self.noise_subsets[split])
+        parts = {"train": range(_PARTS - 2), "valid": [_PARTS - 2], "test": [_PARTS - 1]}[split]
+        found = [sound for sound in find_sounds(root, NOISE) if _part(sound.name) in parts]
+        if not found:
+            raise StabError(f"{root} has too few recordings to hold some out for {split}: set data.noise_subsets")
+        return found
+
+    def sounds(self, split: str) -> Sounds:
+        """The utterances and the noises of a split that are as long as a segment.
+
+        Raises:
+            StabError: there are none.
+        """
+        if check_split(split) not in self._sounds:
+            noise = self.long(self.found(split), split)
+            spoken = self.base.utterances(split)
+            least = round(self.segment_s * self.sample_rate)
+            chosen = [i for i, length in enumerate(spoken.lengths) if length >= least]
+            if not chosen:
+                longest = max(spoken.lengths, default=0) / self.sample_rate
+                raise StabError(
+                    f"no utterance for {split} is as long as segment_s={self.segment_s:g} (the longest {longest:.2f} s)"
+                )
+            cache = cache_folder(self.cache_dir)
+            self._sounds[split] = SpeechAndNoise(spoken, chosen, noise, self.sample_rate, cache)
+        return self._sounds[split]
+
+    def places(self, sounds: Sounds) -> list[Place]:
+        """The first speaker is at 0 dB, the others around it, the noise below by the SNR."""
+        kinds = [i for i, sound in enumerate(sounds.sounds) if sound.kind == SPEECH]
+        noise = [list(range(len(kinds), len(sounds)))]
+        low, high = self.snr_db
+        others = [Place([kinds], -self.level_db, self.level_db)] * (self.n_src - 1)
+        return [Place([kinds]), *others, Place(noise, -high, -low)]
+
+    def classes_of(self, sounds: Sounds) -> tuple[list[str], list[int]]:
+        """None: all sources are speech."""
+        return [], []
+
+
+def _part(name: str) -> int:
+    """A number from 0 to 9 that depends on the file's name alone, so that adding files moves none between splits."""
+    return hashlib.sha256(name.encode()).digest()[0] * _PARTS // 256

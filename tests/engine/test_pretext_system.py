@@ -1,0 +1,69 @@
+"""Pre-training: what is logged, checkpointed and refused, and that a resume changes nothing."""
+
+import pandas as pd
+import pytest
+import torch
+from asteroid.losses import PairwiseNegSDR
+
+from asteroid_stab.engine import AssignmentTracker, EpochTable, PretextSystem, RunCheckpoint
+from asteroid_stab.errors import StabError
+from asteroid_stab.losses import ExactPITLossWrapper
+from asteroid_stab.models import ContrastivePrediction, MaskedReconstruction, load_pretrained
+
+TASKS = {
+    "mama": lambda: MaskedReconstruction(n_fft=64, hop=16),
+    "cc": lambda: ContrastivePrediction(n_dims=16, n_distractors=10),
+}
+
+
+@pytest.fixture
+def make(tiny_model):
+    def make(task="mama", n_src=1):
+        torch.manual_seed(0)
+        model, pretext = tiny_model(n_src), TASKS[task]()
+        pretext.prepare(model)
+        trained = [p for module in (model, pretext) for p in module.parameters() if p.requires_grad]
+        loss = ExactPITLossWrapper(PairwiseNegSDR("sisdr"))
+        return PretextSystem(model, torch.optim.Adam(trained, lr=1e-2), loss, pretext)
+
+    return make
+
+
+def fit(root, trainer, system, data, epochs, resume=False):
+    root.mkdir(exist_ok=True)
+    callbacks = [EpochTable(), RunCheckpoint(system.default_monitor)]
+    trainer = trainer(root, max_epochs=epochs, callbacks=callbacks)
+    ckpt = root / "checkpoints" / "last.ckpt" if resume else None
+    trainer.fit(system, datamodule=data, ckpt_path=ckpt, weights_only=True)
+    return trainer
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_resumed_equals_undisturbed_and_the_best_is_exported(tmp_path, make, tiny_data, tiny_trainer, tiny_model, task):
+    fit(tmp_path / "whole", tiny_trainer, make(task), tiny_data(n_src=1), 3)
+    fit(tmp_path / "run", tiny_trainer, make(task), tiny_data(n_src=1), 1)
+    fit(tmp_path / "run", tiny_trainer, make(task), tiny_data(n_src=1), 3, resume=True)
+    states = [
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("whole", "run")
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert any(key.startswith("pretext.") for key in states[0]) == (task == "cc")
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv").drop(columns="seconds") for run in ("whole", "run")]
+    pd.testing.assert_frame_equal(*tables)
+    assert (tables[0]["val/score"] == -tables[0]["val/loss"]).all()
+    assert set(make(task).pretext.figures()) <= {name.removeprefix("train/") for name in tables[0]}
+    exported = torch.load(tmp_path / "run" / "best_model.pth", weights_only=True)
+    assert not any("pretext" in key for key in exported["state_dict"])
+    assert exported["infos"]["val/score"] == pytest.approx(tables[0]["val/score"].max())
+    left = load_pretrained(tiny_model(3), str(tmp_path / "run"), new_output=True)
+    assert left == ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
+
+
+def test_several_sources_and_trackers_are_refused(tmp_path, make, tiny_data, tiny_trainer):
+    with pytest.raises(StabError, match="must have one source in a mixture .*, got 2"):
+        tiny_trainer(tmp_path).fit(make(n_src=2), datamodule=tiny_data(n_src=2))
+    trainer = tiny_trainer(tmp_path, callbacks=[AssignmentTracker(save=False)])
+    with pytest.raises(StabError, match="AssignmentTracker needs assignments, and a pretext task has none"):
+        trainer.fit(make(), datamodule=tiny_data(n_src=1))
