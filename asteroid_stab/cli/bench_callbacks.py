@@ -12,6 +12,7 @@ from typing import Any
 
 from asteroid_stab.cli.arguments import positive
 from asteroid_stab.cli.bench_options import add_device, add_json, check, pinned_threads, write
+from asteroid_stab.errors import StabError
 
 SUMMARY = "the tracker's, sample dropout's and reweighting's share of a training step, on against off"
 PARTS = ("tracker", "dropout", "reweighting", "weighted mean")
@@ -28,6 +29,8 @@ def main(argv: list[str]) -> int:
     add_json(parser)
     options = parser.parse_args(argv)
     check(options)
+    if options.batch_size > options.items:
+        raise StabError(f"--batch-size must be at most --items, {options.items}, got {options.batch_size}")
     with pinned_threads(options.threads):
         figures = measure(options.steps, options.items, options.n_src, options.batch_size, options.device)
     write(options, figures, ("torch", "asteroid"))
@@ -86,27 +89,27 @@ def measure(n_steps: int, n_items: int, n_src: int, batch_size: int, device: str
 
     inside: dict[str, list[float]] = {name: [] for name in PARTS}
 
-    def loss_with_callbacks(assigned: Assignment, est: torch.Tensor) -> torch.Tensor:
-        ids = torch.randperm(n_items, device=device)[:batch_size]
-        loss = assigned.loss.detach()
-        step = Step(mixture, sources, ids, Assignment(loss, assigned.perm), est.detach(), loss)
+    def loss_with_callbacks(assigned: Assignment, est: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        # Without the known loss: dropout then computes its metric anew, as it must with layers or a soft assignment.
+        step = Step(mixture, sources, ids, Assignment(assigned.loss.detach(), assigned.perm), est.detach())
         timed(lambda: tracker.on_assignment(trainer, None, step), inside["tracker"])
         dropped = timed(lambda: dropout.logits(trainer, None, step), inside["dropout"])
         weighed = timed(lambda: reweighting.logits(trainer, None, step), inside["reweighting"])
         logits = timed(lambda: sum_logits([dropped, weighed]), [])
         return timed(lambda: weighted_mean(assigned.loss, logits), inside["weighted mean"]).value
 
-    def train_step(on: bool) -> None:
+    def train_step(on: bool, ids: torch.Tensor) -> None:
         est = model(mixture)
         assigned = loss_func.assign(est, sources)
-        loss = loss_with_callbacks(assigned, est) if on else weighted_mean(item_loss(assigned.loss), None).value
+        loss = loss_with_callbacks(assigned, est, ids) if on else weighted_mean(item_loss(assigned.loss), None).value
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for i in range(2 * n_steps + 4):
-        timed(partial(train_step, i % 2 == 1), seconds[i % 2 == 1])
+        ids = torch.randperm(n_items, device=device)[:batch_size]
+        timed(partial(train_step, i % 2 == 1, ids), seconds[i % 2 == 1])
     assert tracker._current is not None
     table = tracker._current.cpu()
     ends: list[float] = []

@@ -113,6 +113,7 @@ def _check_keys(values: Sequence[str], config: DictConfig) -> None:
         key = parsed.key_or_group
         if not parsed.is_add() and not parsed.is_force_add() and key not in known:
             group, _, rest = key.partition(".")
-            if group == "stabilizer" and "." in rest:
-                raise StabError(f"stabilizer.{rest} is not chosen: add stabilizer=[{rest.partition('.')[0]}]")
+            name = rest.partition(".")[0]
+            if group == "stabilizer" and "." in rest and name not in (config.stabilizer or {}):
+                raise StabError(f"stabilizer.{rest} is not chosen: add stabilizer=[{name}]")
             raise StabError(f"the config has no key {key!r}{nearest(key, known)}; '+{key}=...' would add it")

@@ -21,7 +21,8 @@ class EscData(SoundData):
         root: ESC-50 or a corpus in its layout: ``meta/esc50.csv`` and ``audio/``.
         n_src: sources in a mixture.
         sample_rate: in Hz.
-        segment_s: length of the crops for training and validation, in seconds; shorter recordings are left out.
+        segment_s: length of the crops for training and validation, in seconds; mixtures with shorter recordings are
+            left out of these, and counted in the log.
         batch_size: items in a batch of one rank.
         num_workers: processes that load; 0 loads in the training process.
         seed: seed of the run: order and crops.

@@ -26,42 +26,24 @@ class SpeechAndNoise(Sounds):
 
     Args:
         utterances: of the corpus, at ``sample_rate``.
-        chosen: numbers of the utterances to take.
         noise: the recordings.
         sample_rate: in Hz.
         cache: folder for the recordings' packed copy.
     """
 
-    def __init__(
-        self, utterances: Utterances, chosen: Sequence[int], noise: Sequence[Sound], sample_rate: int, cache: Path
-    ):
+    def __init__(self, utterances: Utterances, noise: Sequence[Sound], sample_rate: int, cache: Path):
         super().__init__(noise, sample_rate, cache)
-        self.utterances, self.chosen = utterances, list(chosen)
-        spoken = [
-            Sound(
-                "",
-                utterances.names[i],
-                SPEECH,
-                f"{SPEECH} {utterances.speakers[i]}",
-                utterances.lengths[i],
-                sample_rate,
-            )
-            for i in chosen
-        ]
-        self.sounds = [*spoken, *self.sounds]
-        self.lengths = [*(utterances.lengths[i] for i in chosen), *self.lengths]
+        self.utterances, self.n_spoken = utterances, len(utterances.names)
+        spoken = zip(utterances.names, utterances.speakers, utterances.lengths, strict=True)
+        speech = [Sound("", name, SPEECH, f"{SPEECH} {who}", n, sample_rate) for name, who, n in spoken]
+        self.sounds = [*speech, *self.sounds]
+        self.lengths = [*utterances.lengths, *self.lengths]
 
     def read(self, sound: int, start: int, stop: int) -> np.ndarray:
         """See the base."""
-        n_spoken = len(self.chosen)
-        if sound < n_spoken:
-            return self.utterances.read(self.chosen[sound], start, stop)
-        return super().read(sound - n_spoken, start, stop)
-
-    def is_silent(self, sound: int, samples: np.ndarray) -> bool:
-        """See the base; speech is silent where it is constant."""
-        n_spoken = len(self.chosen)
-        return bool(np.ptp(samples) == 0) if sound < n_spoken else super().is_silent(sound - n_spoken, samples)
+        if sound < self.n_spoken:
+            return self.utterances.read(sound, start, stop)
+        return super().read(sound - self.n_spoken, start, stop)
 
 
 class NoisyData(SoundData):
@@ -79,7 +61,8 @@ class NoisyData(SoundData):
         noise_folds: where it is ESC-50, the folds of each split.
         n_src: speakers in a mixture.
         sample_rate: in Hz; the same as the corpus'.
-        segment_s: length of the crops for training and validation, in seconds; shorter recordings are left out.
+        segment_s: length of the crops for training and validation, in seconds; mixtures with shorter recordings are
+            left out of these, and counted in the log.
         batch_size: items in a batch of one rank.
         num_workers: processes that load; 0 loads in the training process.
         seed: seed of the run: order and crops.
@@ -160,23 +143,11 @@ class NoisyData(SoundData):
         return found
 
     def sounds(self, split: str) -> Sounds:
-        """The utterances and the noises of a split that are as long as a segment.
-
-        Raises:
-            StabError: there are none.
-        """
+        """The utterances of a split, and its noises."""
         if check_split(split) not in self._sounds:
-            noise = self.long(self.found(split), split)
-            spoken = self.base.utterances(split)
-            least = round(self.segment_s * self.sample_rate)
-            chosen = [i for i, length in enumerate(spoken.lengths) if length >= least]
-            if not chosen:
-                longest = max(spoken.lengths, default=0) / self.sample_rate
-                raise StabError(
-                    f"no utterance for {split} is as long as segment_s={self.segment_s:g} (the longest {longest:.2f} s)"
-                )
             cache = cache_folder(self.cache_dir)
-            self._sounds[split] = SpeechAndNoise(spoken, chosen, noise, self.sample_rate, cache)
+            spoken = self.base.utterances(split)
+            self._sounds[split] = SpeechAndNoise(spoken, self.found(split), self.sample_rate, cache)
         return self._sounds[split]
 
     def places(self, sounds: Sounds) -> list[Place]:

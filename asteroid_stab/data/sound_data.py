@@ -25,7 +25,8 @@ class SoundData(MixtureDataModule):
     Args:
         n_src: sources in a mixture.
         sample_rate: in Hz.
-        segment_s: length of the crops for training and validation, in seconds; shorter recordings are left out.
+        segment_s: length of the crops for training and validation, in seconds; mixtures with shorter recordings are
+            left out of these, and counted in the log.
         batch_size: items in a batch of one rank.
         num_workers: processes that load; 0 loads in the training process.
         seed: seed of the run: order and crops.
@@ -68,27 +69,10 @@ class SoundData(MixtureDataModule):
         """Names of the classes, and the class of every recording."""
 
     def sounds(self, split: str) -> Sounds:
-        """The recordings of a split that are as long as a segment, decoded."""
+        """The recordings of a split, decoded."""
         if check_split(split) not in self._sounds:
-            long = self.long(self.found(split), split)
-            self._sounds[split] = Sounds(long, self.sample_rate, cache_folder(self.cache_dir))
+            self._sounds[split] = Sounds(self.found(split), self.sample_rate, cache_folder(self.cache_dir))
         return self._sounds[split]
-
-    def long(self, found: list[Sound], split: str) -> list[Sound]:
-        """The recordings that are as long as a segment.
-
-        Raises:
-            StabError: a folder has none.
-        """
-        long = [sound for sound in found if sound.n_frames >= self.segment_s * sound.sample_rate]
-        for root in dict.fromkeys(sound.root for sound in found):
-            if not any(sound.root == root for sound in long):
-                own = [sound.n_frames / sound.sample_rate for sound in found if sound.root == root]
-                raise StabError(
-                    f"no recording of {root} for {split} is as long as segment_s={self.segment_s:g} "
-                    f"({len(own)} recordings, the longest {max(own):.2f} s)"
-                )
-        return long
 
     def prepare_data(self) -> None:
         """Decodes the recordings for training and validation, if they are not in the cache."""
@@ -98,10 +82,22 @@ class SoundData(MixtureDataModule):
     def dataset(self, split: str, segment_s: float | None) -> SoundMixtures:
         """The mixtures of a split, in crops of ``segment_s`` seconds; None: whole."""
         sounds = self.sounds(split)
+        if segment_s is not None:
+            self._check_long(sounds, split)
         classes, class_of = self.classes_of(sounds)
         seed = (self.corpus_seed, 3, SPLITS.index(split))
         mixtures = draw_sound_mixtures(sounds, self.places(sounds), self.n_mixtures[split], seed)
         return SoundMixtures(sounds, mixtures, self.n_src, classes, class_of, segment_s, self.seed)
+
+    def _check_long(self, sounds: Sounds, split: str) -> None:
+        """Refuses a kind of recordings of which all are too short; mixtures with others are left out, and counted."""
+        for root in dict.fromkeys(sound.root for sound in sounds.sounds):
+            own = [n for n, sound in zip(sounds.lengths, sounds.sounds, strict=True) if sound.root == root]
+            if max(own) < round(self.segment_s * self.sample_rate):
+                raise StabError(
+                    f"no recording of {root or 'speech'} for {split} is as long as segment_s={self.segment_s:g} "
+                    f"({len(own)} recordings, the longest {max(own) / self.sample_rate:.2f} s)"
+                )
 
 
 class SpeechFolders:
@@ -128,6 +124,11 @@ class SpeechFolders:
         self.root, self.corpus_seed = root, corpus_seed
         self.subsets = dict(zip(SPLITS, (train_subset, valid_subset or train_subset, test_subset), strict=True))
         self.holds_out = valid_subset is None
+        for i, split in enumerate(SPLITS):
+            for other in SPLITS[:i]:
+                if self.subsets[split] == self.subsets[other] and not (self.holds_out and split == "valid"):
+                    both = self.subsets[split]
+                    raise StabError(f"{other}_subset and {split}_subset must be different folders, both are {both!r}")
         self.valid_speakers = check_count("valid_speakers", valid_speakers, 1)
 
     def found(self, split: str) -> list[Sound]:

@@ -18,6 +18,7 @@ from asteroid_stab.data.tracks import Tracks
 from asteroid_stab.errors import StabError, nearest
 
 SPEECH = "speech"
+_COLUMNS = {"filename", "fold", "category"}
 _AUDIO = (".wav", ".flac", ".ogg")
 _SILENT = 1e-3  # of the recording's peak; what stays below is no sound (digital silence, a coder's rest)
 
@@ -59,10 +60,17 @@ def find_esc(root: str | os.PathLike[str], folds: Sequence[int], classes: Sequen
     table = Path(root) / "meta" / "esc50.csv"
     if not table.is_file():
         raise StabError(f"there is no ESC-50 at {root}: it must hold meta/esc50.csv and audio/")
-    with open(table, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"filename", "fold", "category"} <= set(rows[0]):
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise StabError(f"{table} must be a table in UTF-8: {error}") from error
+    if not rows or not set(rows[0]) >= _COLUMNS:
         raise StabError(f"{table} must have the columns filename, fold and category")
+    if ragged := next((i for i, row in enumerate(rows, start=2) if None in (row[name] for name in _COLUMNS)), None):
+        raise StabError(f"line {ragged} of {table} must have a filename, a fold and a category")
+    if classes is not None and not classes:
+        raise StabError("classes must name a class of ESC-50, got none; null keeps all")
     for name, asked, known in (
         ("folds", [str(fold) for fold in folds], sorted({row["fold"] for row in rows})),
         ("classes", list(classes or []), sorted({row["category"] for row in rows})),
@@ -143,6 +151,7 @@ class Sounds:
         roots, names = [sound.root for sound in sounds], [sound.name for sound in sounds]
         tracks = Tracks(roots, names, frames, frames, sample_rate, rates)
         self.lengths = tracks.lengths
+        self._ranges: dict[int, float] = {}  # of the samples of a recording, from the least to the largest
         self._reader = PackedTracks.open_or_pack(tracks, cache)
 
     def __len__(self) -> int:
@@ -155,5 +164,7 @@ class Sounds:
         return out
 
     def is_silent(self, sound: int, samples: np.ndarray) -> bool:
-        """Whether samples of a recording hold nothing, next to its peak."""
-        return float(np.abs(samples).max()) <= _SILENT * self._reader.peak(sound)
+        """Whether samples of a recording hold nothing (a constant is nothing), next to what the whole of it holds."""
+        if sound not in self._ranges:
+            self._ranges[sound] = float(np.ptp(self.read(sound, 0, self.lengths[sound])))
+        return float(np.ptp(samples)) <= _SILENT * self._ranges[sound]

@@ -50,11 +50,13 @@ class HostSystem(System):
 
     def _by_step(self, scheduler: BaseScheduler) -> dict[str, Any]:
         if getattr(scheduler, "steps_per_epoch", 0) is None:
-            n_batches = self.trainer.num_training_batches  # known once the trainer has set up its data:
+            self.trainer.fit_loop.setup_data()  # only then are the batches known
+            n_batches = self.trainer.num_training_batches
             if math.isinf(n_batches):
-                assert self.trainer.estimated_stepping_batches
-                n_batches = self.trainer.num_training_batches
-            scheduler.steps_per_epoch = math.ceil(n_batches / self.trainer.accumulate_grad_batches)
+                raise StabError(
+                    f"{type(scheduler).__name__} needs steps_per_epoch, since the training data have no length"
+                )
+            scheduler.steps_per_epoch = max(1, math.ceil(n_batches / self.trainer.accumulate_grad_batches))
         if scheduler.step_num == 0:
             scheduler.step()
         return {"scheduler": scheduler, "interval": "step"}

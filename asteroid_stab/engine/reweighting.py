@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +16,7 @@ from asteroid_stab.engine.items import training_items
 from asteroid_stab.engine.step import Stabilizer, Step
 from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.losses.assignment import item_loss
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,8 @@ class Reweighting(Stabilizer):
             ``mixture``: one for each mixture, of its mean, as the equation is printed.
         improvement: L is the negative improvement on the mixture (as in the authors' code), else the negative SI-SDR.
         clamp_db: L is kept within ± this before F, None keeps it as it is.
-        class_bias: gamma of the classes that have one, by name; it is 0 for the others. At ``level`` mixture a
-            mixture's is the mean of its sources'.
+        class_bias: pairs of a class' name and its gamma, which is 0 for the others. At ``level`` mixture a mixture's is
+            the mean of its sources'. (Pairs and no mapping, which an override could add to but not replace.)
 
     Raises:
         StabError: an argument is out of its range, the schedule gives what is no number, the items have no classes,
@@ -90,7 +91,7 @@ class Reweighting(Stabilizer):
         level: str = "source",
         improvement: bool = True,
         clamp_db: float | None = None,
-        class_bias: Mapping[str, float] | None = None,
+        class_bias: Sequence[Sequence[Any]] = (),
     ):
         if not math.isfinite(alpha):
             raise StabError(f"alpha must be a number, got {alpha}")
@@ -102,10 +103,11 @@ class Reweighting(Stabilizer):
             raise StabError(f"clamp_db must be above 0, got {clamp_db}")
         self.alpha, self.schedule, self.schedule_unit = alpha, schedule, schedule_unit
         self.level, self.improvement, self.clamp_db = level, improvement, clamp_db
-        self.class_bias = dict(class_bias or {})
-        for name, gamma in self.class_bias.items():
-            if not math.isfinite(gamma):
-                raise StabError(f"class_bias must give numbers, got {gamma} for {name}")
+        self.class_bias: dict[str, float] = {}
+        for pair in class_bias:
+            if len(pair) != 2 or isinstance(pair, str) or not _is_number(pair[1]):
+                raise StabError(f"class_bias must be pairs of a class and a number, got {pair}")
+            self.class_bias[str(pair[0])] = float(pair[1])
         self._gamma: Tensor | None = None  # [N, J] of every source of every item
         self._sums = EpochSums()
 
@@ -116,11 +118,12 @@ class Reweighting(Stabilizer):
         n_items = trainer.world_size * (getattr(trainer.train_dataloader, "batch_size", None) or 0)
         if n_items == 1 and self.level == "mixture":
             log.warning("reweighting has no effect: with one mixture in a batch every weight is 1")
-        last = trainer.max_epochs or 0
-        if self.schedule is not None and self.schedule_unit == "epoch" and last > 0 and self.schedule(last - 1) != 0:
+        count = trainer.max_epochs if self.schedule_unit == "epoch" else trainer.estimated_stepping_batches
+        last = int(count) - 1 if count is not None and 0 < count < math.inf else None
+        if last is not None and self._beta(last) != 0:
             log.warning(
-                "the schedule of the reweighting does not end: beta is %g in the last of %d epochs, so the losses are "
-                "still weighed there", self.schedule(last - 1), last,
+                "the schedule of the reweighting does not end: beta is %g in the last of %d %ss, so the losses are "
+                "still weighed there", self._beta(last), last + 1, self.schedule_unit,
             )  # fmt: skip
 
     def _bias_of(self, items: MixtureDataset) -> Tensor:
@@ -142,13 +145,15 @@ class Reweighting(Stabilizer):
         Raises:
             StabError: the schedule gives what is no number.
         """
-        k = epoch if self.schedule_unit == "epoch" else step
+        return self.alpha + self._beta(epoch if self.schedule_unit == "epoch" else step)
+
+    def _beta(self, k: int) -> float:
         beta = 0.0 if self.schedule is None else self.schedule(k)
-        if not math.isfinite(beta):
+        if not _is_number(beta):
             raise StabError(
                 f"the schedule of the reweighting must give numbers, got {beta} for {self.schedule_unit} {k}"
             )
-        return self.alpha + beta
+        return beta
 
     def logits(self, trainer: pl.Trainer, system: Any, step: Step) -> Tensor:
         """F of every source ``[B, J]`` or mixture ``[B]``; 0 where the loss is undefined, which counts for nothing.
@@ -156,33 +161,35 @@ class Reweighting(Stabilizer):
         Where F is 0 everywhere it is ``[B]``: the mean is then that of a training without this callback, to the bit.
         """
         loss = step.source_loss_i if self.improvement else step.source_loss
-        gamma = 0.0 if self._gamma is None else self._gamma[step.ids].to(loss)
+        gamma = None if self._gamma is None else self._gamma[step.ids].to(loss)
+        defined = torch.isfinite(loss)
         if self.level == "mixture" or step.assignment.loss.ndim == 1:
-            gamma = gamma if isinstance(gamma, float) else gamma.mean(1)
-            defined = torch.isfinite(loss)
             loss = torch.where(defined, loss, 0.0).sum(1) / defined.sum(1).clamp_min(1)
+            gamma, defined = None if gamma is None else gamma.mean(1), defined.any(1)
         if self.clamp_db is not None:
             loss = loss.clamp(-self.clamp_db, self.clamp_db)
         steepness = self.steepness(trainer.current_epoch, trainer.global_step)
-        f = torch.where(torch.isfinite(loss), steepness * loss + gamma, 0.0)
-        self._note(f[torch.isfinite(loss)])
-        plain = steepness == 0 and self._gamma is None
-        return f.new_zeros(len(f)) if plain else f
+        if steepness == 0 and gamma is None:
+            return loss.new_zeros(len(loss))
+        return torch.where(defined, steepness * loss + (0.0 if gamma is None else gamma), 0.0)
+
+    def on_weights(self, trainer: pl.Trainer, system: Any, step: Step, weights: Tensor) -> None:
+        """Counts how unequal the weights of this process' batch are, with all that has a say in them."""
+        loss = step.assignment.loss if weights.ndim == step.assignment.loss.ndim else item_loss(step.assignment.loss)
+        weights = weights[torch.isfinite(loss)].double()
+        total = weights.sum()
+        if total == 0:
+            return
+        weights = weights / total
+        entropy = -(weights * weights.clamp_min(1e-300).log()).sum()
+        # The effective size over the size is 1 where all weigh the same.
+        effective = 1 / (weights.square().sum() * len(weights))
+        ones = weights.new_ones(())
+        self._sums.add(steps=ones, effective=effective, entropy=entropy, top=weights.max())
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the epoch's sums."""
         self._sums.reset()
-
-    def _note(self, f: Tensor) -> None:
-        """Of this rank's batch alone: how unequal the weights of this stabilizer are."""
-        if not len(f):
-            return
-        weights = torch.softmax(f.double(), 0)
-        entropy = -(weights * weights.clamp_min(1e-300).log()).sum()
-        # The effective size over the size is 1 where all weigh the same.
-        effective = 1 / (weights.square().sum() * len(f))
-        ones = weights.new_ones(())
-        self._sums.add(steps=ones, effective=effective, entropy=entropy, top=weights.max())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs means over the epoch's batches: ``train/effective_share`` (1: all weigh the same),
@@ -192,3 +199,7 @@ class Reweighting(Stabilizer):
         if sums["steps"]:
             for name, key in (("effective_share", "effective"), ("weight_entropy", "entropy"), ("top_weight", "top")):
                 pl_module.log(f"train/{name}", sums[key] / sums["steps"])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -14,6 +14,7 @@ from asteroid_stab.engine.items import training_items
 from asteroid_stab.engine.step import Stabilizer, Step
 from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError
+from asteroid_stab.losses.assignment import item_loss
 
 METRICS = ("si_sdr", "si_sdr_i")
 REASONS = ("first", "same", "improved", "relaxed")
@@ -103,6 +104,8 @@ class SampleDropout(Stabilizer):
     def logits(self, trainer: pl.Trainer, system: Any, step: Step) -> Tensor:
         """0 for what is kept, ``drop_logit`` for the others; writes to the bank."""
         metric, perm = (step.si_sdr if self.metric == "si_sdr" else step.si_sdr_i), step.perm
+        # An item that has no loss has no metric, though its estimate may have one.
+        metric = metric.masked_fill(~torch.isfinite(item_loss(step.assignment.loss)), torch.nan)
         if self.bank is None:
             self.bank = AssignmentBank(self._n_items, perm.shape[1], self._fingerprint)
         if self.bank.perm.shape[1] != perm.shape[1]:

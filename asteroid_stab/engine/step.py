@@ -75,6 +75,12 @@ class StepCallback(pl.Callback):
     def on_assignment(self, trainer: pl.Trainer, system: StabSystem, step: Step) -> None:
         """Called in every training step, on every rank, for all items, dropped ones included."""
 
+    def on_weights(self, trainer: pl.Trainer, system: StabSystem, step: Step, weights: Tensor) -> None:
+        """Called after it with the weights of the losses, [B] or [B, J], detached.
+
+        They sum to 1 over all ranks, or to 0 where nothing is left.
+        """
+
 
 class Stabilizer(StepCallback):
     """A callback that has a say in the weights of a batch."""

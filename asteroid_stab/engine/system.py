@@ -95,6 +95,8 @@ class StabSystem(LossSystem):
         if logits is None or logits.ndim == 1:
             loss = item_loss(loss)  # no one weighs sources: an item is the mean of its sources
         mean = weighted_mean(loss, logits, self._gather)
+        for callback in self._callbacks(StepCallback):
+            callback.on_weights(self.trainer, self, step, mean.weights)
         self._count(step.assignment.loss, ids, mean.mass, self.loss_func.figures())
         return mean.value * self.trainer.world_size
 

@@ -125,6 +125,8 @@ def evaluate(
         evaluation.rows.append({"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values})
         if dataset.labels is not None:
             for source, label in enumerate(dataset.labels[i]):
+                if label < 0:
+                    continue  # this source has no class
                 ratios = {key: float(found.sources[key][source]) if found.sources else np.nan for key in SOURCE_COLUMNS}
                 evaluation.sources.append({"id": i, "source": source, "class": dataset.classes[label], **ratios})
         for metric, reason in found.failures.items():

@@ -20,6 +20,11 @@ def test_it_prints_a_line_for_each_callback_and_writes_numbers(tmp_path, capsys,
     assert numbers["on_ms"] > numbers["parts"]["dropout"]["ms"] > 0
 
 
+def test_more_items_in_a_batch_than_there_are_is_refused(capsys):
+    assert main(["bench", "callbacks", "--items", "10", "--batch-size", "30"]) == 2
+    assert "--batch-size must be at most --items, 10, got 30" in capsys.readouterr().err
+
+
 @pytest.mark.bench
 def test_the_callbacks_take_less_than_a_hundredth_of_a_step():
     parts = bench_callbacks.measure(n_steps=20, n_items=20_000, n_src=2, batch_size=8, device="cpu")["parts"]

@@ -23,7 +23,7 @@ def test_it_prints_a_row_for_each_model(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.bench
-@pytest.mark.parametrize("kind", ["convtasnet", "dptnet"])
+@pytest.mark.parametrize("kind", bench_layers.MODELS)
 def test_six_layers_take_less_than_1_6_times_the_memory(kind):
     args = {side: (side, kind, 6, 2, 2, 16_000, "cpu") for side in bench_layers.SIDES}
     warm = {side: (side, kind, 6, 2, 2, 2000, "cpu") for side in bench_layers.SIDES}

@@ -39,12 +39,12 @@ def test_twenty_speakers_killed_across_the_switch_and_resumed(tmp_path, row):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["sink", "attn_hun"])
+@pytest.mark.parametrize("row", ROWS)
 def test_two_processes_equal_one(tmp_path, row):
     """In fp64, so that what is left is an error and not Adam's blowing up of rounding."""
     common = ["trainer.max_epochs=2", "trainer.precision=64-true"]
-    train(tmp_path / "one", row, *common, "data.batch_size=8", n_src=4)
-    train(tmp_path / "two", row, *common, "data.batch_size=4", "trainer=ddp", "trainer.devices=2", n_src=4)
+    train(tmp_path / "one", row, *common, "data.batch_size=8")
+    train(tmp_path / "two", row, *common, "data.batch_size=4", "trainer=ddp", "trainer.devices=2")
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-9)
     one, two = (pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two"))
     for column in [c for c in one if c.startswith(("train/", "val/")) and c != "train/sinkhorn_error"]:
@@ -64,6 +64,9 @@ def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
     two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
     train(tmp_path / "two", "hun", *common, "trainer.max_epochs=3", *two, n_src=2)
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-6)
+    banks = [state(tmp_path / run)["callbacks"]["SampleDropout"]["bank"] for run in ("one", "two")]
+    assert torch.equal(banks[0]["perm"], banks[1]["perm"])
+    torch.testing.assert_close(banks[0]["metric"], banks[1]["metric"], rtol=0, atol=1e-4)
     tables = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two")]
     for column in ("train/kept", "train/kept_first", "train/kept_improved", "train/loss"):
         np.testing.assert_allclose(tables[0][column], tables[1][column], rtol=1e-6, err_msg=column)

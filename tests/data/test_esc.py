@@ -26,6 +26,7 @@ def make(esc, tmp_path):
 def make_with_speech(make, make_speech, tmp_path):
     root = make_speech(tmp_path / "speech", n_speakers=8)
     make_speech(root, n_speakers=3, subset="test-other")
+    make_speech(root, n_speakers=4, subset="dev")
     return lambda **kwargs: make(SpeechEscData, speech_root=str(root), **{"valid_speakers": 2, **kwargs})
 
 
@@ -126,12 +127,42 @@ def test_speech_and_sounds_are_mixed_half_and_half(make_with_speech):
         ({"segment_s": 2.0}, "no recording of .* for train is as long as segment_s=2 .*, the longest 1.50 s"),
         ({"level_db": -1.0}, "level_db must be a number of dB from 0 on, got -1"),
         ({"n_src": 5}, "a mixture of 5 must have recordings of as many groups .*, got 4"),
+        ({"classes": []}, "classes must name a class of ESC-50, got none"),
         ({"n_train": 0}, "n_train must be an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_mixed_is_told(make, kwargs, message):
     with pytest.raises(StabError, match=message.replace("\\\\", "\\")):
         make(**kwargs).dataset("train", kwargs.get("segment_s", 0.5))
+
+
+def test_whole_mixtures_do_not_depend_on_the_segment(make, esc, caplog, tmp_path):
+    """A recording that is too short for a crop: its mixtures are left out of training, in words, and not of a test."""
+    root = tmp_path / "copy"
+    shutil.copytree(esc, root)
+    soundfile.write(
+        next((root / "audio").glob("5-50-A*")), 0.1 * np.random.default_rng(0).standard_normal(11_025), 44_100
+    )
+    soundfile.write(
+        next((root / "audio").glob("1-10-A*")), 0.1 * np.random.default_rng(0).standard_normal(11_025), 44_100
+    )
+    short, long = make(root=str(root), segment_s=0.2), make(root=str(root), segment_s=0.5)
+    assert short.test_dataset().names == long.test_dataset().names
+    assert len(long.test_dataset()) == 20
+    long.setup("fit")
+    n_left = 60 - sum("1-10-A" in name for name in short.dataset("train", 0.2).names)
+    assert len(long.train_set) == n_left < 60
+    assert f"train: left out {60 - n_left} of 60 mixtures shorter than segment_s=0.5" in caplog.text
+
+
+def test_a_quiet_recording_is_not_silent(make, esc, tmp_path):
+    """What a crop holds is looked at next to its own recording, also where nothing is resampled."""
+    root = tmp_path / "copy"
+    shutil.copytree(esc, root)
+    for file in (root / "audio").iterdir():
+        soundfile.write(file, 5e-4 * np.random.default_rng(0).standard_normal(12_000), 8000)
+    dataset = make(root=str(root), segment_s=0.5).dataset("train", 0.5)
+    assert not dataset[(0, 0)][1].equal(dataset[(1, 0)][1])
 
 
 def test_a_damaged_corpus_is_told(make, esc, tmp_path):
@@ -143,6 +174,17 @@ def test_a_damaged_corpus_is_told(make, esc, tmp_path):
     with pytest.raises(StabError, match=r"1-10-A-0.wav is in esc50.csv, but there is no such file"):
         make(root=str(root)).setup("fit")
     shutil.copytree(esc, root, dirs_exist_ok=True)
+    table = root / "meta" / "esc50.csv"
+    text = table.read_text()
+    table.write_text("\ufeff" + text, encoding="utf-8")
+    make(root=str(root)).setup("fit")
+    table.write_text(text + "alone.wav\n")
+    with pytest.raises(StabError, match="line 42 of .* must have a filename, a fold and a category"):
+        make(root=str(root)).setup("fit")
+    table.write_bytes(text.replace("rain", "r\xe4in").encode("latin-1"))
+    with pytest.raises(StabError, match="must be a table in UTF-8"):
+        make(root=str(root)).setup("fit")
+    table.write_text(text)
     soundfile.write(next((root / "audio").glob("1-10-A*")), np.zeros(66_150), 44_100)
     dataset = make(root=str(root), classes=["dog", "rain"]).dataset("train", 0.5)
     with pytest.raises(StabError, match="the recording 'audio/1-10-A-0.wav' is silent throughout"):
@@ -150,8 +192,15 @@ def test_a_damaged_corpus_is_told(make, esc, tmp_path):
 
 
 def test_speakers_can_be_in_folders_of_their_own(make_with_speech):
-    data = make_with_speech(valid_subset="test-other")
+    data = make_with_speech(valid_subset="dev")
     assert len({s.group for s in data.sounds("train").sounds if s.kind == "speech"}) == 8
-    assert len({s.group for s in data.sounds("valid").sounds if s.kind == "speech"}) == 3
+    assert len({s.group for s in data.sounds("valid").sounds if s.kind == "speech"}) == 4
+    for subsets in (
+        {"valid_subset": "test-other"},
+        {"valid_subset": "train-clean-100"},
+        {"test_subset": "train-clean-100"},
+    ):
+        with pytest.raises(StabError, match="_subset must be different folders, both are"):
+            make_with_speech(**subsets)
     with pytest.raises(StabError, match="valid_speakers must be less than the 8 speakers of train-clean-100"):
         make_with_speech(valid_speakers=8).setup("fit")

@@ -9,11 +9,19 @@ import torch
 from asteroid.losses import pairwise_neg_sisdr
 
 from asteroid_stab.data.esc import EscData
-from asteroid_stab.engine import Reweighting, RisingSchedule, SampleDropout
+from asteroid_stab.engine import Reweighting, RisingSchedule, RunCheckpoint, SampleDropout
 from asteroid_stab.engine.step import Step
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import Assignment, ExactPITLossWrapper, ProbPITLossWrapper
+from asteroid_stab.losses import (
+    Assignment,
+    AttentionPITLossWrapper,
+    ExactPITLossWrapper,
+    LayerwiseLossWrapper,
+    ProbPITLossWrapper,
+    SinkPITLossWrapper,
+)
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
+from asteroid_stab.models import conv_tasnet, layered_model
 
 
 class At:
@@ -110,6 +118,52 @@ def test_what_has_no_loss_counts_for_nothing():
 def test_losses_can_be_clamped():
     logits = Reweighting(alpha=1.0, clamp_db=5.0, improvement=False).logits(At(), None, step(LOSSES))
     assert logits.tolist() == [[-3, 1], [5, -5]]
+    undefined = torch.tensor([[math.inf, 1.0]])
+    assert Reweighting(alpha=1.0, clamp_db=5.0, improvement=False).logits(At(), None, step(undefined)).tolist() == [
+        [0, 1]
+    ]
+
+
+def test_the_figures_are_of_the_weights_that_count():
+    """With an item dropped by another stabilizer, and one without a loss."""
+    loss = torch.cat([LOSSES, torch.full((1, 2), math.nan, dtype=torch.float64)])
+    callback = Reweighting(alpha=0.2, improvement=False)
+    made = step(loss)
+    logits = sum_logits([callback.logits(At(), None, made), torch.tensor([0.0, -torch.inf, 0.0])])
+    weights = weighted_mean(loss, logits).weights
+    callback.on_weights(At(), None, made, weights)
+    sums = callback._sums.total(["steps", "effective", "entropy", "top"], None)
+    own = torch.softmax(0.2 * LOSSES[0], 0)
+    assert sums["top"] == pytest.approx(own.max().item())
+    assert sums["effective"] == pytest.approx(1 / (own.square().sum().item() * 4))
+    assert sums["entropy"] == pytest.approx(-(own * own.log()).sum().item())
+
+
+@pytest.mark.parametrize("kind", ["sink", "attention", "layers"])
+def test_it_weighs_every_loss_and_resumes_exactly(tmp_path, esc, tiny_trainer, tiny_system, tiny_model, kind):
+    def fit(root, epochs, resume=False):
+        torch.manual_seed(0)
+        loss, model = ExactPITLossWrapper(pairwise_neg_sisdr), tiny_model()
+        if kind == "sink":
+            loss = SinkPITLossWrapper(pairwise_neg_sisdr)
+        elif kind == "attention":
+            loss = AttentionPITLossWrapper(pairwise_neg_sisdr, 2)
+        else:
+            model = conv_tasnet(2, n_filters=32, n_blocks=1, n_repeats=2, bn_chan=8, hid_chan=16, skip_chan=8)
+            model, loss = layered_model(model), LayerwiseLossWrapper(loss)
+        data = EscData(str(esc), segment_s=0.25, n_train=16, n_valid=4, n_test=4, batch_size=4, cache_dir=str(tmp_path))
+        callback = Reweighting(alpha=0.1, class_bias=[["dog", 1.0]])
+        system = tiny_system(model, loss)
+        trainer = tiny_trainer(root, max_epochs=epochs, callbacks=[callback, RunCheckpoint()])
+        ckpt = root / "checkpoints" / "last.ckpt" if resume else None
+        trainer.fit(system, datamodule=data, ckpt_path=ckpt, weights_only=True)
+        assert 0 < trainer.callback_metrics["train/effective_share"] < 1
+        return system.state_dict()
+
+    whole = fit(tmp_path / "whole", 2)
+    fit(tmp_path / "run", 1)
+    resumed = fit(tmp_path / "run", 2, resume=True)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
 def test_it_composes_with_sample_dropout():
@@ -165,26 +219,26 @@ def biased(classes, labels, **kwargs):
 def test_a_class_counts_more():
     """exp(gamma) times as much, against float64; the same for all is uniform; sums with the losses' part."""
     labels = [[0, 1], [1, 1]]
-    logits = biased(["speech", "env"], labels, class_bias={"speech": 3.0}).logits(At(), None, step(LOSSES))
+    logits = biased(["speech", "env"], labels, class_bias=[["speech", 3.0]]).logits(At(), None, step(LOSSES))
     weights = weighted_mean(LOSSES, logits).weights
     e = math.exp(3.0)
     torch.testing.assert_close(weights, torch.tensor([[e, 1], [1, 1]], dtype=torch.float64) / (e + 3))
-    alike = biased(["speech", "env"], labels, class_bias={"speech": 3.0, "env": 3.0})
+    alike = biased(["speech", "env"], labels, class_bias=[["speech", 3.0], ["env", 3.0]])
     assert torch.equal(
         weighted_mean(LOSSES, alike.logits(At(), None, step(LOSSES))).weights, torch.full_like(LOSSES, 0.25)
     )
-    both = biased(["speech", "env"], labels, class_bias={"env": 2.0}, alpha=0.1, improvement=False)
+    both = biased(["speech", "env"], labels, class_bias=[["env", 2.0]], alpha=0.1, improvement=False)
     expected = 0.1 * LOSSES + 2 * torch.tensor(labels)
     torch.testing.assert_close(both.logits(At(), None, step(LOSSES)), expected)
-    mixed = biased(["speech", "env"], labels, class_bias={"env": 2.0}, level="mixture")
+    mixed = biased(["speech", "env"], labels, class_bias=[["env", 2.0]], level="mixture")
     torch.testing.assert_close(mixed.logits(At(), None, step(LOSSES)), torch.tensor([1.0, 2.0], dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
     ("labels", "bias", "message"),
     [
-        ([[0, 1]], {"spech": 1.0}, "must name classes of speech, env, got 'spech' .*'speech'"),
-        ([[0, 1], [0, -1]], {"speech": 1.0}, "a class for every source, and one of 'item 1' has none"),
+        ([[0, 1]], [["spech", 1.0]], "must name classes of speech, env, got 'spech' .*'speech'"),
+        ([[0, 1], [0, -1]], [["speech", 1.0]], "a class for every source, and one of 'item 1' has none"),
     ],
 )
 def test_classes_that_are_not_there_are_told(labels, bias, message):
@@ -193,11 +247,12 @@ def test_classes_that_are_not_there_are_told(labels, bias, message):
 
 
 def test_a_bias_needs_classes(tmp_path, tiny_data, tiny_trainer, tiny_system):
-    trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(class_bias={"speech": 1.0})])
+    trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(class_bias=[["speech", 1.0]])])
     with pytest.raises(StabError, match="class_bias needs sources with classes, and TinySet has none"):
         trainer.fit(tiny_system(), datamodule=tiny_data())
-    with pytest.raises(StabError, match="class_bias must give numbers, got nan for speech"):
-        Reweighting(class_bias={"speech": math.nan})
+    for pair in (["speech", math.nan], ["speech"], "sp", ["speech", "much"]):
+        with pytest.raises(StabError, match="class_bias must be pairs of a class and a number, got"):
+            Reweighting(class_bias=[pair])
 
 
 def test_a_bias_is_trained_with(tmp_path, esc, tiny_trainer, tiny_system):
@@ -205,7 +260,7 @@ def test_a_bias_is_trained_with(tmp_path, esc, tiny_trainer, tiny_system):
         return EscData(str(esc), segment_s=0.25, n_train=16, n_valid=4, n_test=4, batch_size=4, cache_dir=str(tmp_path))
 
     metrics = {}
-    for name, bias in (("none", {}), ("dog", {"dog": 3.0})):
+    for name, bias in (("none", []), ("dog", [["dog", 3.0]])):
         trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(class_bias=bias)])
         trainer.fit(tiny_system(), datamodule=data())
         metrics[name] = trainer.callback_metrics
@@ -214,6 +269,9 @@ def test_a_bias_is_trained_with(tmp_path, esc, tiny_trainer, tiny_system):
 
 
 def test_what_has_no_effect_or_no_end_is_said(tmp_path, tiny_data, tiny_trainer, tiny_system, caplog):
+    by_step = Reweighting(schedule=RisingSchedule(0.1, until=10), schedule_unit="step")
+    tiny_trainer(tmp_path, callbacks=[by_step], max_epochs=2).fit(tiny_system(), datamodule=tiny_data())
+    assert "beta is -0.03 in the last of 8 steps" in caplog.text
     callbacks = [Reweighting(alpha=0.1, level="mixture", schedule=RisingSchedule(0.1, until=2))]
     trainer = tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=2, limit_train_batches=1)
     trainer.fit(tiny_system(), datamodule=tiny_data(batch_size=1))
@@ -237,5 +295,7 @@ def test_silent_batches_move_nothing(tmp_path, tiny_data, tiny_trainer, tiny_sys
 def test_a_schedule_must_give_numbers():
     with pytest.raises(StabError, match="must give numbers, got nan for epoch 3"):
         Reweighting(schedule=lambda k: math.nan).steepness(3, 0)
+    with pytest.raises(StabError, match="must give numbers, got None for epoch 3"):
+        Reweighting(schedule=lambda k: None).steepness(3, 0)
     with pytest.raises(StabError, match="least must be at least 0 and until at least 1, got 0.1 and 0"):
         RisingSchedule(0.1, 0)

@@ -124,6 +124,20 @@ def test_the_metric_can_be_the_improvement():
     assert best > first + 1
 
 
+def test_an_item_without_a_loss_never_enters_the_bank():
+    """Also where the loss is not the SI-SDR and its estimate has one."""
+    callback = dropout(epsilon_db=0.0)
+    torch.manual_seed(0)
+    sources = torch.randn(2, 2, 100)
+    loss = torch.tensor([[1.0, 1.0], [torch.inf, torch.inf]])
+    perm = torch.tensor([[0, 1], [0, 1]])
+    made = Step(
+        sources.sum(1), sources, torch.tensor([0, 1]), Assignment(loss, perm), sources + 0.1 * torch.randn(2, 2, 100)
+    )
+    callback.logits(Epoch(0), None, made)
+    assert torch.isfinite(callback.bank.metric).tolist()[:2] == [True, False]
+
+
 def fit(root, trainer, system, data, epochs, *callbacks, resume=False, **kwargs):
     root.mkdir(exist_ok=True)
     trainer = trainer(

@@ -259,6 +259,12 @@ def test_a_schedule_by_the_step_gives_each_step_the_rate_of_its_number(
     assert rates[-1] < 0.01 < rates[1]
 
 
+def test_a_schedule_by_the_step_trains_without_an_end(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    system = tiny_system(scheduler=lambda optimizer: DPTNetScheduler(optimizer, None, d_model=64))
+    tiny_trainer(tmp_path, max_epochs=-1, max_steps=3).fit(system, datamodule=tiny_data())
+    assert system.scheduler[0].steps_per_epoch == 4
+
+
 def test_epoch_and_rank_seed_what_training_draws(tmp_path, tiny_data, tiny_trainer, tiny_system):
     drawn = []
 

@@ -192,4 +192,6 @@ def test_sources_with_classes_are_listed_and_summed_up(tmp_path):
     assert table[table["id"] == 3]["si_sdr"].isna().all()  # a silent source leaves nothing of its mixture
     classes = json.loads((tmp_path / "summary.json").read_text())["classes"]
     assert {name: values["n"] for name, values in classes.items()} == {"env": 2, "speech": 7}
+    dataset.labels[0, 0] = -1  # no class
+    assert len(evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",))).sources) == 11
     assert classes["env"]["mean"] == pytest.approx(table[table["class"] == "env"]["si_sdr_i"].mean(), rel=1e-4)

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
+from omegaconf import OmegaConf
 
 from asteroid_stab.check import check_config
 from asteroid_stab.cli.compose import compose_recipe
@@ -123,6 +125,9 @@ def test_the_tracker_refuses_dynamic_mixing_by_name(tmp_path, capsys):
     words += [f"run_dir={tmp_path / 'run'}", "logger=none", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     assert main(["train", "baseline/toy", *words]) == 2
     assert "AssignmentTracker needs stable ids" in capsys.readouterr().err
+    dsd = [*words, "~callbacks.tracker", "stabilizer=[dsd]"]
+    assert main(["train", "baseline/toy", *dsd]) == 2
+    assert "SampleDropout needs stable ids" in capsys.readouterr().err
     assert (
         main(["train", "baseline/toy", *words[:-3], f"run_dir={tmp_path / 'b'}", *words[-3:], "~callbacks.tracker"])
         == 0
@@ -172,3 +177,28 @@ def test_a_misspelt_stabilizer_of_a_recipe_is_told(tmp_path):
     (tmp_path / "mine.yaml").write_text("\n".join(lines))
     with pytest.raises(StabError, match=r"stabilizer.dsdd has no _target_, and is no stabilizer \(did you mean 'dsd'"):
         compose_recipe("mine", config_dir=str(tmp_path))
+
+
+ROWS = [
+    pytest.param(line, id=f"{file.parent.name}-{line.split()[0]}")
+    for file in sorted((Path(__file__).parents[2] / "egs").glob("*/*.rows"))
+    for line in file.read_text().splitlines()
+    if line and not line.startswith("#")
+]
+
+
+@pytest.mark.parametrize("line", ROWS)
+def test_every_row_of_a_study_has_the_values_that_it_says(line):
+    _, recipe, *words = line.replace("{out}", "runs").replace("{seed}", "1").split()
+    config = compose_recipe(recipe, words)
+    for word in words:
+        key, value = word.split("=", 1)
+        chosen = OmegaConf.select(config, key)
+        if "." in key:  # a value, not the choice of an ingredient
+            meant = float(value) if value == "inf" else yaml.safe_load(value)
+            assert OmegaConf.to_container(OmegaConf.create({"v": chosen}))["v"] == meant, word
+
+
+def test_a_misspelt_key_of_a_chosen_stabilizer_is_told_the_nearest():
+    with pytest.raises(StabError, match="no key 'stabilizer.reweight.alfa' .*alpha"):
+        compose_recipe("reweighting/toy", ["stabilizer.reweight.alfa=1"])
