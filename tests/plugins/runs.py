@@ -13,6 +13,13 @@ SMALL = [
     *("model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"),
     *("model.skip_chan=8", "trainer.accelerator=cpu", "scheduler=plateau"),
 ]
+ROWS = {
+    "sink": ["attention_pit/toy", "loss=sinkpit"],
+    "hun": ["attention_pit/toy"],
+    "attn": ["attention_pit/toy", "loss=attention"],
+    "attn_sink": ["attention_pit/toy_attn_sink", "loss.first_epoch.sinkpit=1"],
+    "attn_hun": ["attention_pit/toy_attn_hun", "loss.first_epoch.pit=1"],
+}
 KILL = "+callbacks.kill={_target_: kill_at.KillAt}"
 PLUGINS = Path(__file__).resolve().parent
 
@@ -39,3 +46,9 @@ def assert_same_weights(a, b, **tolerance):
     assert a.keys() == b.keys()
     for key in a:
         torch.testing.assert_close(a[key], b[key], **(tolerance or {"rtol": 0, "atol": 0}))
+
+
+def train(run_dir, row, *words, n_src=20, **kwargs):
+    recipe, *rest = ROWS[row]
+    given = [*SMALL, "data.n_train=16", "data.batch_size=4", "data.n_utterances=1", f"data.n_src={n_src}"]
+    return stab("train", recipe, f"run_dir={run_dir}", *given, "logger=none", *rest, *words, **kwargs)

@@ -1,0 +1,90 @@
+"""Stabilizers in recipes: killed and resumed, and on two processes, also where all of an update is dropped."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from runs import KILL, assert_same_weights, stab, state, train
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", ["0.0", "inf"])
+def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
+    """The same items are kept, the same weights; and a run of one process resumes on two.
+
+    The rate is high, so that items get worse, and Adam blows rounding up to 1e-8.
+    """
+    dsd = ["stabilizer=[dsd]", f"stabilizer.dsd.epsilon_db={epsilon}", "stabilizer.dsd.keep_same=false"]
+    common = [*dsd, "trainer.precision=64-true", "optim.lr=0.05"]
+    train(tmp_path / "one", "hun", *common, "trainer.max_epochs=3", "data.batch_size=8", n_src=2)
+    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "two", "hun", *common, "trainer.max_epochs=3", *two, n_src=2)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-6)
+    banks = [state(tmp_path / run)["callbacks"]["SampleDropout"]["bank"] for run in ("one", "two")]
+    assert torch.equal(banks[0]["perm"], banks[1]["perm"])
+    torch.testing.assert_close(banks[0]["metric"], banks[1]["metric"], rtol=0, atol=1e-4)
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two")]
+    for column in ("train/kept", "train/kept_first", "train/kept_improved", "train/loss"):
+        np.testing.assert_allclose(tables[0][column], tables[1][column], rtol=1e-6, err_msg=column)
+    assert (tables[0]["train/kept"].min() < 1) == (epsilon == "0.0")
+
+    train(tmp_path / "moved", "hun", *common, "trainer.max_epochs=1", "data.batch_size=8", n_src=2)
+    words = ["data.batch_size=4", "trainer.accelerator=cpu", "trainer.strategy=ddp", "trainer.devices=2"]
+    stab("train", f"resume={tmp_path / 'moved'}", "trainer.max_epochs=3", *words)
+    assert_same_weights(tmp_path / "moved", tmp_path / "one", rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_sample_dropout_killed_in_mid_epoch_and_resumed(tmp_path):
+    """The same weights and the same bank as undisturbed, with a loss for each layer."""
+    words = ["head=layerwise", "stabilizer=[dsd]", "stabilizer.dsd.epsilon_db=0", "stabilizer.dsd.keep_same=false"]
+    words += ["model.n_repeats=2", "optim.lr=0.05", "trainer.max_epochs=3", KILL]
+    train(tmp_path / "whole", "hun", *words, n_src=3)
+    killed = train(tmp_path / "run", "hun", *words, n_src=3, KILL_AT="1,2", check=False)
+    assert killed.returncode == -9, killed.stderr
+    stab("train", f"resume={tmp_path / 'run'}")
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    banks = [state(tmp_path / run)["callbacks"]["SampleDropout"]["bank"] for run in ("run", "whole")]
+    assert all(torch.equal(banks[0][key], banks[1][key]) for key in ("metric", "perm"))
+    assert torch.isfinite(banks[0]["metric"]).all()
+    tables = [pd.read_csv(tmp_path / run / "metrics.csv").drop(columns="seconds") for run in ("run", "whole")]
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0]["train/kept"].min() < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["source", "mixture"])
+def test_reweighting_on_two_processes_equals_one(tmp_path, level):
+    """The softmax spans both; together with dropout."""
+    weigh = ["stabilizer=[reweight,dsd]", "stabilizer.reweight.alpha=0.3", f"stabilizer.reweight.level={level}"]
+    weigh += ["stabilizer.dsd.epsilon_db=0"]
+    common = ["trainer.precision=64-true", "trainer.max_epochs=2"]
+    train(tmp_path / "one", "hun", *common, *weigh, "data.batch_size=8", n_src=2)
+    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "two", "hun", *common, *weigh, *two, n_src=2)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
+    train(tmp_path / "plain", "hun", *common, "data.batch_size=8", n_src=2)
+    weights = [state(tmp_path / run)["state_dict"] for run in ("one", "plain")]
+    assert any(not torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
+
+
+@pytest.mark.slow
+def test_a_step_in_which_one_process_or_all_drop_everything(tmp_path):
+    """Neither hangs; the weights are those of one process that drops the same, and do not move where all is dropped."""
+    common = ["trainer.precision=64-true", "trainer.max_epochs=2"]
+    drop = "+stabilizer.drop={{_target_: drop_at.DropAt, folder: {}, as_in: {}}}"
+    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "two", "hun", *common, *two, drop.format(tmp_path / "of_two", "null"), n_src=2)
+    of_one = drop.format(tmp_path / "of_one", tmp_path / "of_two")
+    train(tmp_path / "one", "hun", *common, "data.batch_size=8", of_one, n_src=2)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-9)
+    dropped = {
+        name: sorted(tuple(pair) for file in (tmp_path / name).iterdir() for pair in json.loads(file.read_text()))
+        for name in ("of_one", "of_two")
+    }
+    assert dropped["of_one"] == dropped["of_two"]
+    assert sorted(k for k, _ in dropped["of_one"]) == [1] * 4 + [3] * 8
+    for run in ("one", "two"):
+        assert pd.read_csv(tmp_path / run / "metrics.csv")["train/skipped_steps"].tolist() == [0, 1]
