@@ -26,6 +26,7 @@ from asteroid_stab.engine import EpochTable, RunCheckpoint, StabSystem
 from asteroid_stab.engine.progress import EpochLines, StabProgressBar, clock
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import read_saved
+from asteroid_stab.models.pretrained import Transfer
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -46,9 +47,9 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     if model.sample_rate != data.sample_rate:
         raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {data.sample_rate:g} Hz")
     if not resumed:
-        new = check.build(config.init, model)
+        transfer = check.build(config.init, model)
         if config.init.path is not None:
-            print(f"starts with the weights of {config.init.path}", f"(new: {', '.join(new)})" * bool(new), flush=True)
+            show_transfer(config.init.path, transfer, model)
     loss = check.build(config.loss)
     if bool(config.head.model) != bool(config.head.loss):
         raise StabError("head.model and head.loss belong together: both or neither (head=layerwise, head=plain)")
@@ -144,6 +145,20 @@ def git_state() -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError):  # no git here, or a repository that is not ours to read
         return None
     return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
+
+
+def show_transfer(path: str, transfer: Transfer, model: torch.nn.Module) -> None:
+    """Prints which weights a run starts with: what was loaded, what is new, what was left out."""
+    sizes = {name: value.numel() for name, value in model.state_dict().items()}
+    n_loaded = sum(sizes[name] for name in transfer.loaded)
+    table = Table(title=f"starts with the weights of {path}", title_justify="left")
+    for column in ("", "tensors", "values", "names"):
+        table.add_column(column)
+    table.add_row("loaded", str(len(transfer.loaded)), f"{n_loaded:,}", "all others")
+    for what, names in (("new", transfer.new), ("left out of the file", transfer.left_out)):
+        n_values = f"{sum(sizes[name] for name in names):,}" if what == "new" else ""
+        table.add_row(what, str(len(names)), n_values, ", ".join(names))
+    Console().print(table)
 
 
 def show_summary(run_dir: Path, config: DictConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,21 @@ OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
 _N_SHOWN = 3
 
 
-def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output: bool = False) -> list[str]:
+class Transfer(NamedTuple):
+    """What became of the weights of a file.
+
+    Attributes:
+        loaded: names of those that the model has taken.
+        new: names of the model's that stay as they were made.
+        left_out: names of the file's that the model has not taken.
+    """
+
+    loaded: list[str]
+    new: list[str]
+    left_out: list[str]
+
+
+def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output: bool = False) -> Transfer:
     """Starts ``model`` with the weights of another one, all of them or all but those of the output layer.
 
     Whatever does not fit is an error: a silent part of it would be trained from scratch.
@@ -28,7 +43,7 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
             sources can be started.
 
     Returns:
-        Names of the parameters that were left as they are.
+        What was loaded, what stays new, and what was left out.
 
     Raises:
         StabError: the file cannot be read, holds no weights or another model's, or ``model`` has no known output
@@ -41,7 +56,7 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
     if path is None:
         if new_output:
             raise StabError("new_output needs the path of weights to start with, got none")
-        return []
+        return Transfer([], list(model.state_dict()), [])
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     weights = _weights(file)
     own = model.state_dict()
@@ -62,7 +77,7 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
         hint = "" if new_output else " (another number of sources? init.new_output=true leaves that layer new)"
         raise StabError(f"the weights in {file} are another model's: {shown}{hint}")
     model.load_state_dict({**own, **given})
-    return left
+    return Transfer(list(given), left, [key for key in weights if key not in given])
 
 
 def _weights(file: Path) -> dict[str, Tensor]:

@@ -57,8 +57,8 @@ def test_resumed_equals_undisturbed_and_the_best_is_exported(tmp_path, make, tin
     exported = torch.load(tmp_path / "run" / "best_model.pth", weights_only=True)
     assert not any("pretext" in key for key in exported["state_dict"])
     assert exported["infos"]["val/score"] == pytest.approx(tables[0]["val/score"].max())
-    left = load_pretrained(tiny_model(3), str(tmp_path / "run"), new_output=True)
-    assert left == ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
+    transfer = load_pretrained(tiny_model(3), str(tmp_path / "run"), new_output=True)
+    assert transfer.new == ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
 
 
 def test_several_sources_and_trackers_are_refused(tmp_path, make, tiny_data, tiny_trainer):

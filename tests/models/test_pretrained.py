@@ -26,7 +26,8 @@ def test_all_weights_are_taken(tmp_path, tiny_model, kind):
         torch.save({"state_dict": {**weights, "loss_func.encoder.0.bias": torch.zeros(1)}, "epoch": 3}, file)
     else:
         torch.save(source.state_dict(), file)
-    assert load_pretrained(model, tmp_path if kind == "folder" else file) == []
+    loaded, new, left_out = load_pretrained(model, tmp_path if kind == "folder" else file)
+    assert (sorted(loaded), new, left_out) == (sorted(model.state_dict()), [], [])
     assert same(source.state_dict(), model.state_dict())
 
 
@@ -35,7 +36,9 @@ def test_all_but_the_output_layer(tmp_path, tiny_model, n_src):
     source, model = tiny_model(n_src=1, seed=1), tiny_model(n_src=n_src)
     new = {key: model.state_dict()[key].clone() for key in OUTPUT}
     save_model(source, tmp_path / "best_model.pth")
-    assert load_pretrained(model, tmp_path, new_output=True) == OUTPUT
+    loaded, left, left_out = load_pretrained(model, tmp_path, new_output=True)
+    assert left == left_out == OUTPUT
+    assert sorted([*loaded, *left]) == sorted(model.state_dict())
     taken = model.state_dict()
     assert all(torch.equal(taken[key], new[key]) for key in OUTPUT)
     assert all(torch.equal(taken[key], value) for key, value in source.state_dict().items() if key not in OUTPUT)
@@ -44,8 +47,8 @@ def test_all_but_the_output_layer(tmp_path, tiny_model, n_src):
 def test_the_output_layer_of_dual_path_models(tmp_path):
     make = {"n_filters": 8, "bn_chan": 4, "hid_size": 4, "chunk_size": 10, "n_repeats": 1}
     torch.save(DPRNNTasNet(1, **make).state_dict(), tmp_path / "a.pth")
-    left = load_pretrained(DPRNNTasNet(2, **make), tmp_path / "a.pth", new_output=True)
-    assert left == ["masker.first_out.1.weight", "masker.first_out.1.bias"]
+    transfer = load_pretrained(DPRNNTasNet(2, **make), tmp_path / "a.pth", new_output=True)
+    assert transfer.new == ["masker.first_out.1.weight", "masker.first_out.1.bias"]
 
 
 def test_what_does_not_fit_is_told(tmp_path, tiny_model):
@@ -70,7 +73,7 @@ def test_what_holds_no_weights_is_told(tmp_path, tiny_model):
     (tmp_path / "table.csv").write_text("epoch,step\n0,1\n")
     with pytest.raises(StabError, match="table.csv' is no readable model file"):
         load_pretrained(tiny_model(), tmp_path / "table.csv")
-    assert load_pretrained(tiny_model()) == []
+    assert load_pretrained(tiny_model()).loaded == []
     with pytest.raises(StabError, match="new_output needs the path"):
         load_pretrained(tiny_model(), new_output=True)
     for i, content in enumerate(({}, {"state_dict": {}}, {"a": 1}, [1])):
