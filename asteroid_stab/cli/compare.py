@@ -45,10 +45,16 @@ HEAD = {
 _DIGITS = {"epochs": 0, "test": 2, "test_p10": 2, "valid": 2, "switched": 1, "switched_last": 1, "speed": 2}
 
 
+def _measured(run: Run) -> dict[str, float]:
+    """The SI-SDRi's numbers; none where the run went on since it was evaluated."""
+    if run.evaluation is None or run.evaluation.of_another_model:
+        return {}
+    return run.metric("si_sdr_i") or {}
+
+
 def figures(run: Run) -> Figures:
     """What a run came to."""
-    stale = run.evaluation is not None and run.evaluation.of_another_model  # the run went on since
-    test = {} if stale else run.metric("si_sdr_i") or {}
+    test = _measured(run)
     valid = run.column("val/si_sdr_i")
     switches, seconds, steps = run.switch_ratio(), run.column("seconds"), run.column("step")
     defined = switches is not None and len(switches) > 0
@@ -165,9 +171,10 @@ def _evaluations(folder: Path, split: str) -> dict[str, list[dict[str, dict[str,
     for row, runs in study(folder).items():
         found[row] = []
         for run in read_runs(runs, split):
-            current = run.evaluation if run.evaluation and not run.evaluation.of_another_model else None
-            found[row].append({"mixtures": run.metric("si_sdr_i") or {} if current else {}})
-            found[row][-1].update(current.classes if current else {})
+            mixtures = _measured(run)
+            found[row].append({"mixtures": mixtures})
+            if mixtures and run.evaluation:
+                found[row][-1].update(run.evaluation.classes)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -54,6 +55,30 @@ def check_split(split: str) -> str:
     if split not in SPLITS:
         raise StabError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     return split
+
+
+def check_folder(key: str, folder: str | None, what: str) -> str:
+    """``folder``, which must be one.
+
+    Raises:
+        StabError: it is None, or not there.
+    """
+    if folder is None:
+        raise StabError(f"where {what} is must be said: set data.{key}=FOLDER")
+    if not os.path.isdir(folder):
+        raise StabError(f"{what} is not at {folder}: set data.{key}=FOLDER")
+    return str(folder)
+
+
+def check_level(name: str, value: float) -> float:
+    """``value``, which must be a number of dB from 0 on.
+
+    Raises:
+        StabError: it is not.
+    """
+    if not (math.isfinite(value) and value >= 0):
+        raise StabError(f"{name} must be a number of dB from 0 on, got {value}")
+    return value
 
 
 class StridedSampler(Sampler[Key]):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 
 import numpy as np
 
-from asteroid_stab.data.datamodule import MixtureDataModule, check_count
+from asteroid_stab.data.datamodule import MixtureDataModule, check_count, check_level
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError
@@ -122,11 +121,9 @@ class DynamicData(MixtureDataModule):
         for name in ("n_src", "sample_rate"):
             if getattr(base, name) != getattr(self, name):
                 raise StabError(f"{name} must be the corpus' own {getattr(base, name)}, got {getattr(self, name)}")
-        if not (math.isfinite(level_db) and level_db >= 0):
-            raise StabError(f"level_db must be a number of dB from 0 on, got {level_db}")
         self.base = base
         self.n_train = check_count("n_train", n_train, 1)
-        self.level_db = level_db
+        self.level_db = check_level("level_db", level_db)
 
     def prepare_data(self) -> None:
         """Whatever the corpus prepares."""

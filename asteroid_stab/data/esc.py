@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asteroid_stab.data.sound_data import SoundData, SpeechFolders, check_folder, check_folds, check_level
+from asteroid_stab.data.datamodule import check_folder, check_level
+from asteroid_stab.data.sound_data import SoundData, SpeechFolders, check_folds
 from asteroid_stab.data.sound_mixtures import Place
 from asteroid_stab.data.sounds import SPEECH, Sound, Sounds, find_esc
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
 
 from asteroid_stab.data.cache import PackedTracks
-from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_choice, check_split
+from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_choice, check_folder, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.mixing import HIGHEST_SAMPLE, clip_16_bit
 from asteroid_stab.data.mixture_list import read_mixture_list
@@ -200,14 +199,14 @@ class LibriSpeechData(MixtureDataModule):
             StabError: the corpus, the list or files of it are missing or cannot be used.
         """
         if split not in self._mixtures:
-            root = self._folder("root", self.root, "LibriSpeech")
+            root = check_folder("root", self.root, "LibriSpeech")
             path = self._list_path(check_split(split))
             self._mixtures[split] = gather_tracks(
                 read_mixture_list(path),
                 root=root,
                 noise_root=None
                 if self.task == "sep_clean"
-                else self._folder("noise_root", self.noise_root, "the noise corpus"),
+                else check_folder("noise_root", self.noise_root, "the noise corpus"),
                 task=self.task,
                 mode=self.mode,
                 sample_rate=self.sample_rate,
@@ -222,14 +221,6 @@ class LibriSpeechData(MixtureDataModule):
         if path is None:
             raise StabError(f"no mixture list for {split}: set data.{split}_list=FILE.csv")
         return Path(self.list_root or "", path)
-
-    @staticmethod
-    def _folder(key: str, folder: str | None, what: str) -> str:
-        if folder is None:
-            raise StabError(f"where {what} is must be said: set data.{key}=FOLDER")
-        if not os.path.isdir(folder):
-            raise StabError(f"{what} is not at {folder}: set data.{key}=FOLDER")
-        return str(folder)
 
     def _reader(self, mixtures: MixtureTracks) -> TrackReader:
         if self.cache is None:

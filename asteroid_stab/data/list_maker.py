@@ -20,7 +20,7 @@ from asteroid_stab.data.audio_file import read_samples
 from asteroid_stab.data.levels import Gains, Level, draw_gains, measure
 from asteroid_stab.data.mixing import SOURCE_RATE, extend_noise
 from asteroid_stab.data.mixture_list import MixtureList
-from asteroid_stab.data.pairing import Mixture, deal_noise
+from asteroid_stab.data.pairing import Mixture, deal_noise, shuffle
 from asteroid_stab.data.speech_folder import Utterance
 from asteroid_stab.errors import StabError
 
@@ -33,6 +33,18 @@ _N_DECODED = 512  # utterances kept in memory (16 bits a sample) while clipping 
 def stream(*labels: object) -> random.Random:
     """A generator of its own for what the labels name, so that draws do not depend on the order of work."""
     return random.Random(int.from_bytes(hashlib.sha256(repr(labels).encode()).digest()[:8], "big"))
+
+
+def hold_out(speakers: Sequence[str], n_held_out: int, seed: int) -> set[str]:
+    """``n_held_out`` of the speakers, who are given in order; each as likely.
+
+    Example:
+        >>> sorted(hold_out(["1", "2", "3", "4"], 2, seed=0))
+        ['1', '3']
+    """
+    order = list(speakers)
+    shuffle(stream(seed, "speakers"), order)
+    return set(order[:n_held_out])
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_split
-from asteroid_stab.data.sound_data import SoundData, check_folder, check_folds, check_level
+from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_folder, check_level
+from asteroid_stab.data.sound_data import SoundData, check_folds
 from asteroid_stab.data.sound_mixtures import Place
 from asteroid_stab.data.sounds import SPEECH, Sound, Sounds, find_esc, find_sounds
-from asteroid_stab.data.toy_speech import cache_folder
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError
 
@@ -142,13 +141,8 @@ class NoisyData(SoundData):
             raise StabError(f"{root} has too few recordings to hold some out for {split}: set data.noise_subsets")
         return found
 
-    def sounds(self, split: str) -> Sounds:
-        """The utterances of a split, and its noises."""
-        if check_split(split) not in self._sounds:
-            cache = cache_folder(self.cache_dir)
-            spoken = self.base.utterances(split)
-            self._sounds[split] = SpeechAndNoise(spoken, self.found(split), self.sample_rate, cache)
-        return self._sounds[split]
+    def _decode(self, split: str, cache: Path) -> Sounds:
+        return SpeechAndNoise(self.base.utterances(split), self.found(split), self.sample_rate, cache)
 
     def places(self, sounds: Sounds) -> list[Place]:
         """The first speaker is at 0 dB, the others around it, the noise below by the SNR."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.data.levels import MIN_SECONDS
-from asteroid_stab.data.list_maker import ListMaker, ListSummary, Progress, stream
+from asteroid_stab.data.list_maker import ListMaker, ListSummary, Progress, hold_out, stream
 from asteroid_stab.data.mixing import SOURCE_RATE
 from asteroid_stab.data.mixture_list import write_mixture_list
 from asteroid_stab.data.pairing import Mixture, most_mixtures, pair_utterances, shuffle
@@ -123,8 +123,7 @@ def _split_speech(utterances: list[Utterance], plan: Plan) -> list[list[Utteranc
         return [utterances]
     if plan.valid_speakers > len(speakers):
         raise StabError(f"valid_speakers must be at most {len(speakers)}, got {plan.valid_speakers}")
-    shuffle(stream(plan.seed, "speakers"), speakers)
-    held_out = set(speakers[: plan.valid_speakers])
+    held_out = hold_out(speakers, plan.valid_speakers, plan.seed)
     return [[u for u in utterances if (u.speaker in held_out) == valid] for valid in (False, True)]
 
 

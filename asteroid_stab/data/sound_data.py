@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
-from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_count, check_split
-from asteroid_stab.data.list_maker import stream
-from asteroid_stab.data.pairing import shuffle
+from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_count, check_folder, check_split
+from asteroid_stab.data.list_maker import hold_out
 from asteroid_stab.data.sound_mixtures import Place, SoundMixtures, draw_sound_mixtures
 from asteroid_stab.data.sounds import Sound, Sounds, find_speakers
 from asteroid_stab.data.toy_speech import cache_folder
@@ -71,8 +69,11 @@ class SoundData(MixtureDataModule):
     def sounds(self, split: str) -> Sounds:
         """The recordings of a split, decoded."""
         if check_split(split) not in self._sounds:
-            self._sounds[split] = Sounds(self.found(split), self.sample_rate, cache_folder(self.cache_dir))
+            self._sounds[split] = self._decode(split, cache_folder(self.cache_dir))
         return self._sounds[split]
+
+    def _decode(self, split: str, cache: Path) -> Sounds:
+        return Sounds(self.found(split), self.sample_rate, cache)
 
     def prepare_data(self) -> None:
         """Decodes the recordings for training and validation, if they are not in the cache."""
@@ -144,22 +145,8 @@ class SpeechFolders:
         if self.valid_speakers >= len(speakers):
             subset = self.subsets[split]
             raise StabError(f"valid_speakers must be less than the {len(speakers)} speakers of {subset}")
-        shuffle(stream(self.corpus_seed, "speakers"), speakers)
-        held_out = set(speakers[: self.valid_speakers])
+        held_out = hold_out(speakers, self.valid_speakers, self.corpus_seed)
         return [sound for sound in speech if (sound.group in held_out) == (split == "valid")]
-
-
-def check_folder(key: str, folder: str | None, what: str) -> str:
-    """``folder``, which must be one.
-
-    Raises:
-        StabError: it is None, or not there.
-    """
-    if folder is None:
-        raise StabError(f"where {what} is must be said: set data.{key}=FOLDER")
-    if not os.path.isdir(folder):
-        raise StabError(f"{what} is not at {folder}: set data.{key}=FOLDER")
-    return str(folder)
 
 
 def check_folds(folds: Sequence[Sequence[int]]) -> dict[str, list[int]]:
@@ -176,14 +163,3 @@ def check_folds(folds: Sequence[Sequence[int]]) -> dict[str, list[int]]:
             if both := set(named[split]) & set(named[other]):
                 raise StabError(f"{other}_folds and {split}_folds must have no fold in common, got {sorted(both)}")
     return named
-
-
-def check_level(name: str, value: float) -> float:
-    """``value``, which must be a number of dB from 0 on.
-
-    Raises:
-        StabError: it is not.
-    """
-    if not (math.isfinite(value) and value >= 0):
-        raise StabError(f"{name} must be a number of dB from 0 on, got {value}")
-    return value

@@ -91,10 +91,13 @@ class ContrastivePrediction(Pretext):
     def _frames(self, model: nn.Module, mixture: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The encoder's frames ``[B, N, L]``, and the masker's output of the masked ones ``[B, C, L]``."""
         tf_rep = model.forward_encoder(mixture.unsqueeze(1))  # type: ignore[operator]
+        return tf_rep, self._context(model, tf_rep, mask)
+
+    def _context(self, model: nn.Module, tf_rep: Tensor, mask: Tensor | None) -> Tensor:
         masked = tf_rep if mask is None else torch.where(mask.unsqueeze(1), self.mask_vector.to(tf_rep), tf_rep)
         plain: Any = model
         *_, last = self._host.layers(plain, masked)
-        return tf_rep, self._host.frames(plain, last, masked)
+        return self._host.frames(plain, last, masked)
 
     def draw(self, n_frames: int, generator: np.random.Generator) -> np.ndarray:
         """Which frames are masked, ``[L]``."""
@@ -109,10 +112,9 @@ class ContrastivePrediction(Pretext):
         self, model: nn.Module, mixture: Tensor, sources: Tensor, generators: Sequence[np.random.Generator]
     ) -> Tensor:
         """See the base."""
-        with torch.no_grad():
-            n_frames = model.forward_encoder(mixture[:1].unsqueeze(1)).shape[-1]  # type: ignore[operator]
-        drawn = [self.draw(n_frames, generator) for generator in generators]
-        tf_rep, context = self._frames(model, mixture, torch.from_numpy(np.stack(drawn)).to(mixture.device))
+        tf_rep = model.forward_encoder(mixture.unsqueeze(1))  # type: ignore[operator]
+        drawn = [self.draw(tf_rep.shape[-1], generator) for generator in generators]
+        context = self._context(model, tf_rep, torch.from_numpy(np.stack(drawn)).to(mixture.device))
         contexts, targets = self.of_context(context).float(), self.of_target(instance_norm(tf_rep)).float()
         losses, right, spread = [], [], []
         for i, (mask, generator) in enumerate(zip(drawn, generators, strict=True)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor, nn
 
 
-class Pretext(nn.Module):
+class Pretext(nn.Module, ABC):
     """A task that gives a loss for each mixture.
 
     Its own parameters, if it has any, are trained beside the model's, and are in the checkpoints but in no model file.
@@ -23,6 +24,7 @@ class Pretext(nn.Module):
             StabError: the task cannot be done with this model.
         """
 
+    @abstractmethod
     def forward(
         self, model: nn.Module, mixture: Tensor, sources: Tensor, generators: Sequence[np.random.Generator]
     ) -> Tensor:
@@ -37,7 +39,6 @@ class Pretext(nn.Module):
         Shapes:
             mixture: [B, T]; sources: [B, 1, T]; the result: [B].
         """
-        raise NotImplementedError
 
     def figures(self) -> dict[str, Tensor]:
         """What the last batch showed, by name, for the log."""
