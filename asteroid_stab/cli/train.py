@@ -115,6 +115,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
     from asteroid_stab.cli.building import build_run, check_checkpoint, describe, show_summary
+    from asteroid_stab.engine import StepCallback
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
@@ -122,6 +123,10 @@ def _train(config: DictConfig, resume: str | None) -> None:
     trainer, system, data = build_run(config, resumed=checkpoint.exists())
     data.prepare_data()  # what is wrong with the corpus is said before the run folder is made
     data.setup("fit")
+    system.check_items(data.train_set)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, StepCallback):
+            callback.check_items(data.train_set)
     if trainer.is_global_zero:
         run_dir.mkdir(parents=True, exist_ok=True)
         describe(config, trainer, system, command=sys.argv)

@@ -15,18 +15,22 @@ def validates(trainer: pl.Trainer) -> bool:
     return trainer.enable_validation and (trainer.val_dataloaders is None or sum(trainer.num_val_batches) > 0)
 
 
-def training_items(trainer: pl.Trainer, who: str, without: str) -> MixtureDataset:
-    """The training set, if an id always means the same mixture in it.
+def training_set(trainer: pl.Trainer) -> Any:
+    """The training set of a trainer whose loaders are set up; None where its loader has none."""
+    return getattr(trainer.train_dataloader, "dataset", None)
+
+
+def stable_items(dataset: Any, who: str, without: str) -> MixtureDataset:
+    """``dataset``, if an id always means the same mixture in it.
 
     Args:
-        trainer: a trainer whose loaders are set up.
+        dataset: a training set.
         who: what needs the ids, for the message.
         without: the override that trains without it, for the message.
 
     Raises:
         StabError: the data are mixed anew each time, or come from a data set without ids.
     """
-    dataset: Any = getattr(trainer.train_dataloader, "dataset", None)
     if not isinstance(dataset, MixtureDataset):
         raise StabError(f"{who} needs items with stable ids (a MixtureDataset), got {type(dataset).__name__}")
     if not dataset.stable_ids:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from asteroid_stab.engine.host_system import HostSystem
-from asteroid_stab.engine.items import training_items
+from asteroid_stab.engine.items import stable_items, training_set
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import AssignmentLossWrapper
 
@@ -42,10 +42,20 @@ class LossSystem(HostSystem):
         super().__init__(model, optimizer, loss_func, *args, **kwargs)
         self._members = [list(group["params"]) for group in optimizer.param_groups]
 
+    def check_items(self, dataset: Any) -> None:
+        """Refuses training items whose ids change their meaning, if the loss goes by them.
+
+        Raises:
+            StabError: they do.
+        """
+        if self.loss_func.remembers_items:
+            stable_items(dataset, type(self.loss_func).__name__, "loss=pit")
+
     def on_train_start(self) -> None:
         """Tells the loss whose labels it will be asked for."""
+        items = training_set(self.trainer)
+        self.check_items(items)
         if self.loss_func.remembers_items:
-            items = training_items(self.trainer, type(self.loss_func).__name__, "loss=pit")
             self.loss_func.bind(items.names, items.fingerprint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.engine.items import training_items
+from asteroid_stab.engine.items import stable_items, training_set
 from asteroid_stab.engine.step import Stabilizer, Step
 from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError, nearest
@@ -109,15 +109,18 @@ class Reweighting(Stabilizer):
                 raise StabError(f"class_bias must be pairs of a class and a number, got {pair}")
             self.class_bias[str(pair[0])] = float(pair[1])
         self._gamma: Tensor | None = None  # [N, J] of every source of every item
+        self._warned = False
         self._sums = EpochSums()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Looks the classes up, and says what will have no effect or no end."""
+    def check_items(self, dataset: Any) -> None:
+        """Looks up the classes that are favoured."""
         if self.class_bias:
-            self._gamma = self._bias_of(training_items(trainer, "class_bias", "stabilizer=[]")).to(pl_module.device)
-        n_items = trainer.world_size * (getattr(trainer.train_dataloader, "batch_size", None) or 0)
-        if n_items == 1 and self.level == "mixture":
-            log.warning("reweighting has no effect: with one mixture in a batch every weight is 1")
+            self._gamma = self._bias_of(stable_items(dataset, "class_bias", "stabilizer=[]"))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Looks the classes up, and says what will have no end."""
+        self.check_items(training_set(trainer))
+        self._gamma = None if self._gamma is None else self._gamma.to(pl_module.device)
         count = trainer.max_epochs if self.schedule_unit == "epoch" else trainer.estimated_stepping_batches
         last = int(count) - 1 if count is not None and 0 < count < math.inf else None
         if last is not None and self._beta(last) != 0:
@@ -176,6 +179,12 @@ class Reweighting(Stabilizer):
     def on_weights(self, trainer: pl.Trainer, system: Any, step: Step, weights: Tensor) -> None:
         """Counts how unequal the weights of this process' batch are, with all that has a say in them."""
         loss = step.assignment.loss if weights.ndim == step.assignment.loss.ndim else item_loss(step.assignment.loss)
+        if weights.numel() * trainer.world_size == 1 and not self._warned:
+            log.warning(
+                "reweighting has no effect: with one %s in a batch every weight is 1",
+                "source" if weights.ndim == 2 else "mixture",
+            )
+            self._warned = True
         weights = weights[torch.isfinite(loss)].double()
         total = weights.sum()
         if total == 0:

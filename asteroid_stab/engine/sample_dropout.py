@@ -9,8 +9,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.engine.bank import AssignmentBank
-from asteroid_stab.engine.items import training_items
+from asteroid_stab.engine.items import stable_items, training_set
 from asteroid_stab.engine.step import Stabilizer, Step
 from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError
@@ -84,9 +85,13 @@ class SampleDropout(Stabilizer):
         self._fingerprint, self._n_items = "", 0
         self._sums = EpochSums()
 
+    def check_items(self, dataset: Any) -> MixtureDataset:
+        """The items, whose ids must mean the same in every epoch."""
+        return stable_items(dataset, "SampleDropout", "stabilizer=[]")
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks that an id means the same mixture in every epoch."""
-        items = training_items(trainer, "SampleDropout", "stabilizer=[]")
+        items = self.check_items(training_set(trainer))
         self._fingerprint, self._n_items = items.fingerprint, len(items)
         self.bank = None
         if self._state is not None:

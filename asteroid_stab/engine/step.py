@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -71,6 +71,13 @@ class Step:
 
 class StepCallback(pl.Callback):
     """A callback that is shown the assignment of every training step."""
+
+    def check_items(self, dataset: Any) -> Any:
+        """Called with the training set before a run is begun, so that what cannot work is told before anything is made.
+
+        Raises:
+            StabError: the callback cannot work on these items.
+        """
 
     def on_assignment(self, trainer: pl.Trainer, system: StabSystem, step: Step) -> None:
         """Called in every training step, on every rank, for all items, dropped ones included."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.atomic import write_text
-from asteroid_stab.engine.items import training_items
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.engine.items import stable_items, training_set
 from asteroid_stab.engine.step import Step, StepCallback
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
@@ -53,9 +54,13 @@ class AssignmentTracker(StepCallback):
         self._fingerprint: str | None = None
         self._n_items = 0
 
+    def check_items(self, dataset: Any) -> MixtureDataset:
+        """The items, whose ids must mean the same in every epoch."""
+        return stable_items(dataset, "AssignmentTracker", "~callbacks.tracker")
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks that ids mean the same items in every epoch, and the same as before a resume."""
-        items = training_items(trainer, "AssignmentTracker", "~callbacks.tracker")
+        items = self.check_items(training_set(trainer))
         if self._fingerprint not in (None, items.fingerprint):
             raise StabError(
                 f"the run was trained on items with fingerprint {self._fingerprint}, these have {items.fingerprint}: "

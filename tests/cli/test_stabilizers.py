@@ -1,12 +1,15 @@
 """Stabilizers in recipes: killed and resumed, and on two processes, also where all of an update is dropped."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from runs import KILL, assert_same_weights, stab, state, train
+
+from asteroid_stab.cli.main import main
 
 
 @pytest.mark.slow
@@ -68,6 +71,56 @@ def test_reweighting_on_two_processes_equals_one(tmp_path, level):
     train(tmp_path / "plain", "hun", *common, "data.batch_size=8", n_src=2)
     weights = [state(tmp_path / run)["state_dict"] for run in ("one", "plain")]
     assert any(not torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
+
+
+@pytest.mark.slow
+def test_a_class_bias_on_two_processes_equals_one(tmp_path, esc):
+    """Every process looks its own items' classes up."""
+    small = ["data.n_train=16", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.25", f"data.root={esc}"]
+    small += ["model.n_filters=32", "model.bn_chan=8", "model.num_blocks=1", "model.upsampling_depth=2"]
+    words = [*small, "trainer.accelerator=cpu", "trainer.precision=64-true", "trainer.max_epochs=2", "logger=none"]
+
+    def weights(run, bias, *more):
+        bias = f"stabilizer.reweight.class_bias={bias}"
+        stab("train", "reweighting/esc10", f"run_dir={tmp_path / run}", *words, bias, "data.classes=null", *more)
+        return tmp_path / run
+
+    one = weights("one", "[[dog,3.0]]", "data.batch_size=8")
+    two = weights("two", "[[dog,3.0]]", "data.batch_size=4", "trainer=ddp", "trainer.devices=2")
+    assert_same_weights(two, one, rtol=0, atol=1e-8)
+    plain = state(weights("plain", "[]", "data.batch_size=8"))["state_dict"]
+    assert any(not torch.allclose(plain[key], value, atol=1e-4) for key, value in state(one)["state_dict"].items())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["stabilizer=[reweight]", "stabilizer.reweight.class_bias=[[dug,3.0]]"],
+            "must name classes of .*got 'dug' .*dog",
+        ),
+        (["data=dynamic"], "AssignmentTracker needs stable ids"),
+        (["data=dynamic", "~callbacks.tracker", "stabilizer=[dsd]"], "SampleDropout needs stable ids"),
+        (
+            [
+                "data=dynamic",
+                "~callbacks.tracker",
+                "stabilizer=[reweight]",
+                "stabilizer.reweight.class_bias=[[dog,3.0]]",
+            ],
+            "class_bias needs stable ids",
+        ),
+    ],
+)
+def test_what_the_items_do_not_allow_is_said_before_a_run_folder_is_made(tmp_path, esc, capsys, words, message):
+    run = tmp_path / "run"
+    recipe = ["reweighting/esc10", f"data.root={esc}", "data.n_valid=4", "data.n_test=4"]
+    if "data=dynamic" in words:
+        recipe = ["baseline/libri2mix_convtasnet", "data.base.n_utterances=1", "data.base.n_train=16"]
+    words = [*recipe, f"run_dir={run}", "logger=none", "data.n_train=16", "data.segment_s=0.25", *words]
+    assert main(["train", *words]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not run.exists()
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ class At:
     """Stands for a trainer."""
 
     def __init__(self, epoch=0, step=0):
-        self.current_epoch, self.global_step = epoch, step
+        self.current_epoch, self.global_step, self.world_size = epoch, step, 1
 
 
 def step(loss, before=None):
@@ -277,6 +277,12 @@ def test_what_has_no_effect_or_no_end_is_said(tmp_path, tiny_data, tiny_trainer,
     trainer.fit(tiny_system(), datamodule=tiny_data(batch_size=1))
     assert "with one mixture in a batch every weight is 1" in caplog.text
     assert "the schedule of the reweighting does not end: beta is -0.05 in the last of 2 epochs" in caplog.text
+    caplog.clear()
+    probpit = ProbPITLossWrapper(pairwise_neg_sisdr)  # one number for an item
+    for loss, words in ((None, ""), (probpit, "with one mixture in a batch every weight is 1")):
+        trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.1)], limit_train_batches=1)
+        trainer.fit(tiny_system(loss=loss), datamodule=tiny_data(batch_size=1))
+        assert ("reweighting" in caplog.text) == bool(words) and words in caplog.text
     caplog.clear()
     tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=3).fit(tiny_system(), datamodule=tiny_data())
     assert "reweighting" not in caplog.text
