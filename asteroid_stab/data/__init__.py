@@ -3,9 +3,19 @@
 from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.dynamic import DynamicData
+from asteroid_stab.data.multitask import MultiTaskData
 from asteroid_stab.data.noisy import NoisyData
 from asteroid_stab.data.sampler import EpochSampler
 from asteroid_stab.data.toy import ToyData
 from asteroid_stab.data.utterances import Utterances
 
-__all__ = ["DynamicData", "EpochSampler", "MixtureDataModule", "MixtureDataset", "NoisyData", "ToyData", "Utterances"]
+__all__ = [
+    "DynamicData",
+    "EpochSampler",
+    "MixtureDataModule",
+    "MixtureDataset",
+    "MultiTaskData",
+    "NoisyData",
+    "ToyData",
+    "Utterances",
+]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from asteroid_stab.data.dataset import Key, MixtureDataset
-from asteroid_stab.data.sampler import EpochSampler
+from asteroid_stab.data.sampler import EpochSampler, TaskSampler
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, nearest
 
@@ -186,8 +186,7 @@ class MixtureDataModule(pl.LightningDataModule, ABC):
         """This rank's part of each epoch's permutation, in full batches only."""
         if self.train_set is None:
             raise ValueError('train_dataloader must come after setup("fit")')
-        rank, world_size = self._place()
-        sampler = EpochSampler(len(self.train_set), self.batch_size, self.seed, rank, world_size)
+        sampler = self._sampler(self.train_set, *self._place())
         if self.trainer is not None:
             # Lightning starts to iterate before it first calls set_epoch. Workers then fetch at once, and
             # after a resume they would fetch epoch 0.
@@ -199,6 +198,10 @@ class MixtureDataModule(pl.LightningDataModule, ABC):
         if self.valid_set is None:
             raise ValueError('val_dataloader must come after setup("fit") or setup("validate")')
         return self._loader(self.valid_set, StridedSampler(len(self.valid_set), *self._place()), drop_last=False)
+
+    def _sampler(self, dataset: MixtureDataset, rank: int, world_size: int) -> EpochSampler | TaskSampler:
+        """The order of the training items."""
+        return EpochSampler(len(dataset), self.batch_size, self.seed, rank, world_size)
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of processes; alone without a trainer."""

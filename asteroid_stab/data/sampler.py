@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from asteroid_stab.data.dataset import Key
 from asteroid_stab.errors import StabError
+
+_ORDER = 1  # sets the draw of the tasks' order apart from that of their items
 
 
 class EpochSampler(Sampler[Key]):
@@ -69,3 +71,47 @@ class EpochSampler(Sampler[Key]):
         dealt = order[: n_steps * self.world_size * self.batch_size].reshape(n_steps, self.world_size, -1)
         for item in dealt[:, self.rank].ravel():
             yield epoch, int(item)
+
+
+class TaskSampler(Sampler[Key]):
+    """Deals out several sets batch by batch: every batch is of one set, on all ranks of the same.
+
+    An epoch has each set's full batches, in random order, so that the sets come in proportion to their sizes; what is
+    left of each set is left out. A set's items come in the order in which they would come without the others.
+
+    Args:
+        parts: a sampler for each set, of the same batch size, seed, rank and number of processes.
+
+    Example:
+        >>> sampler = TaskSampler([EpochSampler(6, 2, seed=0), EpochSampler(3, 2, seed=0)])
+        >>> items = [item for _, item in sampler]
+        >>> [("both" if min(pair) < 6 <= max(pair) else "one") for pair in zip(items[::2], items[1::2])]
+        ['one', 'one', 'one', 'one']
+        >>> [item for item in items if item < 6] == [item for _, item in EpochSampler(6, 2, seed=0)]
+        True
+
+    References:
+        Huang et al., arXiv 2010.15366, multi-task learning: batches of one task, in proportion to the sets.
+    """
+
+    def __init__(self, parts: Sequence[EpochSampler]):
+        self.parts = list(parts)
+        self.first = np.cumsum([0, *(part.n_items for part in self.parts)])  # id of each set's first item
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch whose order is drawn next."""
+        for part in self.parts:
+            part.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Key]:
+        batch_size, seed, epoch = self.parts[0].batch_size, self.parts[0].seed, self.parts[0].epoch
+        n_batches = [len(part) // batch_size for part in self.parts]
+        order = np.random.default_rng((seed, epoch, _ORDER)).permutation(np.repeat(range(len(n_batches)), n_batches))
+        items = [iter(part) for part in self.parts]
+        for task in order:
+            for _ in range(batch_size):
+                epoch, item = next(items[task])
+                yield epoch, int(self.first[task]) + item

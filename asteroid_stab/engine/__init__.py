@@ -2,6 +2,7 @@
 
 from asteroid_stab.engine.bank import AssignmentBank
 from asteroid_stab.engine.epoch_table import EpochTable
+from asteroid_stab.engine.multitask_system import MultiTaskSystem
 from asteroid_stab.engine.pretext_system import PretextSystem
 from asteroid_stab.engine.reweighting import Reweighting, RisingSchedule
 from asteroid_stab.engine.run_checkpoint import RunCheckpoint
@@ -14,6 +15,7 @@ __all__ = [
     "AssignmentBank",
     "AssignmentTracker",
     "EpochTable",
+    "MultiTaskSystem",
     "PretextSystem",
     "Reweighting",
     "RisingSchedule",

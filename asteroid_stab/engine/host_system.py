@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from asteroid.engine.schedulers import BaseScheduler
 from asteroid.engine.system import System
 from asteroid.utils import flatten_dict
@@ -35,6 +36,10 @@ class HostSystem(System):
         super().__init__(*args, **kwargs)
         self._plateaus: list[ReduceLROnPlateau] = []
         self._plateau_states: list[dict[str, Any]] = []
+
+    def exported(self) -> torch.nn.Module:
+        """The model that the run's model file holds."""
+        return self.model
 
     def configure_optimizers(self) -> Any:
         """As in Asteroid, less the plateau schedulers, which on_train_epoch_end steps; its own are stepped by step."""

@@ -100,7 +100,7 @@ class PretextSystem(StabSystem):
         mixture, sources, ids = batch
         if sources.shape[1] != 1:
             raise StabError(f"a pretext task must have one source in a mixture (data.n_src=1), got {sources.shape[1]}")
-        broken = ~torch.isfinite(mixture).all(-1)
+        mixture, broken = self._blanked(mixture)
         generators = [np.random.default_rng((self.seed, epoch, item)) for item in ids.tolist()]
-        loss = self.pretext(self.model, mixture.masked_fill(broken.unsqueeze(-1), 0.0), sources, generators)
+        loss = self.pretext(self.model, mixture, sources, generators)
         return loss.masked_fill(broken, torch.inf)

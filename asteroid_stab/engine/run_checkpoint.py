@@ -50,7 +50,7 @@ class RunCheckpoint(Checkpoint):
             if trainer.is_global_zero:
                 facts = {**self.infos, "epoch": self.best_epoch, self.monitor: self.best_score}
                 with self._explained(root / MODEL_FILE):
-                    save_model(pl_module.model, root / MODEL_FILE, facts)
+                    save_model(pl_module.exported(), root / MODEL_FILE, facts)
         self._save(trainer, root / "checkpoints" / "last.ckpt")
 
     def _is_better(self, score: float) -> bool:

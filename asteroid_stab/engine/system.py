@@ -59,6 +59,7 @@ class StabSystem(LossSystem):
     """
 
     default_monitor = "val/si_sdr"
+    losses: tuple[str, ...] = ("loss",)  # names of the means over the items that have each
 
     def __init__(
         self,
@@ -102,15 +103,25 @@ class StabSystem(LossSystem):
 
     def _estimate(self, mixture: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
         """The estimates, and which mixtures ``[B]`` are not finite."""
-        # Such a mixture would poison the weights even with a zero gradient at the output (0 * nan).
-        broken = ~torch.isfinite(mixture).all(-1)
-        est = self(mixture.masked_fill(broken.unsqueeze(-1), 0.0))
+        mixture, broken = self._blanked(mixture)
+        est = self._outputs(self(mixture), sources.shape[-2])
         if est.shape[-2] != sources.shape[-2]:
             raise StabError(
                 f"the model gives {est.shape[-2]} estimates (n_src={est.shape[-2]}) but the data have "
                 f"{sources.shape[-2]} sources in a mixture"
             )
         return est, broken
+
+    def _outputs(self, est: Tensor, n_src: int) -> Tensor:
+        """Those of the model's outputs that stand for ``n_src`` sources: all."""
+        return est
+
+    @staticmethod
+    def _blanked(mixture: Tensor) -> tuple[Tensor, Tensor]:
+        """The mixtures, with zeros in the place of those that are not finite, and which these are ``[B]``."""
+        # One would poison the weights even with a zero gradient at the output (0 * nan).
+        broken = ~torch.isfinite(mixture).all(-1)
+        return mixture.masked_fill(broken.unsqueeze(-1), 0.0), broken
 
     def _callbacks(self, kind: type) -> list[Any]:
         return [callback for callback in self.trainer.callbacks if isinstance(callback, kind)]
@@ -138,19 +149,21 @@ class StabSystem(LossSystem):
 
     # --- steps in which nothing is left ---
 
-    def _count(self, loss: Tensor, ids: Tensor, mass: Tensor, figures: Mapping[str, Tensor]) -> None:
+    def _count(
+        self, loss: Tensor, ids: Tensor, mass: Tensor, figures: Mapping[str, Tensor], name: str = "loss"
+    ) -> None:
         per_item = item_loss(loss)
         finite, broken = torch.isfinite(per_item), torch.isposinf(per_item)
-        self._train_sums.add(
-            loss=torch.where(finite, per_item, 0.0), items=finite, silent=torch.isnan(loss), nonfinite=broken
-        )
+        self._train_sums.add(silent=torch.isnan(loss), nonfinite=broken)
+        self._train_sums.add(**{name: torch.where(finite, per_item, 0.0), f"{name}_items": finite})
         counts = torch.stack([finite.sum(), broken.sum()]).to(mass)
         if self._gather is not None:
             counts = self._gather(counts).sum(0)
         self._window.append(torch.cat([mass.detach().reshape(1), counts]))
         self._window_ids.append(ids)
-        named = {f"train/{name}": value for name, value in figures.items()}
-        self._train_sums.add(steps=mass.new_ones(()), **named)
+        if figures:
+            named = {f"train/{figure}": value for figure, value in figures.items()}
+            self._train_sums.add(steps=mass.new_ones(()), **named)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
@@ -200,8 +213,9 @@ class StabSystem(LossSystem):
             return
         self._train_sums.add(skipped=torch.zeros((), device=self.device))  # so that all ranks have all names
         sums = self._train_sums.total(self._train_sums.names, self._gather)
-        if sums["items"]:
-            self._log_epoch("train/loss", sums["loss"] / sums["items"])
+        for name in self.losses:
+            if sums.get(f"{name}_items"):
+                self._log_epoch(f"train/{name}", sums[name] / sums[f"{name}_items"])
         self._log_epoch("train/silent_sources", sums["silent"])
         self._log_epoch("train/nonfinite_items", sums["nonfinite"])
         self._log_epoch("train/skipped_steps", sums["skipped"] / self.trainer.world_size)
