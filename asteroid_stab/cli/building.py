@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -23,6 +24,7 @@ from rich.table import Table
 from asteroid_stab import check
 from asteroid_stab.atomic import write_text
 from asteroid_stab.engine import EpochTable, RunCheckpoint, StabSystem
+from asteroid_stab.engine.freeze import named_parts
 from asteroid_stab.engine.progress import EpochLines, StabProgressBar, clock
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import read_saved
@@ -64,7 +66,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     for pretext in extra.values():
         pretext.prepare(model)
     trained = [p for module in (model, loss, *extra.values()) for p in module.parameters() if p.requires_grad]
-    optimizer = check.build(config.optim, trained)
+    optimizer = check.build(config.optim, rate_groups(model, trained, config.lr_factors, config.optim.lr))
     scheduler = check.build(config.scheduler, optimizer) if config.scheduler else None
     plain = OmegaConf.to_container(config)
     system = check.build(
@@ -90,6 +92,28 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         enable_progress_bar=on_screen,
     )
     return trainer, system, data
+
+
+def rate_groups(
+    model: torch.nn.Module, trained: list[torch.nn.Parameter], factors: Sequence[Sequence[Any]], lr: float
+) -> list[dict[str, Any]]:
+    """The optimizer's groups: all that is trained, less the parts whose rate is ``lr`` times a factor of their own.
+
+    Raises:
+        StabError: a pair is none, the model has no such part, or two parts share parameters.
+    """
+    for pair in factors:
+        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], (int, float)) or pair[1] < 0:
+            raise StabError(f"lr_factors must be pairs of a part of the model and a factor from 0 on, got {pair}")
+    parts = named_parts(model, [name for name, _ in factors])
+    owner: dict[torch.nn.Parameter, str] = {}
+    for name, parameters in parts.items():
+        for parameter in parameters:
+            if parameter in owner:
+                raise StabError(f"lr_factors must name parts apart from each other, got {owner[parameter]} and {name}")
+            owner[parameter] = name
+    groups = [{"params": parts[name], "lr": lr * factor} for name, factor in factors]
+    return [{"params": [p for p in trained if p not in owner]}, *groups]
 
 
 def check_checkpoint(path: Path, system: StabSystem) -> None:

@@ -8,7 +8,7 @@ import sys
 
 from asteroid_stab.errors import StabError, nearest
 
-VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "bench", "recipes")
+VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "bench", "recipes")
 
 
 def _usage() -> str:

@@ -104,10 +104,12 @@ class MultiTaskData(MixtureDataModule):
 
     def _sampler(self, dataset: MixtureDataset, rank: int, world_size: int) -> TaskSampler:
         assert isinstance(dataset, JoinedMixtures)
-        parts = []
-        for name, part in (("separation", dataset.separation), ("enhancement", dataset.enhancement)):
-            try:
-                parts.append(EpochSampler(len(part), self.batch_size, self.seed, rank, world_size))
-            except StabError as error:  # its batches would never come
-                raise StabError(f"{name}: {error}") from error
-        return TaskSampler(parts)
+        parts = {"separation": dataset.separation, "enhancement": dataset.enhancement}
+        for name, part in parts.items():
+            if len(part) < self.batch_size * world_size:  # its batches would never come
+                raise StabError(
+                    f"{name} must have at least one batch of batch_size={self.batch_size} on each of {world_size} "
+                    f"process(es), got {len(part)} items"
+                )
+        samplers = [EpochSampler(len(part), self.batch_size, self.seed, rank, world_size) for part in parts.values()]
+        return TaskSampler(samplers)

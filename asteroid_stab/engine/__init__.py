@@ -1,7 +1,9 @@
 """The training step, and the callbacks that look into it."""
 
 from asteroid_stab.engine.bank import AssignmentBank
+from asteroid_stab.engine.epoch_models import EpochModels
 from asteroid_stab.engine.epoch_table import EpochTable
+from asteroid_stab.engine.freeze import FreezeParameters
 from asteroid_stab.engine.multitask_system import MultiTaskSystem
 from asteroid_stab.engine.pretext_system import PretextSystem
 from asteroid_stab.engine.reweighting import Reweighting, RisingSchedule
@@ -14,7 +16,9 @@ from asteroid_stab.engine.tracker import AssignmentTracker
 __all__ = [
     "AssignmentBank",
     "AssignmentTracker",
+    "EpochModels",
     "EpochTable",
+    "FreezeParameters",
     "MultiTaskSystem",
     "PretextSystem",
     "Reweighting",

@@ -54,6 +54,8 @@ class HostSystem(System):
         return configured
 
     def _by_step(self, scheduler: BaseScheduler) -> dict[str, Any]:
+        if len({group["lr"] for group in scheduler.optimizer.param_groups}) > 1:
+            raise StabError(f"{type(scheduler).__name__} gives all parameters one rate, so lr_factors must be []")
         if getattr(scheduler, "steps_per_epoch", 0) is None:
             self.trainer.fit_loop.setup_data()  # only then are the batches known
             n_batches = self.trainer.num_training_batches

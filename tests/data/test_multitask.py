@@ -85,7 +85,7 @@ def test_wrong_corpora_are_refused(tiny_data, make, message):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"), [((3, 9), "separation: .* got 3 items"), ((9, 3), "enhancement: .* got 3")]
+    ("sizes", "message"), [((3, 9), "separation must have .* got 3 items"), ((9, 3), "enhancement must have .* got 3")]
 )
 def test_a_set_smaller_than_a_batch_is_refused(tiny_data, sizes, message):
     data = joined(tiny_data, *sizes, batch_size=4)

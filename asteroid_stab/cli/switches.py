@@ -1,0 +1,121 @@
+"""``asteroid-stab switches RUN``: label switches counted on whole mixtures, epoch by epoch, as the papers do."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asteroid_stab.cli.arguments import positive
+from asteroid_stab.errors import StabError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from asteroid_stab.data.dataset import MixtureDataset
+
+SUMMARY = "counts label switches on whole mixtures with each epoch's model"
+
+
+def main(argv: list[str]) -> int:
+    """Labels the mixtures with each epoch's model, prints the switches and writes ``switches_whole.csv``.
+
+    What a model has labelled is kept, so that a second call goes on where the first one ended.
+
+    Raises:
+        StabError: the run kept no models of its epochs, or its data cannot be used.
+    """
+    options = _parser().parse_intermixed_args(argv)
+    for text in options.overrides:
+        if not text.startswith("data.") or "=" not in text:
+            raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
+
+    from asteroid_stab.cli.run_folder import RunFolder
+    from asteroid_stab.engine.epoch_models import epoch_models
+
+    run = RunFolder(options.run)
+    models = epoch_models(run.path)
+    if len(models) < 2:
+        raise StabError(
+            f"{run.path} holds models of {len(models)} epoch(s), and two are needed: train with "
+            "callbacks=[tracker,epoch_models]"
+        )
+    data = run.datamodule(options.overrides)
+    data.prepare_data()
+    dataset = data.test_dataset(options.split)
+    labels = _labels(models, dataset, options, run.path / "assignments_whole")
+    _write(labels, run.path / "switches_whole.csv")
+    return 0
+
+
+def _labels(
+    models: dict[int, Path], dataset: MixtureDataset, options: argparse.Namespace, folder: Path
+) -> dict[int, np.ndarray]:
+    """The labels ``[N, J]`` of every epoch's model; those that stand in ``folder`` are read."""
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from asteroid_stab.atomic import replacing
+    from asteroid_stab.metrics.whole_labels import whole_labels
+    from asteroid_stab.models.files import load_model
+    from asteroid_stab.separation.device import to_device
+
+    n_items = min(options.limit or len(dataset), len(dataset))
+    found = {}
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"{len(models)} epochs, {n_items} mixtures", total=len(models) * n_items)
+        for epoch, file in models.items():
+            digest = hashlib.sha256(file.read_bytes() + f"{dataset.fingerprint} {n_items}".encode()).hexdigest()
+            kept = folder / f"{options.split}_{epoch:04d}_{digest[:16]}.npy"
+            if not kept.is_file():
+                model = to_device(load_model(file), options.device)
+                labels = whole_labels(model, dataset, n_items, lambda: progress.advance(task))
+                with replacing(kept) as new, open(new, "wb") as stream:
+                    np.save(stream, labels)
+            found[epoch] = np.load(kept)
+            progress.update(task, completed=len(found) * n_items)
+    return found
+
+
+def _write(labels: dict[int, np.ndarray], table: Path) -> None:
+    """Prints and writes the switches from each epoch to the one kept after it."""
+    import pandas as pd
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from asteroid_stab.atomic import write_text
+    from asteroid_stab.engine.tracker import count_switches
+
+    rows: list[dict[str, Any]] = []
+    previous = None
+    for epoch, found in labels.items():
+        current = torch.from_numpy(found).unsqueeze(0)
+        rows.append({"epoch": epoch, **count_switches(current, previous)[0]})
+        previous = current
+    write_text(table, pd.DataFrame(rows).to_csv(index=False))
+    shown = Table(title="switches on whole mixtures, from the epoch kept before", title_justify="left")
+    for column in ("epoch", "mixtures", "compared", "switched", "ratio"):
+        shown.add_column(column, justify="right")
+    for row in rows:
+        ratio = "-" if row["switch_ratio"] is None else f"{row['switch_ratio']:.1%}"
+        shown.add_row(str(row["epoch"]), *(str(row[key]) for key in ("n_seen", "n_compared", "n_switched")), ratio)
+    Console().print(shown)
+    print(f"written to {table}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asteroid-stab switches",
+        description="Labels whole training mixtures with the model of every epoch, in evaluation mode, and counts "
+        "those whose labels differ from the epoch before. The run must have kept its models "
+        "(callbacks=[tracker,epoch_models]).",
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
+    parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="changes of the run's data")
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="train", help="default: %(default)s")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
+    parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
+    return parser

@@ -1,0 +1,47 @@
+"""The model of every epoch, for what is asked of a training afterwards."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.models.files import save_model
+
+FOLDER = "models"
+"""In the run folder."""
+
+
+class EpochModels(pl.Callback):
+    """Writes the run's model to ``models/epoch_0000.pth`` and so on at the end of epochs.
+
+    They are what ``best_model.pth`` is, of each epoch: plain Asteroid opens them. Mind the room: a ConvTasNet of the
+    usual size takes 20 MB an epoch.
+
+    Args:
+        every_n_epochs: which epochs are kept: 0, n, 2n, ...
+
+    Raises:
+        StabError: ``every_n_epochs`` is below 1.
+    """
+
+    def __init__(self, every_n_epochs: int = 1):
+        if every_n_epochs < 1:
+            raise StabError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        self.every_n_epochs = every_n_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Writes the epoch's model, whole or not at all."""
+        epoch = trainer.current_epoch
+        if epoch % self.every_n_epochs == 0 and trainer.is_global_zero:
+            path = Path(trainer.default_root_dir) / FOLDER / f"epoch_{epoch:04d}.pth"
+            save_model(pl_module.exported(), path, {"epoch": epoch})
+
+
+def epoch_models(run_dir: Path) -> dict[int, Path]:
+    """The files that a run's :class:`EpochModels` wrote, by epoch."""
+    found = {int(m[1]): p for p in (run_dir / FOLDER).glob("*.pth") if (m := re.fullmatch(r"epoch_(\d+)", p.stem))}
+    return dict(sorted(found.items()))

@@ -1,0 +1,72 @@
+"""Parts of a model that stay as they are for the first epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.nn import Module, Parameter
+
+from asteroid_stab.errors import StabError, nearest
+
+
+def named_parts(model: Module, parts: Sequence[str]) -> dict[str, list[Parameter]]:
+    """The trained parameters of each of the modules or parameters that ``parts`` names.
+
+    Args:
+        model: the model.
+        parts: dotted names as ``named_modules`` and ``named_parameters`` give them.
+
+    Raises:
+        StabError: the model has no such part, or nothing in it is trained.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1, bias=False))
+        >>> [(name, len(found)) for name, found in named_parts(model, ["0", "1.weight"]).items()]
+        [('0', 2), ('1.weight', 1)]
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found = {part: [p for name, p in trained.items() if f"{name}.".startswith(f"{part}.")] for part in parts}
+    for part, parameters in found.items():
+        if not parameters:
+            known = [*(name for name, _ in model.named_modules() if name), *trained]
+            raise StabError(f"the model has no trained part {part!r}{nearest(part, known)}")
+    return found
+
+
+class FreezeParameters(pl.Callback):
+    """Keeps parts of the model as they are for the first epochs: they get no update, and have no say in the clipping.
+
+    They are trained from then on as if they had just been made: Adam begins their momentum. Gradients are computed all
+    the same and thrown away, which is what makes it right on several processes; it saves no time. It depends on the
+    epoch alone, so a resumed run needs no more. Normalisations have no running state in Asteroid's separators; what
+    has one would go on with it.
+
+    Args:
+        parts: modules or parameters of the model, e.g. ``encoder``, ``masker.TCN``.
+        n_epochs: for how many epochs.
+
+    Raises:
+        StabError: the model has no such part, or ``n_epochs`` is below 1.
+    """
+
+    def __init__(self, parts: Sequence[str], n_epochs: int = 1):
+        if n_epochs < 1:
+            raise StabError(f"n_epochs must be at least 1, got {n_epochs}")
+        if isinstance(parts, str) or not parts:
+            raise StabError(f"parts must be a list of names of the model's parts, got {parts!r}")
+        self.parts, self.n_epochs = list(parts), n_epochs
+        self._frozen: list[Parameter] = []
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str | None = None) -> None:
+        """Looks the parts up."""
+        found = named_parts(pl_module.model, self.parts)
+        self._frozen = [parameter for parameters in found.values() for parameter in parameters]
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
+        """Takes the frozen parts' gradients away, so that no optimizer moves them."""
+        if trainer.current_epoch < self.n_epochs:
+            for parameter in self._frozen:
+                parameter.grad = None

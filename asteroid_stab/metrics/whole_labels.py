@@ -1,0 +1,50 @@
+"""Assignments of whole mixtures by a model that stands still, the way switches are counted offline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from asteroid.losses import pairwise_neg_sisdr
+
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.losses import ExactPITLossWrapper
+from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.losses.label_table import UNSEEN
+from asteroid_stab.metrics.evaluation import check_model, separate_whole
+
+
+def whole_labels(
+    model: torch.nn.Module,
+    dataset: MixtureDataset,
+    limit: int | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> np.ndarray:
+    """Which estimate each source of each mixture is assigned to: int8 ``[N, J]``, -1 where there is no SI-SDR.
+
+    Args:
+        model: gives [B, J, T] for [B, T]; it is put in evaluation mode.
+        dataset: whole mixtures.
+        limit: how many mixtures to take, from the first; None takes all.
+        advance: called after every mixture.
+
+    Raises:
+        StabError: the model works at another sample rate.
+
+    References:
+        Huang et al., arXiv 2010.15366, Fig. 2: each epoch's checkpoint labels all training utterances as a whole; ours
+        is in evaluation mode, which theirs was not.
+    """
+    check_model(model, dataset)
+    model.eval()
+    exact = ExactPITLossWrapper(pairwise_neg_sisdr)
+    n_items = len(dataset) if limit is None else min(limit, len(dataset))
+    labels = np.full((n_items, dataset.n_src), UNSEEN, dtype=np.int8)
+    for i in range(n_items):
+        mixture, sources, _ = dataset[i]
+        loss, perm = exact.assign(separate_whole(model, mixture)[None], sources[None])
+        if torch.isfinite(item_loss(loss)).all():
+            labels[i] = perm[0].numpy()
+        advance()
+    return labels

@@ -1,0 +1,53 @@
+"""What stands between a config and its parts."""
+
+import pytest
+from runs import state
+
+from asteroid_stab.cli.building import rate_groups
+from asteroid_stab.cli.main import main
+from asteroid_stab.errors import StabError
+
+
+def test_parts_have_rates_of_their_own(tiny_model):
+    model = tiny_model()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    rest, encoder, blocks = rate_groups(model, trained, [["encoder", 0.1], ["masker.TCN", 0]], 0.02)
+    assert "lr" not in rest
+    assert [group["lr"] for group in (encoder, blocks)] == [0.002, 0.0]
+    assert [len(group["params"]) for group in (encoder,)] == [1]
+    together = [p for group in (rest, encoder, blocks) for p in group["params"]]
+    assert {id(p) for p in together} == {id(p) for p in trained}
+    assert len(together) == len(trained)
+    assert rate_groups(model, trained, [], 0.02) == [{"params": trained}]
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ([["encoder"]], r"pairs of a part of the model and a factor from 0 on, got \['encoder'\]"),
+        ([["encoder", -1]], "got .*-1"),
+        ([["encodr", 1]], "no trained part 'encodr'"),
+        ([["masker", 1], ["masker.TCN", 2]], "parts apart from each other, got masker and masker.TCN"),
+    ],
+)
+def test_wrong_factors_are_refused(tiny_model, factors, message):
+    model = tiny_model()
+    with pytest.raises(StabError, match=message):
+        rate_groups(model, list(model.parameters()), factors, 0.01)
+
+
+SMALL = ["data.n_train=8", "data.n_valid=4", "data.n_utterances=1", "data.segment_s=0.5", "trainer.max_epochs=1"]
+
+
+def test_a_run_trains_with_them(tmp_path):
+    words = [*SMALL, "trainer.limit_train_batches=1", "logger=none", "lr_factors=[[encoder,0],[decoder,0.5]]"]
+    words += ["callbacks=[tracker,freeze]", "callbacks.freeze.parts=[masker.mask_net]"]
+    assert main(["train", "baseline/toy", f"run_dir={tmp_path / 'run'}", *words]) == 0
+    groups = state(tmp_path / "run")["optimizer_states"][0]["param_groups"]
+    assert [group["initial_lr"] for group in groups] == [0.002, 0.0, 0.001]
+
+
+def test_a_schedule_of_one_rate_for_all_is_refused(tmp_path, capsys):
+    words = [*SMALL, "logger=none", "lr_factors=[[encoder,0.1]]", "scheduler=dptnet"]
+    assert main(["train", "baseline/toy", f"run_dir={tmp_path / 'run'}", *words]) == 2
+    assert "DPTNetScheduler gives all parameters one rate, so lr_factors must be []" in capsys.readouterr().err

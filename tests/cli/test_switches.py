@@ -1,0 +1,77 @@
+"""asteroid-stab switches: offline counts on whole mixtures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from runs import SMALL
+
+from asteroid_stab.cli.main import main
+from asteroid_stab.engine import AssignmentTracker, EpochModels
+from asteroid_stab.engine.epoch_models import epoch_models
+from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.whole_labels import whole_labels
+from asteroid_stab.models import load_model
+
+
+def test_on_fixed_crops_it_agrees_with_the_tracker(tmp_path, tiny_data, tiny_trainer, tiny_system, tiny_model):
+    """All items are one batch and whole, so epoch e + 1 is labelled with the model that epoch e ended with."""
+    data = tiny_data(n_train=16, n_src=3, segment_s=0.15, batch_size=16, spoil={3: 1})
+    tracker = AssignmentTracker()
+    trainer = tiny_trainer(tmp_path, callbacks=[tracker, EpochModels()], max_epochs=6)
+    trainer.fit(tiny_system(tiny_model(3), lr=0.1), datamodule=data)
+    models = epoch_models(tmp_path)
+    assert list(models) == list(range(6))
+    whole = {epoch: whole_labels(load_model(file), data.test_dataset("train")) for epoch, file in models.items()}
+    for epoch in range(5):
+        online = np.load(tmp_path / "assignments" / f"epoch_{epoch + 1:04d}.npy")[-1]
+        seen = (online >= 0).all(1) & (whole[epoch] >= 0).all(1)
+        assert seen.sum() >= 15
+        np.testing.assert_array_equal(online[seen], whole[epoch][seen])
+    assert sum(row["n_switched"] for row in tracker.rows) > 0
+
+
+def test_only_some_epochs_are_kept(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    trainer = tiny_trainer(tmp_path, callbacks=[EpochModels(2)], max_epochs=4)
+    trainer.fit(tiny_system(), datamodule=tiny_data())
+    assert list(epoch_models(tmp_path)) == [0, 2]
+    with pytest.raises(StabError, match="every_n_epochs must be at least 1, got 0"):
+        EpochModels(0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = tmp_path_factory.mktemp("switches") / "run"
+    words = [*SMALL, "data.n_utterances=1", "data.n_train=16", "logger=none", "trainer.max_epochs=3"]
+    assert main(["train", "baseline/toy", f"run_dir={run}", *words, "callbacks=[tracker,epoch_models]"]) == 0
+    return run
+
+
+def test_the_command_counts_writes_and_goes_on(run, capsys):
+    assert main(["switches", str(run), "--limit", "10"]) == 0
+    assert "switches on whole mixtures" in capsys.readouterr().out
+    table = pd.read_csv(run / "switches_whole.csv")
+    assert table["epoch"].tolist() == [0, 1, 2]
+    assert table["n_compared"].tolist() == [0, 10, 10]
+    labels = sorted((run / "assignments_whole").glob("train_*.npy"))
+    assert len(labels) == 3
+    a, b = (np.load(file) for file in labels[:2])
+    assert table["n_switched"][1] == (a != b).any(1).sum()
+    before = [file.stat().st_mtime_ns for file in labels]
+    assert main(["switches", str(run), "--limit", "10"]) == 0
+    assert [file.stat().st_mtime_ns for file in sorted((run / "assignments_whole").glob("train_*.npy"))] == before
+    assert main(["switches", str(run), "--split", "test"]) == 0
+    assert pd.read_csv(run / "switches_whole.csv")["n_compared"].tolist() == [0, 4, 4]
+
+
+def test_what_cannot_be_counted_is_said(tmp_path, run, capsys):
+    words = [*SMALL, "data.n_utterances=1", "data.n_train=16", "logger=none", "trainer.max_epochs=1"]
+    assert main(["train", "baseline/toy", f"run_dir={tmp_path / 'run'}", *words]) == 0
+    assert main(["switches", str(tmp_path / "run")]) == 2
+    assert "holds models of 0 epoch(s), and two are needed" in capsys.readouterr().err
+    assert main(["switches", str(run), "n_src=3"]) == 2
+    assert "an override must be data.KEY=VALUE, got 'n_src=3'" in capsys.readouterr().err
+    torch.save({"weights": 1}, run / "models" / "epoch_0009.pth")
+    assert main(["switches", str(run), "--limit", "2"]) == 2
+    assert "epoch_0009.pth' lacks model_name" in capsys.readouterr().err
+    (run / "models" / "epoch_0009.pth").unlink()
