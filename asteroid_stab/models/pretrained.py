@@ -46,8 +46,8 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
         What was loaded, what stays new, and what was left out.
 
     Raises:
-        StabError: the file cannot be read, holds no weights or another model's, or ``model`` has no known output
-            layer.
+        StabError: the file cannot be read, holds no weights, another model's or those of another sample rate, or
+            ``model`` has no known output layer.
 
     References:
         Huang et al., "Stabilizing label assignment for speech separation by self-supervised pre-training", Interspeech
@@ -58,7 +58,12 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
             raise StabError("new_output needs the path of weights to start with, got none")
         return Transfer([], list(model.state_dict()), [])
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
-    weights = _weights(file)
+    weights, sample_rate = _weights(file)
+    wanted_rate = getattr(model, "sample_rate", None)
+    if None not in (sample_rate, wanted_rate) and sample_rate != wanted_rate:
+        raise StabError(
+            f"the weights in {file} are of a model at {sample_rate:g} Hz, this one works at {wanted_rate:g} Hz"
+        )
     own = model.state_dict()
     left = [key for key in own if new_output and key.rpartition(".")[0] in OUTPUT_LAYERS]
     if new_output and not left:
@@ -80,8 +85,8 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
     return Transfer(list(given), left, [key for key in weights if key not in given])
 
 
-def _weights(file: Path) -> dict[str, Tensor]:
-    """The model's weights in a model file, a checkpoint or a bare state dict."""
+def _weights(file: Path) -> tuple[dict[str, Tensor], float | None]:
+    """The model's weights in a model file, a checkpoint or a bare state dict, and its sample rate, if that is told."""
     if not file.is_file():
         raise StabError(f"no weights to start with at {file}")
     saved = read_saved(file, "model file")
@@ -90,4 +95,7 @@ def _weights(file: Path) -> dict[str, Tensor]:
         raise StabError(f"{file} holds no weights")
     prefixed = {key.removeprefix("model."): value for key, value in weights.items() if key.startswith("model.")}
     weights = prefixed or weights  # a checkpoint holds the loss' parameters as well, under another prefix
-    return {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # of training alone
+    weights = {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # of training alone
+    # A model file has the model's arguments, a checkpoint the config of its run.
+    arguments = saved.get("model_args") or (saved.get("training_config") or {}).get("model") or {}
+    return weights, arguments.get("sample_rate")

@@ -95,3 +95,30 @@ def test_the_picture_has_a_line_for_each_row(study, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "has an evaluation of valid" in err
     assert err.count("cannot draw") == 2
+
+
+def test_switches_are_told_by_epoch(study, capsys):
+    rows = {"epoch": [0, 1, 2], "layer": 0, "switch_ratio": [None, 0.4, 0.1]}
+    pd.DataFrame(rows).to_csv(study / "b" / "2" / "switches.csv", index=False)
+    assert main(["compare", str(study), "--by-epoch"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "| row | 1 | 2 |", "| --- | --- | --- |", "| b | 30.0 | 10.0 |", "| a | 10.0 | – |",
+    ]  # fmt: skip
+    for file in study.glob("*/*/switches.csv"):
+        file.unlink()
+    assert main(["compare", str(study), "--by-epoch"]) == 2
+    assert "has a table of switches" in capsys.readouterr().err
+
+
+def test_epochs_to_another_rows_end_are_counted_by_seed(study, capsys):
+    assert main(["compare", str(study), "--reach", "a"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| row | epochs to the last val SI-SDRi of a |"
+    assert lines[2:] == ["| b | – |", "| a | 2 |"]  # b's first seed ends 1 dB below a's, its second has no partner
+    assert main(["compare", str(study), "--reach", "b"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == ["| b | 2 |", "| a | 1 |"]
+    assert main(["compare", str(study), "--reach", "c"]) == 2
+    assert "has no row 'c'" in capsys.readouterr().err
+    (study / "a" / "1" / "metrics.csv").unlink()
+    assert main(["compare", str(study), "--reach", "a"]) == 2
+    assert "no run of row 'a' was validated" in capsys.readouterr().err

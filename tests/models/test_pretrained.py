@@ -5,7 +5,7 @@ import torch
 from asteroid.models import DPRNNTasNet
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import load_pretrained, save_model
+from asteroid_stab.models import conv_tasnet, load_pretrained, save_model
 
 OUTPUT = ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
 
@@ -62,6 +62,19 @@ def test_what_does_not_fit_is_told(tmp_path, tiny_model):
         load_pretrained(tiny_model(), tmp_path / "b.pth", new_output=True)
     with pytest.raises(StabError, match="Linear has no output layer"):
         load_pretrained(torch.nn.Linear(1, 1), tmp_path / "b.pth", new_output=True)
+
+
+@pytest.mark.parametrize("kind", ["file", "checkpoint"])
+def test_another_sample_rate_is_told(tmp_path, tiny_model, kind):
+    source = conv_tasnet(2, 16_000, 32, n_blocks=2, n_repeats=1, bn_chan=8, hid_chan=16, skip_chan=8)
+    file = tmp_path / "best_model.pth"
+    if kind == "file":
+        save_model(source, file)
+    else:
+        weights = {f"model.{key}": value for key, value in source.state_dict().items()}
+        torch.save({"state_dict": weights, "training_config": {"model": {"sample_rate": 16_000}}}, file)
+    with pytest.raises(StabError, match=r"best_model.pth are of a model at 16000 Hz, this one works at 8000 Hz"):
+        load_pretrained(tiny_model(), file)
 
 
 def test_what_holds_no_weights_is_told(tmp_path, tiny_model):

@@ -1,0 +1,187 @@
+"""The tables of a study: rows by seeds, of its scores, their distribution, and what happened epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.metrics.summary import PERCENTILES
+
+if TYPE_CHECKING:
+    from asteroid_stab.report.run_data import Run
+
+NUMBERS = ("mean", "std", *(f"p{p}" for p in PERCENTILES))
+
+
+class Figures(NamedTuple):
+    """The numbers of one run; nan where it has none."""
+
+    epochs: float
+    test: float  # dB
+    test_p10: float  # dB
+    valid: float  # dB
+    switched: float  # mean ratio over the epochs that have one
+    switched_last: float
+    speed: float  # steps a second
+
+
+HEAD = {
+    "epochs": "epochs",
+    "test": "{split} SI-SDRi, dB",
+    "test_p10": "10th percentile, dB",
+    "valid": "best val SI-SDRi, dB",
+    "switched": "switches, mean, %",
+    "switched_last": "switches, last epoch, %",
+    "speed": "steps/s",
+}
+_DIGITS = {"epochs": 0, "test": 2, "test_p10": 2, "valid": 2, "switched": 1, "switched_last": 1, "speed": 2}
+
+
+def _measured(run: Run) -> dict[str, float]:
+    """The SI-SDRi's numbers; none where the run went on since it was evaluated."""
+    if run.evaluation is None or run.evaluation.of_another_model:
+        return {}
+    return run.metric("si_sdr_i") or {}
+
+
+def figures(run: Run) -> Figures:
+    """What a run came to."""
+    test = _measured(run)
+    valid = run.column("val/si_sdr_i")
+    switches, seconds, steps = run.switch_ratio(), run.column("seconds"), run.column("step")
+    defined = switches is not None and len(switches) > 0
+    return Figures(
+        epochs=math.nan if run.metrics is None else len(run.metrics),
+        test=test.get("mean", math.nan),
+        test_p10=test.get("p10", math.nan),
+        valid=math.nan if valid is None else float(valid.max()),
+        switched=100 * float(switches.mean()) if defined else math.nan,  # type: ignore[union-attr]
+        switched_last=100 * float(switches.iloc[-1]) if defined else math.nan,  # type: ignore[union-attr]
+        speed=math.nan if seconds is None or steps is None else float(steps.iloc[-1] / seconds.sum()),
+    )
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean ± standard deviation of the defined values, and how many these are if not all; a dash where there is none.
+
+    Counts (``digits`` 0) are not averaged: they are given from the least to the largest where they differ.
+
+    Example:
+        >>> spread([1.0, 2.0, float("nan")], 1), spread([3.0], 2), spread([float("nan")], 1), spread([2.0, 3.0], 0)
+        ('1.5 ± 0.7 (2 of 3)', '3.00', '–', '2–3')
+    """
+    defined = [value for value in values if not math.isnan(value)]
+    if not defined:
+        return "–"
+    part = f" ({len(defined)} of {len(values)})" if len(defined) < len(values) else ""
+    if digits == 0:
+        ends = sorted({f"{value:.0f}" for value in (min(defined), max(defined))}, key=float)
+        return "–".join(ends) + part
+    mean = f"{statistics.mean(defined):.{digits}f}"
+    return mean + (f" ± {statistics.stdev(defined):.{digits}f}" if len(defined) > 1 else "") + part
+
+
+def study(folder: Path) -> dict[str, list[Path]]:
+    """The run folders ``folder/ROW/SEED`` by row, in the order in which the rows were begun.
+
+    Raises:
+        StabError: there are none.
+    """
+    rows: dict[str, list[Path]] = {}
+    for config in folder.glob("*/*/config.yaml"):
+        rows.setdefault(config.parts[-3], []).append(config.parent)
+    if not rows:
+        raise StabError(f"{folder} holds no runs ROW/SEED; egs/study.sh makes them")
+    begun = {row: min((run / "config.yaml").stat().st_mtime for run in runs) for row, runs in rows.items()}
+    return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (begun[row], row))}
+
+
+def table(folder: Path, split: str) -> list[str]:
+    """The lines of the study's table, in Markdown."""
+    from asteroid_stab.report.run_data import read_runs
+
+    head = ["row", "seeds", *(HEAD[name].format(split=split) for name in Figures._fields)]
+    lines = [head, ["---"] * len(head)]
+    for row, runs in study(folder).items():
+        columns = zip(*(figures(run) for run in read_runs(runs, split)), strict=True)
+        cells = [spread(values, _DIGITS[name]) for name, values in zip(Figures._fields, columns, strict=True)]
+        lines.append([row, str(len(runs)), *cells])
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def by_epoch(folder: Path) -> list[str]:
+    """The lines of a table of the switches in every epoch, in percent: mean over the seeds."""
+    from asteroid_stab.report.run_data import read_runs
+
+    curves = {}
+    for row, runs in study(folder).items():
+        found = [switches for run in read_runs(runs, "test") if (switches := run.switch_ratio()) is not None]
+        if any(len(values) for values in found):
+            curves[row] = [dict(zip(values.index, 100 * values, strict=True)) for values in found]
+    if not curves:
+        raise StabError(f"no run of {folder} has a table of switches")
+    epochs = sorted({int(epoch) for runs in curves.values() for values in runs for epoch in values})
+    lines = [["row", *map(str, epochs)], ["---"] * (len(epochs) + 1)]
+    for row, values in curves.items():
+        cells = [[run[epoch] for run in values if epoch in run] for epoch in epochs]
+        lines.append([row, *(f"{statistics.mean(cell):.1f}" if cell else "–" for cell in cells)])
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def reached(folder: Path, goal: str) -> list[str]:
+    """The lines of a table of the epochs that every row took to the last validation SI-SDRi of the row ``goal``.
+
+    A run is judged by the run of the same seed of that row. Epochs are counted from 1.
+
+    Raises:
+        StabError: there is no such row, or none of its runs was validated.
+    """
+    from asteroid_stab.report.run_data import read_runs
+
+    rows = study(folder)
+    if goal not in rows:
+        raise StabError(f"{folder} has no row {goal!r}{nearest(goal, rows)}")
+    curves = {row: [run.column("val/si_sdr_i") for run in read_runs(runs, "test")] for row, runs in rows.items()}
+    pairs = zip(rows[goal], curves[goal], strict=True)
+    goals = {path.name: float(curve.iloc[-1]) for path, curve in pairs if curve is not None}
+    if not goals:
+        raise StabError(f"no run of row {goal!r} was validated")
+    lines = [["row", f"epochs to the last val SI-SDRi of {goal}"], ["---", "---"]]
+    for row, runs in rows.items():
+        counts = []
+        for path, curve in zip(runs, curves[row], strict=True):
+            there = None if curve is None or path.name not in goals else curve.index[curve >= goals[path.name]]
+            counts.append(math.nan if there is None or not len(there) else float(there[0]) + 1)
+        lines.append([row, spread(counts, 0)])
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def distribution(folder: Path, split: str) -> list[str]:
+    """The lines of a table of the SI-SDRi's mean, standard deviation and percentiles, of mixtures and of classes."""
+    head = ["row", "of", "mean", "std", *(f"q{p}" for p in PERCENTILES)]
+    lines = [head, ["---"] * len(head)]
+    for row, tables in evaluations(folder, split).items():
+        names = list(dict.fromkeys(name for table in tables for name in table))
+        for name in names:
+            columns = [[table.get(name, {}).get(key, math.nan) for table in tables] for key in NUMBERS]
+            lines.append([row, name, *(spread(values, 2) for values in columns)])
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def evaluations(folder: Path, split: str) -> dict[str, list[dict[str, dict[str, float]]]]:
+    """Of every row and run the numbers of the SI-SDRi: of the mixtures, and of the sources of each class."""
+    from asteroid_stab.report.run_data import read_runs
+
+    found: dict[str, list[dict[str, dict[str, float]]]] = {}
+    for row, runs in study(folder).items():
+        found[row] = []
+        for run in read_runs(runs, split):
+            mixtures = _measured(run)
+            found[row].append({"mixtures": mixtures})
+            if mixtures and run.evaluation:
+                found[row][-1].update(run.evaluation.classes)
+    return found
