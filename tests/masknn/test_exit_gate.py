@@ -114,12 +114,14 @@ def test_noise_of_zero_and_half_precision_stay_finite(monkeypatch):
     assert gate.bfloat16()(hidden.bfloat16()).dtype == torch.float32
 
 
-def test_autocast_changes_no_decision():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_no_score(dtype):
     torch.manual_seed(0)
     gate, hidden = ExitGate(8, 50).eval(), torch.randn(30, 8, 50)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", dtype):
         scores = gate.scores(hidden)
-    assert torch.equal(scores, gate.scores(hidden))
+    exact = gate.double().scores(hidden.double())
+    torch.testing.assert_close(scores, exact.float(), rtol=1e-4, atol=1e-6)
 
 
 def test_the_initial_bias_is_added():

@@ -296,6 +296,22 @@ def test_a_gate_that_always_processes_is_no_gate():
         assert plain(wav, return_iterations=True)[1].tolist() == [3, 3, 3]
 
 
+def test_exits_under_autocast():
+    model = uneven(net(n_iterations=4, gate=True).float())
+    wav = mixtures(16).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        est, n_used = model(wav, return_iterations=True)
+        (est.float().square().mean() + n_used.mean()).backward()
+        assert n_used.dtype == torch.float32
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+        model.eval()
+        est, n_used = model.slots(wav)
+        dense, n_dense = model.slots(wav, dense=True)
+    assert len(set(n_used.tolist())) > 1
+    assert n_used.tolist() == n_dense.tolist()
+    torch.testing.assert_close(est.float(), dense.float(), rtol=0.05, atol=0.05)
+
+
 # --- lengths ---
 
 
@@ -388,10 +404,13 @@ def test_a_stage_trains_its_block_and_nothing_else(n):
 def test_a_stage_keeps_no_graph_before_it_and_runs_no_block_behind_it():
     model, calls = staged(), []
     for b, block in enumerate(model.masker.blocks):
-        block.register_forward_hook(lambda _m, _i, out, b=b: calls.append((b, out.requires_grad)))
+        block.register_forward_hook(lambda _m, _i, out, b=b: calls.append((b, torch.is_grad_enabled())))
     model.train_stage(2)
-    model(mixtures())
+    for parameter in model.masker.blocks[0].parameters():
+        parameter.requires_grad_(True)  # as a training that unfreezes by mistake
+    model(mixtures()).sum().backward()
     assert calls == [(0, False), (0, False), (1, True)]
+    assert all(p.grad is None for p in model.masker.blocks[0].parameters())
     model.eval()(mixtures())
     assert {b for b, _ in calls} == {0, 1}
 
