@@ -58,7 +58,11 @@ def _asteroid_files(base_models: ModuleType) -> Iterator[None]:
     data only, are admitted while a model is read. The file still cannot run code, as it could with
     ``weights_only=False``.
 
-    Needed by: Asteroid 0.7.0 with torch >= 2.6. May go with an Asteroid that writes plain types.
+    A file may hold a model of this package, which Asteroid knows by name once this package's models are imported:
+    that happens here, where a file is about to be read, so that ``import asteroid_stab`` stays quick.
+
+    Needed by: Asteroid 0.7.0 with torch >= 2.6. May go with an Asteroid that writes plain types; the import has
+    to stay where Asteroid finds models by name alone.
     """
     yield
     original = base_models.BaseModel.from_pretrained.__func__
@@ -67,6 +71,7 @@ def _asteroid_files(base_models: ModuleType) -> Iterator[None]:
     def from_pretrained(cls: type, pretrained_model_conf_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         from torch.serialization import safe_globals
 
+        importlib.import_module("asteroid_stab.models")
         with safe_globals(_data_types()):
             return original(cls, pretrained_model_conf_or_path, *args, **kwargs)
 

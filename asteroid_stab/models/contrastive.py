@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import instance_norm, normalize
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.layered import host_of
+from asteroid_stab.models.layering import host_of
 from asteroid_stab.models.pretext import Pretext, spans
 
 COLLAPSED = 0.05

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cosine_similarity, normalize
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import ContrastivePrediction
+from asteroid_stab.models import ContrastivePrediction, LatentRefinementNet
 
 DUAL = {"n_filters": 8, "chunk_size": 10, "n_repeats": 2}
 MAKE = {
@@ -19,6 +19,9 @@ MAKE = {
     "dptnet": lambda: DPTNet(1, n_heads=2, ff_hid=4, **DUAL),
     "sudormrf": lambda: SuDORMRFImprovedNet(
         1, bn_chan=4, num_blocks=2, upsampling_depth=2, n_filters=8, kernel_size=21, stride=10
+    ),
+    "refiner": lambda: LatentRefinementNet(
+        1, n_blocks=2, n_iterations=2, gate=True, own_heads=True, bn_chan=4, upsampling_depth=2, n_filters=8
     ),
 }
 

@@ -1,13 +1,16 @@
 """Every layer's estimates: the last one's are the host's, the others' what the head makes of them."""
 
+import copy
+
 import pytest
 import torch
 from asteroid.models import BaseModel, ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import conv_tasnet, layered_model, save_model
+from asteroid_stab.models import LatentRefinementNet, conv_tasnet, layered_model, save_model
 
 DUAL = {"n_filters": 8, "chunk_size": 10, "n_repeats": 3}
+REFINER = {"n_filters": 8, "bn_chan": 4, "upsampling_depth": 2, "noise_slot": False, "gate_segment_s": 0.05}
 MAKE = {
     "conv": lambda n=2: ConvTasNet(n, n_filters=8, n_blocks=2, n_repeats=3, bn_chan=4, hid_chan=8, skip_chan=4),
     "conv_no_skip": lambda n=2: ConvTasNet(
@@ -18,6 +21,7 @@ MAKE = {
     "sudormrf": lambda n=2: SuDORMRFImprovedNet(
         n, bn_chan=4, num_blocks=3, upsampling_depth=2, n_filters=8, kernel_size=21, stride=10
     ),
+    "refiner": lambda n=2, **kwargs: LatentRefinementNet(n, n_blocks=2, n_iterations=[2, 1], **{**REFINER, **kwargs}),
 }
 every_model = pytest.mark.parametrize("kind", MAKE)
 
@@ -64,6 +68,8 @@ def test_early_layers_go_through_the_head(kind):
         net.TCN = net.TCN[: net.n_blocks]
     elif kind == "sudormrf":
         net.sm = net.sm[:1]
+    elif kind == "refiner":
+        plain.n_iterations = [1, 0]
     else:
         setattr(net, *(("net", net.net[:1]) if kind == "dprnn" else ("layers", net.layers[:1])))
     assert torch.equal(first, plain(wav))
@@ -147,3 +153,81 @@ def test_what_has_no_layers_is_refused():
         layered_model(torch.nn.Linear(1, 1))
     with pytest.raises(StabError, match="head must be one of shared, dedicated, got 'own'"):
         layered_model(MAKE["conv"](), "own")
+
+
+# --- a refining network's layers are its iterations ---
+
+
+def refiners(head="shared", **kwargs):
+    """A plain one and one with layers, of the same weights."""
+    torch.manual_seed(0)
+    plain = MAKE["refiner"](**kwargs).double()
+    return plain, layered_model(copy.deepcopy(plain), head)
+
+
+@pytest.mark.parametrize("own_heads", [False, True])
+def test_every_iteration_gives_what_the_model_of_as_many_gives(own_heads):
+    plain, model = refiners(own_heads=own_heads, noise_slot=True)
+    wav = torch.randn(2, 400, dtype=torch.float64)
+    layers, n_used = model(wav, return_iterations=True)
+    assert layers.shape == (3, 2, 3, 400)
+    assert n_used.tolist() == [3, 3]
+    for layer, counts in zip(layers, ([1, 0], [2, 0], [2, 1]), strict=True):
+        part = plain.truncated(1) if own_heads and counts[1] == 0 else plain
+        torch.testing.assert_close(layer, part(wav, n_iterations=counts[: part.n_blocks]))
+    assert model(wav, n_iterations=[4, 3]).shape == (7, 2, 3, 400)
+    assert model(wav[0]).shape == (3, 3, 400)
+    lengths = torch.tensor([400, 150])
+    torch.testing.assert_close(model(wav, lengths=lengths)[-1], plain(wav, lengths=lengths))
+    with pytest.raises(StabError, match=r"layers need an iteration at least, got n_iterations=\[0, 0\]"):
+        model(wav, n_iterations=0)
+    model.eval()
+    assert torch.equal(model(wav), plain.eval()(wav))
+
+
+def test_a_last_block_without_iterations_keeps_the_last_head():
+    plain, model = refiners(own_heads=True)
+    wav = torch.randn(2, 400, dtype=torch.float64)
+    torch.testing.assert_close(model(wav, n_iterations=[2, 0])[-1], plain(wav, n_iterations=[2, 0]))
+
+
+def test_gated_layers_draw_what_the_plain_model_draws():
+    plain, model = refiners(gate=True)
+    wav = torch.randn(8, 400, dtype=torch.float64)
+    torch.manual_seed(1)
+    layers, n_layered = model(wav, return_iterations=True)
+    torch.manual_seed(1)
+    est, n_plain = plain(wav, return_iterations=True)
+    torch.testing.assert_close(layers[-1], est)
+    torch.testing.assert_close(n_layered, n_plain)
+    assert len(set(n_plain.tolist())) > 1
+    n_layered.sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.masker.gates.parameters())
+
+
+def test_a_stages_layers_end_with_its_block(tmp_path):
+    _, model = refiners(own_heads=True)
+    wav = torch.randn(2, 400, dtype=torch.float64)
+    assert model.n_layers == 3
+    for stage, n_layers in ((1, 2), (2, 3)):
+        model.train_stage(stage)
+        assert model.n_layers == n_layers
+        model.zero_grad()
+        layers = model(wav)
+        assert len(layers) == n_layers
+        layers.square().sum().backward()
+        assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+    model.train_stage(1)
+    save_model(model, tmp_path / "m.pth")
+    assert BaseModel.from_pretrained(str(tmp_path / "m.pth")).n_blocks == 1
+
+
+def test_heads_of_layers_and_heads_of_blocks_exclude_each_other():
+    model = MAKE["refiner"](own_heads=True)
+    with pytest.raises(StabError, match="head must be 'shared' for a model with own_heads, .*, got 'dedicated'"):
+        layered_model(model, "dedicated")
+    assert type(model) is LatentRefinementNet
+    _, dedicated = refiners("dedicated")
+    assert set(dedicated.layer_heads[0]) == {"mask_net", "decoder"}
+    with pytest.raises(StabError, match="the dedicated heads are of 3 layers, got 4"):
+        dedicated(torch.randn(2, 400, dtype=torch.float64), n_iterations=2)

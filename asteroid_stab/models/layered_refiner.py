@@ -1,0 +1,68 @@
+"""The layers of a refining network: its iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.models.layered import LayeredModel
+from asteroid_stab.models.refiner import LatentRefinementNet
+
+
+class LayeredLatentRefinementNet(LayeredModel, LatentRefinementNet):
+    """A layer is an iteration of a block, so that K is the sum of the iterations that are asked for.
+
+    The decoder mixes the sources and belongs to the head. With ``own_heads`` the head of a layer is that of its block;
+    in a stage, the layers of the blocks before it have no gradient.
+    """
+
+    HEAD, HOST = ("mask_net",), LatentRefinementNet
+
+    @property
+    def n_layers(self) -> int:
+        """K with the constructor's iterations."""
+        return sum(self.n_iterations[: self.depth])
+
+    def own_head(self) -> dict[str, nn.Module]:
+        """See the base."""
+        return {**super().own_head(), "decoder": self.decoder}
+
+    def forward(
+        self,
+        wav: Tensor,
+        n_iterations: int | Sequence[int] | None = None,
+        lengths: Tensor | None = None,
+        return_iterations: bool = False,
+    ) -> Any:
+        """``[K, B, J + 1, T]`` in training mode, else as the plain model, whose arguments it takes.
+
+        Raises:
+            StabError: an argument does not fit, or training asks for no iteration at all.
+        """
+        return LatentRefinementNet.forward(self, wav, n_iterations, lengths, return_iterations)
+
+    def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
+        """See the base."""
+        return (hidden for hidden, _ in self.trace(tf_rep, self.n_iterations))
+
+    def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
+        """See the base."""
+        return self.masker.masks(hidden, head["mask_net"])
+
+    def _estimate(self, mixture: Tensor, per_block: Sequence[int], dense: bool) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return super()._estimate(mixture, per_block, dense)
+        tf_rep = self.forward_encoder(mixture)
+        hidden, g = zip(*self.trace(tf_rep, per_block), strict=True) if any(per_block[: self.depth]) else ((), ())
+        if not hidden:
+            raise StabError(f"layers need an iteration at least, got n_iterations={list(per_block)}")
+        heads = [self.head(block + 1) for block, n in enumerate(per_block[: self.depth]) for _ in range(n)]
+        heads[-1] = self.head(self.depth)  # as the plain model, also where the last block has no iteration
+        return self.decode_layers(hidden, tf_rep, mixture, heads), torch.stack(g).sum(0)  # eq. (10)
+
+    def _decode(self, hidden: Tensor, tf_rep: Tensor, mixture: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
+        return self.decode(hidden, tf_rep, mixture, head)

@@ -1,0 +1,249 @@
+"""Latent iterative refinement: blocks that are applied several times, in stages, and only where a gate asks for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from asteroid import models
+from asteroid.utils.torch_utils import pad_x_to_y
+from asteroid_filterbanks import Encoder, FreeFB
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.masknn import RefinementMasker, fuse_norms
+from asteroid_stab.masknn.refinement import mask_head
+from asteroid_stab.models.refiner_parts import MixingDecoder, by_length, check_sizes, counts
+from asteroid_stab.models.refiner_stages import StagedModel
+
+
+class LatentRefinementNet(StagedModel):
+    r"""Separates by blocks that refine a state between encoder and decoder, each of them a given number of times.
+
+    .. math:: \hat s = D(M(B_N^{(I_N)} \circ \dots \circ B_1^{(I_1)}(E(x))) \cdot E(x))
+
+    The number of iterations changes no parameter, and may be another one in every call.
+
+    With ``noise_slot`` the decoder has an output for the noise, after those of the sources: the training mode gives
+    it, ``[B, J + 1, T]``, for the loss to judge, the evaluation mode leaves it out, ``[B, J, T]`` (:meth:`slots` has
+    it).
+
+    With ``gate`` each block has an :class:`~asteroid_stab.masknn.ExitGate`, which its iterations share, and which is
+    asked before each. Training computes every iteration and leaves out by multiplication, eq. (7), so that the gate
+    has a gradient; in evaluation an item that exits is not computed any further, and goes on to the next block. A
+    gate sees the whole signal, so that what it decides of a part is not what it decides of the whole.
+
+    With ``own_heads`` each block has a mask network and a decoder of its own, and any prefix of the blocks is a model
+    (:meth:`truncated`), trained one after the other (:meth:`train_stage`). Else there is one head, and it serves
+    every depth. Without a stage, heads before the last are trained by layer-wise losses only: DDP has to be told
+    (``find_unused_parameters``).
+
+    Args:
+        n_src: J, sources, without the noise.
+        n_blocks: N, blocks with weights of their own.
+        n_sub_blocks: in each block.
+        n_iterations: of every block, or a number for each.
+        gate: whether blocks have gates.
+        gate_segment_s: length of signal that a gate looks at as it is, in seconds.
+        noise_slot: whether there is an output for the noise.
+        own_heads: whether each block has its own mask network and decoder.
+        sample_rate: in Hz.
+        n_filters: filters of the encoder, and channels within a sub-block.
+        kernel_size: length of a filter, in samples.
+        stride: hop of the encoder, in samples; None is half a filter.
+        bn_chan: channels of the state.
+        upsampling_depth: resolutions in a sub-block.
+        mask_act: activation of the masks.
+        sub_block: ``uconv``, ``ublock``, or what :func:`~asteroid_stab.masknn.register_sub_block` was given.
+        gate_bias: initial bias of the gates towards "process" (our reading).
+
+    Shapes:
+        - model input ``[B, T]``, output ``[B, J, T]``, in training ``[B, J + 1, T]`` with a slot for the noise.
+
+    Raises:
+        StabError: an argument is out of its range.
+
+    Example:
+        >>> size = {"n_filters": 16, "bn_chan": 8, "upsampling_depth": 2}
+        >>> model = LatentRefinementNet(n_src=3, n_blocks=2, n_iterations=[4, 1], gate=True, **size)
+        >>> model(torch.randn(2, 800)).shape
+        torch.Size([2, 4, 800])
+        >>> est, n_used = model.eval()(torch.randn(2, 800), return_iterations=True)
+        >>> est.shape, n_used.shape, bool((n_used <= 5).all())
+        (torch.Size([2, 3, 800]), torch.Size([2]), True)
+
+    References:
+        Bralios, Tzinis, Wichern, Smaragdis, Le Roux, "Latent iterative refinement for modular source separation",
+        ICASSP 2023, arXiv 2211.11917, eq. (1) to (10). The backbone is the improved SuDoRM-RF, whose decoder mixes the
+        masked sources.
+    """
+
+    def __init__(
+        self,
+        n_src: int,
+        n_blocks: int = 1,
+        n_sub_blocks: int = 1,
+        n_iterations: int | list[int] = 1,
+        gate: bool = False,
+        gate_segment_s: float = 4.0,
+        noise_slot: bool = True,
+        own_heads: bool = False,
+        sample_rate: float = 8000,
+        n_filters: int = 512,
+        kernel_size: int = 21,
+        stride: int | None = None,
+        bn_chan: int = 128,
+        upsampling_depth: int = 5,
+        mask_act: str = "relu",
+        sub_block: str = "uconv",
+        gate_bias: float = 0.0,
+    ):
+        args = {name: value for name, value in locals().items() if name not in ("self", "__class__")}  # all of them
+        check_sizes(args)
+        stride = stride or max(1, kernel_size // 2)
+        iterations = counts(n_iterations, n_blocks, least=1)
+        multiple = math.lcm(stride, 2**upsampling_depth)
+
+        def n_frames(n_samples: int) -> int:  # of what is padded as forward_encoder does
+            return -(-n_samples // multiple) * multiple // stride + (1 - kernel_size % 2)
+
+        n_slots = n_src + noise_slot
+        gate_frames = n_frames(round(gate_segment_s * sample_rate)) if gate else None
+        filters = FreeFB(n_filters, kernel_size, stride, float(sample_rate))
+        masker = RefinementMasker(
+            n_filters, n_slots, bn_chan, n_blocks, n_sub_blocks, iterations, gate_frames, gate_bias,
+            upsampling_depth, mask_act, sub_block, trial_frames=n_frames(1),
+        )  # fmt: skip
+        super().__init__(
+            Encoder(filters, padding=kernel_size // 2), masker, MixingDecoder(n_slots, n_filters, kernel_size, stride)
+        )
+
+        def head() -> nn.ModuleDict:
+            decoder = MixingDecoder(n_slots, n_filters, kernel_size, stride)
+            return nn.ModuleDict({"mask_net": mask_head(bn_chan, n_slots, n_filters), "decoder": decoder})
+
+        self.early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
+        self.n_src, self.n_blocks, self.own_heads = n_src, n_blocks, own_heads
+        self.n_iterations, self._multiple = iterations, multiple
+        self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
+        fuse_norms(self)
+
+    # --- separation ---
+
+    def forward(
+        self,
+        wav: Tensor,
+        n_iterations: int | Sequence[int] | None = None,
+        lengths: Tensor | None = None,
+        return_iterations: bool = False,
+    ) -> Any:
+        """Estimates, in training mode of the noise too.
+
+        Args:
+            wav: mixtures ``[B, T]``, or one ``[T]``, or ``[B, 1, T]``.
+            n_iterations: of every block, or a number for each; None takes the constructor's.
+            lengths: ``[B]``, samples of each item that are no padding. An item is computed as if it were alone at its
+                own length, and its estimates are zero behind; items of equal length are computed together.
+            return_iterations: gives a pair: the estimates, and N̂ ``[B]`` of eq. (10), the iterations that each item
+                was processed in. In training mode N̂ has a gradient where there are gates; in evaluation mode it holds
+                whole numbers.
+
+        Raises:
+            StabError: a shape, a number of iterations or a length does not fit.
+        """
+        est, n_used = self.slots(wav, n_iterations, lengths)
+        if not self.training:
+            est = est[..., : self.n_src, :]
+        return (est, n_used) if return_iterations else est
+
+    def slots(
+        self,
+        wav: Tensor,
+        n_iterations: int | Sequence[int] | None = None,
+        lengths: Tensor | None = None,
+        dense: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Estimates of all outputs ``[B, J + 1, T]``, the noise last, in either mode; and N̂ ``[B]``.
+
+        Args:
+            wav: see :meth:`forward`.
+            n_iterations: likewise.
+            lengths: likewise.
+            dense: in evaluation mode too, compute every iteration of every item: the same values, to compare with.
+        """
+        if wav.ndim not in (1, 2, 3) or wav.shape[-1] == 0 or (wav.ndim == 3 and wav.shape[1] != 1):
+            raise StabError(f"a mixture must be [T], [B, T] or [B, 1, T] with T above 0, got {list(wav.shape)}")
+        mixture = wav.reshape(-1, 1, wav.shape[-1])
+        per_block = self.n_iterations if n_iterations is None else counts(n_iterations, self.n_blocks, least=0)
+        est, n_used = by_length(lambda part: self._estimate(part, per_block, dense), mixture, lengths)
+        n_used = n_used if self.training else n_used.long()
+        return (est.squeeze(-3) if wav.ndim == 1 else est), n_used
+
+    def _estimate(self, mixture: Tensor, per_block: Sequence[int], dense: bool) -> tuple[Tensor, Tensor]:
+        tf_rep = self.forward_encoder(mixture)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
+            hidden = self.masker.start(tf_rep)
+        total = torch.zeros(len(hidden), device=hidden.device)
+        for block, n in enumerate(per_block[: self.depth]):  # eq. (6)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and block >= self._n_frozen):
+                hidden, n_used = self.masker.refine(hidden, block, n, dense)
+            total = total + n_used
+        return self.decode(hidden, tf_rep, mixture, self.head(self.depth)), total
+
+    def trace(self, tf_rep: Tensor, per_block: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The state and the decisions ``[B]`` after every iteration, eq. (7), each computed for every item."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
+            hidden = self.masker.start(tf_rep)
+        for block, n in enumerate(per_block[: self.depth]):
+            for _ in range(n):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and block >= self._n_frozen):
+                    [(hidden, g)] = self.masker.steps(hidden, block, 1)
+                yield hidden, g
+
+    def forward_encoder(self, wav: Tensor) -> Tensor:
+        """``[B, N, L]`` of ``[B, 1, T]``, padded with zeros to whole frames of the coarsest resolution."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
+            return super().forward_encoder(pad(wav, (0, -wav.shape[-1] % self._multiple)))
+
+    def decode(self, hidden: Tensor, tf_rep: Tensor, mixture: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
+        """The estimates of a state by a head: masks of the encoder's output, decoded, eq. (1)."""
+        masks = self.masker.masks(hidden, head["mask_net"])
+        return pad_x_to_y(head["decoder"](self.apply_masks(tf_rep, masks)), mixture)
+
+    # --- files ---
+
+    def truncated(self, n: int) -> LatentRefinementNet:
+        """A model of its own of the first ``n`` blocks, with the head of the last of them and the same weights.
+
+        Raises:
+            StabError: there are not as many blocks; the blocks share one head, which is that of the last.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= self.n_blocks:
+            raise StabError(f"truncated needs a number of blocks from 1 to {self.n_blocks}, got {n!r}")
+        if n < self.n_blocks and not self.own_heads:
+            raise StabError(f"truncated needs own_heads=true: the one head is that of all {self.n_blocks} blocks")
+        with torch.random.fork_rng(devices=[]):  # a model file that is written in training draws nothing from it
+            args = {**self.get_model_args(), "n_blocks": n, "n_iterations": self.n_iterations[:n]}
+            model = LatentRefinementNet(**args)
+        kept = model.state_dict().keys()
+        weights = {key: value for key, value in self.state_dict().items() if key in kept}
+        for name, module in self.head(n).items():
+            prefix = "masker.mask_net" if name == "mask_net" else name
+            weights.update({f"{prefix}.{key}": value for key, value in module.state_dict().items()})
+        model.load_state_dict(weights)
+        return model.to(next(self.parameters())).train(self.training)
+
+    def get_model_args(self) -> dict[str, Any]:
+        """What the constructor needs to make this model again."""
+        return {**self._args, "n_iterations": list(self.n_iterations)}
+
+    def serialize(self) -> dict[str, Any]:
+        """The host's; in a stage that is not the last, of the model of its blocks."""
+        return super().serialize() if self.depth == self.n_blocks else self.truncated(self.depth).serialize()
+
+
+if not hasattr(models, "LatentRefinementNet"):  # a module that is read anew registers no second time
+    models.register_model(LatentRefinementNet)

@@ -1,0 +1,118 @@
+"""What a refining network needs beside its blocks: a decoder that mixes, items of different lengths, checked sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asteroid_stab.errors import StabError
+
+SIZES = ("n_src", "n_blocks", "n_sub_blocks", "n_filters", "kernel_size", "bn_chan", "upsampling_depth")
+
+
+class MixingDecoder(nn.ConvTranspose1d):
+    """D of eq. (1): every output is made of the masked features of all of them.
+
+    Shapes:
+        - input ``[B, S, N, L]``, output ``[B, S, T]``.
+    """
+
+    def __init__(self, n_slots: int, n_filters: int, kernel_size: int, stride: int):
+        super().__init__(
+            n_slots * n_filters,
+            n_slots,
+            kernel_size,
+            stride,
+            padding=kernel_size // 2,
+            output_padding=(stride - 1) * (kernel_size % 2),  # as many samples as were encoded
+            bias=False,
+        )
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, masked: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """The waveforms."""
+        return super().forward(masked.flatten(1, 2), output_size)
+
+
+def check_sizes(args: Mapping[str, Any]) -> None:
+    """Makes sure that a network can be built.
+
+    Raises:
+        StabError: names the argument that is out of its range.
+    """
+    for name in SIZES:
+        if args[name] < 1:
+            raise StabError(f"{name} must be at least 1, got {args[name]}")
+    stride, kernel_size, sample_rate = args["stride"], args["kernel_size"], args["sample_rate"]
+    if stride is not None and not 1 <= stride <= kernel_size:
+        raise StabError(f"stride must be from 1 to kernel_size={kernel_size}, got {stride}")
+    if not sample_rate > 0:
+        raise StabError(f"sample_rate must be above 0, got {sample_rate}")
+    if args["gate"] and round(args["gate_segment_s"] * sample_rate) < 1:
+        raise StabError(
+            f"gate_segment_s must be at least one sample, {1 / sample_rate:g} s, got {args['gate_segment_s']}"
+        )
+
+
+def counts(n_iterations: int | Sequence[int], n_blocks: int, least: int) -> list[int]:
+    """A number of iterations for each block.
+
+    Args:
+        n_iterations: one for all, or one for each.
+        n_blocks: blocks that there are.
+        least: the smallest that is allowed.
+
+    Raises:
+        StabError: there are not as many numbers as blocks, or one is no whole number or too small.
+
+    Example:
+        >>> counts(4, 3, least=1), counts([2, 0, 1], 3, least=0)
+        ([4, 4, 4], [2, 0, 1])
+    """
+    numbers = list(n_iterations) if isinstance(n_iterations, Sequence) else [n_iterations] * n_blocks
+    if len(numbers) != n_blocks:
+        raise StabError(f"n_iterations must be one number or {n_blocks} (n_blocks), got {len(numbers)}: {numbers}")
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise StabError(f"n_iterations must be whole numbers of at least {least}, got {number!r}")
+    return numbers
+
+
+def by_length(
+    run: Callable[[Tensor], tuple[Tensor, Tensor]], mixture: Tensor, lengths: Tensor | Sequence[int] | None
+) -> tuple[Tensor, Tensor]:
+    """What ``run`` gives of every item at its own length, items of one length at a time.
+
+    Args:
+        run: from mixtures ``[B, 1, T]`` to estimates ``[..., B, S, T]`` and a figure of each item ``[B]``.
+        mixture: ``[B, 1, T]``, padded behind.
+        lengths: ``[B]``, samples that are no padding; None for all.
+
+    Returns:
+        Estimates, zero behind an item's length, and the figures.
+
+    Raises:
+        StabError: there are not as many lengths as items, or one is not from 1 to T.
+    """
+    if lengths is None or not len(mixture):
+        return run(mixture)
+    n_items, _, n_samples = mixture.shape
+    each = torch.as_tensor(lengths).tolist()
+    if not isinstance(each, list) or len(each) != n_items:
+        raise StabError(f"lengths must be {n_items}, one for each item, got {each}")
+    if not all(isinstance(length, int) and 1 <= length <= n_samples for length in each):
+        raise StabError(f"lengths must be whole numbers from 1 to {n_samples}, the samples of the batch, got {each}")
+    parts = {}
+    for length in dict.fromkeys(each):
+        rows = torch.tensor([i for i, other in enumerate(each) if other == length], device=mixture.device)
+        parts[length] = (rows, *run(mixture[rows, :, :length]))
+    _, some, figure = next(iter(parts.values()))
+    est = some.new_zeros(*some.shape[:-3], n_items, some.shape[-2], n_samples)
+    figures = figure.new_zeros(n_items)
+    for length, (rows, part, of_items) in parts.items():
+        est[..., rows, :, :length] = part
+        figures[rows] = of_items
+    return est, figures

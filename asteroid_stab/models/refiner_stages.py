@@ -1,0 +1,86 @@
+"""Blocks that are trained one after the other, each with a head of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from asteroid.models.base_models import BaseEncoderMaskerDecoder
+from torch import nn
+
+from asteroid_stab.errors import StabError
+
+
+class StagedModel(BaseEncoderMaskerDecoder):
+    """A refining model of which a stage of training takes one block, behind those that are trained already.
+
+    Attributes:
+        n_blocks: of the whole model.
+        own_heads: whether each has a head of its own.
+        early_heads: those of the blocks before the last.
+    """
+
+    n_blocks: int
+    own_heads: bool
+    early_heads: nn.ModuleList
+    _stage: int = 0
+
+    def head(self, n_blocks: int) -> Mapping[str, nn.Module]:
+        """The mask network M and the decoder D of the model of the first ``n_blocks`` blocks."""
+        if self.own_heads and n_blocks < self.n_blocks:
+            return dict(self.early_heads[n_blocks - 1].items())  # type: ignore[operator]
+        return {"mask_net": self.masker.mask_net, "decoder": self.decoder}
+
+    @property
+    def stage(self) -> int | None:
+        """The block that is trained alone, from 1; None where all are."""
+        return self._stage or None
+
+    @property
+    def depth(self) -> int:
+        """Blocks that are computed: all, or those up to the stage's."""
+        return self._stage or self.n_blocks
+
+    @property
+    def _n_frozen(self) -> int:
+        return max(0, self._stage - 1)
+
+    def train_stage(self, n: int | None) -> None:
+        """Trains block ``n``, its gate and its head alone, and computes no block behind it; with None, all of them.
+
+        Stage 1 trains encoder, norm and bottleneck as well. What stands before a stage's block is computed without a
+        gradient and in evaluation mode, its gates included, so that it goes on giving what its stage gave. Parameters
+        that are not trained have ``requires_grad`` off: the optimizer is made anew for each stage. The stage is in no
+        checkpoint: whoever trains sets it; a model file that is written in a stage holds the model of its blocks.
+
+        Raises:
+            StabError: there is no such block; the blocks share one head, which later stages would change.
+
+        References:
+            Bralios et al., section 2.2.
+        """
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= self.n_blocks):
+            raise StabError(f"stage must be from 1 to n_blocks={self.n_blocks}, or None, got {n!r}")
+        if n is not None and self.n_blocks > 1 and not self.own_heads:
+            raise StabError("train_stage needs own_heads=true: later stages would change the head of the earlier ones")
+        self._stage = n or 0
+        for part in (self.encoder, self.masker, self.decoder, self.early_heads):
+            part.requires_grad_(n is None)
+        if n is not None:
+            for part in (*(self._before() if n == 1 else ()), *self._block(n - 1), *self.head(n).values()):
+                part.requires_grad_(True)
+        self.train(self.training)
+
+    def _before(self) -> tuple[nn.Module, ...]:
+        return self.encoder, self.masker.ln, self.masker.bottleneck
+
+    def _block(self, index: int) -> tuple[nn.Module, ...]:
+        gates = self.masker.gates
+        return (self.masker.blocks[index], *([gates[index]] if gates else []))
+
+    def train(self, mode: bool = True) -> StagedModel:
+        """The host's, but for what a stage has frozen."""
+        super().train(mode)
+        if self._n_frozen:
+            for part in (*self._before(), *(m for i in range(self._n_frozen) for m in self._block(i))):
+                part.eval()
+        return self
