@@ -14,6 +14,7 @@ from torch import Tensor
 from asteroid_stab.engine.step import StepCallback
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
+from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.weighting import weighted_mean
 from asteroid_stab.models.pretext import Pretext
 
@@ -100,7 +101,7 @@ class PretextSystem(StabSystem):
         mixture, sources, ids = batch
         if sources.shape[1] != 1:
             raise StabError(f"a pretext task must have one source in a mixture (data.n_src=1), got {sources.shape[1]}")
-        mixture, broken = self._blanked(mixture)
+        mixture, broken = blanked(mixture)
         generators = [np.random.default_rng((self.seed, epoch, item)) for item in ids.tolist()]
         loss = self.pretext(self.model, mixture, sources, generators)
         return loss.masked_fill(broken, torch.inf)

@@ -57,6 +57,8 @@ class SampleDropout(Stabilizer):
         optimization in speech separation", arXiv 2311.12199.
     """
 
+    remembers_items = True
+
     def __init__(
         self,
         epsilon_db: float = math.inf,

@@ -70,7 +70,13 @@ class Step:
 
 
 class StepCallback(pl.Callback):
-    """A callback that is shown the assignment of every training step."""
+    """A callback that is shown the assignment of every training step.
+
+    Attributes:
+        remembers_items: whether it keeps something of each item by its id, which then must always mean the same.
+    """
+
+    remembers_items = False
 
     def check_items(self, dataset: Any) -> Any:
         """Called with the training set before a run is begun, so that what cannot work is told before anything is made.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import Assignment, ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
 
@@ -53,9 +55,6 @@ class StabSystem(LossSystem):
     Raises:
         StabError: the loss is no ``AssignmentLossWrapper``; the model's and the data's number of sources differ; no
             item of a batch on any rank is finite.
-
-    References:
-        design: assignment, weight, loss; Asteroid's ``asteroid.engine.system.System``.
     """
 
     default_monitor = "val/si_sdr"
@@ -83,8 +82,24 @@ class StabSystem(LossSystem):
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         """This rank's part of the weighted loss, times the number of ranks (DDP averages the gradients)."""
-        mixture, sources, ids = batch
+        mixture, sources, _ = batch
         est, broken = self._estimate(mixture, sources)
+        return self._learn(batch, est, broken)
+
+    def _learn(
+        self,
+        batch: Any,
+        est: Tensor,
+        broken: Tensor,
+        complete: Callable[[Tensor], Tensor] = lambda loss: loss,
+        figures: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Tensor:
+        """:meth:`common_step` of these estimates, of mixtures of which some are not finite (``broken``, [B]).
+
+        ``complete`` goes from the assignment's losses, [B] or [B, J], which callbacks and the log see, to those that
+        are differentiated. ``figures`` are scalars for the log.
+        """
+        mixture, sources, ids = batch
         loss, perm = self.loss_func.assign(est, sources, ids=ids)
         loss = loss.masked_fill(broken.view(-1, *[1] * (loss.ndim - 1)), torch.inf)
         known = loss.detach() if self.loss_func.is_neg_si_sdr else None
@@ -95,33 +110,29 @@ class StabSystem(LossSystem):
         logits = sum_logits([s.logits(self.trainer, self, step) for s in self._callbacks(Stabilizer)])
         if logits is None or logits.ndim == 1:
             loss = item_loss(loss)  # no one weighs sources: an item is the mean of its sources
-        mean = weighted_mean(loss, logits, self._gather)
+        mean = weighted_mean(complete(loss), logits, self._gather)
         for callback in self._callbacks(StepCallback):
             callback.on_weights(self.trainer, self, step, mean.weights)
-        self._count(step.assignment.loss, ids, mean.mass, self.loss_func.figures())
+        self._count(step.assignment.loss, ids, mean.mass, {**self.loss_func.figures(), **figures})
         return mean.value * self.trainer.world_size
 
     def _estimate(self, mixture: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
         """The estimates, and which mixtures ``[B]`` are not finite."""
-        mixture, broken = self._blanked(mixture)
-        est = self._outputs(self(mixture), sources.shape[-2])
+        mixture, broken = blanked(mixture)
+        return self._checked(self._outputs(self(mixture), sources.shape[-2]), sources), broken
+
+    @staticmethod
+    def _checked(est: Tensor, sources: Tensor) -> Tensor:
         if est.shape[-2] != sources.shape[-2]:
             raise StabError(
                 f"the model gives {est.shape[-2]} estimates (n_src={est.shape[-2]}) but the data have "
                 f"{sources.shape[-2]} sources in a mixture"
             )
-        return est, broken
+        return est
 
     def _outputs(self, est: Tensor, n_src: int) -> Tensor:
         """Those of the model's outputs that stand for ``n_src`` sources: all."""
         return est
-
-    @staticmethod
-    def _blanked(mixture: Tensor) -> tuple[Tensor, Tensor]:
-        """The mixtures, with zeros in the place of those that are not finite, and which these are ``[B]``."""
-        # One would poison the weights even with a zero gradient at the output (0 * nan).
-        broken = ~torch.isfinite(mixture).all(-1)
-        return mixture.masked_fill(broken.unsqueeze(-1), 0.0), broken
 
     def _callbacks(self, kind: type) -> list[Any]:
         return [callback for callback in self.trainer.callbacks if isinstance(callback, kind)]

@@ -46,6 +46,8 @@ class AssignmentTracker(StepCallback):
         on the crops that were trained on.
     """
 
+    remembers_items = True
+
     def __init__(self, save: bool = True):
         self.save = save
         self.rows: list[dict[str, Any]] = []

@@ -8,6 +8,15 @@ import torch
 from torch import Tensor
 
 
+def blanked(mixture: Tensor) -> tuple[Tensor, Tensor]:
+    """Mixtures ``[B, T]``, with zeros in the place of those that are not finite, and which these are ``[B]``.
+
+    One would poison a model's weights even with a zero gradient at its output (0 · nan).
+    """
+    broken = ~torch.isfinite(mixture).all(-1)
+    return mixture.masked_fill(broken.unsqueeze(-1), 0.0), broken
+
+
 def finite_or_zero(est_targets: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The signals, with zeros for items that are not finite, and which items [B] are."""
     usable = _finite_items(est_targets) & _finite_items(targets)

@@ -127,7 +127,7 @@ class LatentRefinementNet(StagedModel):
 
         self.early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
         self.n_src, self.n_blocks, self.own_heads = n_src, n_blocks, own_heads
-        self.n_iterations, self._multiple = iterations, multiple
+        self.n_iterations, self.noise_slot, self.gate, self._multiple = iterations, noise_slot, gate, multiple
         self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
         fuse_norms(self)
 

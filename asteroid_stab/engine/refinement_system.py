@@ -1,0 +1,148 @@
+"""The training step of a network that refines: a slot for the noise, iterations that cost, remixed batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asteroid_stab.data.remix import remix
+from asteroid_stab.engine.step import StepCallback
+from asteroid_stab.engine.system import StabSystem
+from asteroid_stab.errors import StabError
+from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.losses.guard import blanked
+from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.models.refiner import LatentRefinementNet
+
+PENALTIES = ("linear", "share", "square")
+
+
+class RefinementSystem(StabSystem):
+    r"""Trains a :class:`~asteroid_stab.models.refiner.LatentRefinementNet`, of all that ``StabSystem`` offers.
+
+    The noise is what a mixture has beside its sources. It is no source: permutations are over the speakers alone, and
+    the model's slot for it is always the last.
+
+    .. math:: L_b = L_{sep,b} + \lambda \hat N_b
+
+    ``train/n_iterations`` and ``val/n_iterations`` are the means of N̂. Callbacks, the log of the loss and the weights
+    of the items see the separation's part alone.
+
+    Args:
+        model: the network.
+        optimizer: as in ``StabSystem``.
+        loss_func: of the speakers.
+        train_loader: as in ``StabSystem``.
+        val_loader: likewise.
+        scheduler: likewise.
+        config: likewise.
+        seed: likewise.
+        noise_in_loss: whether the negative SI-SDR of the estimated noise counts as one more source's.
+        iteration_penalty: lambda, in dB an iteration (``linear``: of N̂; ``square``: of its square) or in dB for all of
+            them (``share``: of N̂ over the largest number).
+        penalty: one of these.
+        remix: whether the training mixes the sources and noises of each batch anew. An id then stands for other
+            mixtures each time, so whatever remembers items is refused. It is each rank's own batch that is mixed.
+
+    Raises:
+        StabError: the model is another, an argument is out of its range, ``noise_in_loss`` without a slot or with
+            weights of single sources, or ``remix`` with what remembers items.
+
+    References:
+        Bralios et al., "Latent iterative refinement for modular source separation", ICASSP 2023, arXiv 2211.11917,
+        eq. (10) and (12). The penalty's form and size and whether the noise counts are not known: our reading.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss_func: torch.nn.Module,
+        train_loader: Any = None,
+        val_loader: Any = None,
+        scheduler: Any = None,
+        config: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        noise_in_loss: bool = False,
+        iteration_penalty: float = 0.0,
+        penalty: str = "linear",
+        remix: bool = False,
+    ):
+        if not isinstance(model, LatentRefinementNet):
+            raise StabError(f"the model must be a LatentRefinementNet (model=refiner), got {type(model).__name__}")
+        if noise_in_loss and not model.noise_slot:
+            raise StabError("noise_in_loss needs an output for the noise (model.noise_slot=true)")
+        if not iteration_penalty >= 0:
+            raise StabError(f"iteration_penalty must be at least 0, got {iteration_penalty}")
+        if iteration_penalty and not model.gate:
+            raise StabError("iteration_penalty needs gates that can leave iterations out (model.gate=true)")
+        if penalty not in PENALTIES:
+            raise StabError(f"penalty must be one of {', '.join(PENALTIES)}, got {penalty!r}")
+        super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, config, seed)
+        self.noise_in_loss, self.remix = noise_in_loss, remix
+        self.iteration_penalty, self.penalty = iteration_penalty, penalty
+
+    def check_items(self, dataset: Any) -> None:
+        """See the base; and refuses what remembers items that are mixed anew."""
+        super().check_items(dataset)
+        if not self.remix:
+            return
+        remembering = [
+            type(callback).__name__ for callback in self._callbacks(StepCallback) if callback.remembers_items
+        ]
+        if self.loss_func.remembers_items:
+            remembering.append(type(self.loss_func).__name__)
+        if remembering:
+            raise StabError(
+                f"{remembering[0]} needs stable ids, but system.remix=true mixes each batch anew: train without it "
+                "(callbacks=[], stabilizer=[], loss=pit) or with system.remix=false"
+            )
+
+    def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
+        """As the base's, with the noise's loss and the penalty."""
+        mixture, sources, ids = batch
+        noise = mixture - sources.sum(1)
+        if self.remix:
+            mixture, mixed = remix(torch.cat([sources, noise.unsqueeze(1)], 1))
+            sources, noise = mixed[:, :-1], mixed[:, -1]
+        blank, broken = blanked(mixture)
+        slots, n_used = self(blank, return_iterations=True)
+        est = self._checked(self._outputs(slots, sources.shape[1]), sources)
+        last = slots[-1] if slots.ndim == 4 else slots
+
+        def complete(loss: Tensor) -> Tensor:
+            if self.noise_in_loss:
+                if loss.ndim == 2:
+                    raise StabError("noise_in_loss needs weights of whole items, got some of single sources (level)")
+                of_noise = matched_neg_sdr(last[:, -1:], noise.unsqueeze(1))
+                loss = item_loss(torch.cat([loss.unsqueeze(1).expand(-1, sources.shape[1]), of_noise], 1))
+            if self.iteration_penalty:
+                cost = self.iteration_penalty * self._cost(n_used)
+                loss = loss + (cost if loss.ndim == 1 else cost.unsqueeze(1))
+            return loss
+
+        return self._learn((mixture, sources, ids), est, broken, complete, {"n_iterations": n_used.detach().mean()})
+
+    def _cost(self, n_used: Tensor) -> Tensor:
+        if self.penalty == "share":
+            return n_used / sum(self.model.n_iterations)
+        return n_used if self.penalty == "linear" else n_used.square()
+
+    def _outputs(self, est: Tensor, n_src: int) -> Tensor:
+        return est[..., : self.model.n_src, :]
+
+    def _estimate(self, mixture: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the validation: counts the iterations as well."""
+        mixture, broken = blanked(mixture)
+        est, n_used = self(mixture, return_iterations=True)
+        self._val_sums.add(n_used=n_used, counted=torch.ones_like(n_used))
+        return self._checked(self._outputs(est, sources.shape[1]), sources), broken
+
+    def on_validation_epoch_end(self) -> None:
+        """As the base's, and the iterations."""
+        super().on_validation_epoch_end()
+        sums = self._val_sums.total(["n_used", "counted"], self._gather)
+        self._log_epoch("val/n_iterations", sums["n_used"] / sums["counted"])

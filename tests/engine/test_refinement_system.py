@@ -1,0 +1,183 @@
+"""Training of a network that refines."""
+
+import pytest
+import torch
+from asteroid.losses import pairwise_neg_sisdr
+
+from asteroid_stab.engine import (
+    AssignmentTracker,
+    RefinementSystem,
+    Reweighting,
+    RunCheckpoint,
+    SampleDropout,
+    StabSystem,
+)
+from asteroid_stab.errors import StabError
+from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
+from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
+
+SIZE = {"n_filters": 16, "bn_chan": 8, "upsampling_depth": 2, "n_iterations": 3, "gate_segment_s": 0.1}
+
+
+def make_model(n_src=2, seed=0, **kwargs):
+    torch.manual_seed(seed)
+    return LatentRefinementNet(n_src, **{**SIZE, **kwargs})
+
+
+def make_system(model, kind=RefinementSystem, lr=1e-2, loss=None, **kwargs):
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    return kind(model, optimizer, loss or ExactPITLossWrapper(pairwise_neg_sisdr), **kwargs)
+
+
+@pytest.fixture(scope="module")
+def noisy_data(tiny_data):
+    """The tones with noise beside them, which is no source."""
+
+    class NoisyTones(tiny_data):
+        def dataset(self, split, segment_s):
+            made = super().dataset(split, segment_s)
+            read = made.read
+
+            def with_noise(row, start, stop):
+                mixture, sources = read(row, start, stop)
+                generator = torch.Generator().manual_seed(row)
+                noise = 0.1 * torch.randn(1200, generator=generator).numpy()[start:stop]
+                return mixture + noise, sources
+
+            made.read = with_noise
+            return made
+
+    return NoisyTones
+
+
+class Recorded(RefinementSystem):
+    """Notes every batch and its loss."""
+
+    def training_step(self, batch, batch_nb):
+        loss = super().training_step(batch, batch_nb)
+        self.seen = [*getattr(self, "seen", []), (batch, loss.detach())]
+        return loss
+
+
+def test_without_its_options_it_is_the_plain_system(tmp_path, noisy_data, tiny_trainer):
+    metrics = []
+    for kind in (StabSystem, RefinementSystem):
+        trainer = tiny_trainer(tmp_path, callbacks=[AssignmentTracker()], max_epochs=2)
+        system = make_system(make_model(noise_slot=False), kind)
+        trainer.fit(system, datamodule=noisy_data())
+        metrics.append((trainer.callback_metrics, system.model.state_dict()))
+    (plain, weights), (refined, same) = metrics
+    assert all(torch.equal(same[name], value) for name, value in weights.items())
+    assert all(torch.equal(refined[name], value) for name, value in plain.items())
+    assert refined["train/n_iterations"] == refined["val/n_iterations"] == 3
+
+
+@pytest.mark.parametrize("n_src", [1, 2])
+def test_the_noise_is_one_more_source_in_a_fixed_place(tmp_path, noisy_data, tiny_trainer, n_src):
+    """Against the equation: the mean of the speakers' best assignment and of the noise's own loss."""
+    system = make_system(make_model(n_src), Recorded, lr=0.0, noise_in_loss=True)
+    tracker = AssignmentTracker()
+    trainer = tiny_trainer(tmp_path, callbacks=[tracker])
+    trainer.fit(system, datamodule=noisy_data(n_src=n_src))
+    separation = []
+    for (mixture, sources, _), loss in system.seen:
+        with torch.no_grad():
+            slots, _ = system.model.eval().slots(mixture)
+        speakers = ExactPITLossWrapper(pairwise_neg_sisdr).assign(slots[:, :n_src], sources).loss
+        noise = matched_neg_sdr(slots[:, n_src:], (mixture - sources.sum(1)).unsqueeze(1))
+        torch.testing.assert_close(loss, torch.cat([speakers, noise], 1).mean(), rtol=1e-4, atol=1e-4)
+        separation.append(speakers.mean())
+    torch.testing.assert_close(
+        trainer.callback_metrics["train/loss"], torch.stack(separation).mean(), rtol=1e-4, atol=1e-4
+    )
+    assert tracker.previous.shape == (1, 16, n_src)
+
+
+@pytest.mark.parametrize(("penalty", "cost"), [("linear", 6.0), ("share", 2.0), ("square", 18.0)])
+def test_iterations_cost_as_the_equation_says(tmp_path, noisy_data, tiny_trainer, penalty, cost):
+    """With gates that always process: 3 iterations at 2 dB."""
+    losses = []
+    for size in (0.0, 2.0):
+        model = make_model(gate=True, gate_bias=1e4)
+        system = make_system(model, Recorded, lr=0.0, iteration_penalty=size, penalty=penalty)
+        tiny_trainer(tmp_path).fit(system, datamodule=noisy_data())
+        losses.append(torch.stack([loss for _, loss in system.seen]))
+    torch.testing.assert_close(losses[1] - losses[0], torch.full((4,), cost), rtol=1e-4, atol=1e-4)
+
+
+def test_a_penalty_teaches_the_gate_to_exit(tmp_path, noisy_data, tiny_trainer):
+    """And the gate has a gradient of both parts of the loss."""
+    model = make_model(gate=True, gate_bias=1.0)
+    system = make_system(model, lr=1e-2, iteration_penalty=100.0)
+    trainer = tiny_trainer(tmp_path, callbacks=[RunCheckpoint(monitor="none")], max_epochs=6)
+    trainer.fit(system, datamodule=noisy_data())
+    assert trainer.callback_metrics["train/n_iterations"] < 1.5
+    assert trainer.callback_metrics["val/n_iterations"] < 1
+    free = make_system(make_model(gate=True), lr=1e-2)
+    mixture, sources, _ = next(iter(_fitted(noisy_data()).train_dataloader()))
+    slots, n_used = free(mixture, return_iterations=True)
+    loss = ExactPITLossWrapper(pairwise_neg_sisdr)(slots[:, :2], sources)
+    gates = list(free.model.masker.gates.parameters())
+    assert any(bool(grad.abs().sum() > 0) for grad in torch.autograd.grad(loss, gates, retain_graph=True))
+    assert any(bool(grad.abs().sum() > 0) for grad in torch.autograd.grad(n_used.sum(), gates))
+    assert torch.equal(n_used, n_used.round())
+
+
+def _fitted(data):
+    data.setup("fit")
+    return data
+
+
+def test_layers_are_iterations(tmp_path, noisy_data, tiny_trainer):
+    """Every depth is assigned and tracked by itself; the file is the plain network's."""
+    loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+    tracker = AssignmentTracker()
+    system = make_system(layered_model(make_model(gate=True)), loss=loss, noise_in_loss=True, iteration_penalty=0.1)
+    trainer = tiny_trainer(tmp_path, callbacks=[tracker, SampleDropout(0.0), RunCheckpoint()], max_epochs=2)
+    trainer.fit(system, datamodule=noisy_data())
+    assert tracker.previous.shape == (3, 16, 2)
+    assert {row["layer"] for row in tracker.rows} == {0, 1, 2}
+    kept = load_model(tmp_path / "best_model.pth")
+    assert type(kept) is LatentRefinementNet
+    assert kept(torch.randn(2, 800)).shape == (2, 2, 800)
+
+
+def test_remixed_batches_train_and_what_remembers_items_is_refused(tmp_path, noisy_data, tiny_trainer):
+    runs = []
+    for remixed in (False, True, True):
+        trainer = tiny_trainer(tmp_path)
+        trainer.fit(make_system(make_model(), remix=remixed, noise_in_loss=True), datamodule=noisy_data())
+        runs.append(trainer.callback_metrics)
+    assert runs[1]["train/loss"] == runs[2]["train/loss"]
+    assert runs[0]["train/loss"] != runs[1]["train/loss"]
+    for callback in (AssignmentTracker(), SampleDropout()):
+        with pytest.raises(StabError, match=f"{type(callback).__name__} needs stable ids, but system.remix=true"):
+            tiny_trainer(tmp_path, callbacks=[callback]).fit(
+                make_system(make_model(), remix=True), datamodule=noisy_data()
+            )
+
+
+@pytest.mark.parametrize(
+    ("model", "kwargs", "message"),
+    [
+        ({"noise_slot": False}, {"noise_in_loss": True}, r"needs an output for the noise \(model.noise_slot=true\)"),
+        ({}, {"iteration_penalty": 0.1}, r"needs gates .* \(model.gate=true\)"),
+        ({"gate": True}, {"iteration_penalty": -1.0}, "iteration_penalty must be at least 0, got -1"),
+        ({"gate": True}, {"penalty": "linea"}, "penalty must be one of linear, share, square, got 'linea'"),
+    ],
+)
+def test_wrong_options_are_refused(model, kwargs, message):
+    with pytest.raises(StabError, match=message):
+        make_system(make_model(**model), **kwargs)
+
+
+def test_other_models_and_weights_of_single_sources_are_refused(tmp_path, noisy_data, tiny_trainer, tiny_model):
+    with pytest.raises(StabError, match=r"must be a LatentRefinementNet \(model=refiner\), got ConvTasNet"):
+        make_system(tiny_model())
+    system = make_system(make_model(), noise_in_loss=True)
+    with pytest.raises(StabError, match=r"noise_in_loss needs weights of whole items, got some of single sources"):
+        tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.1)]).fit(system, datamodule=noisy_data())
+    trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.1, level="mixture")])
+    trainer.fit(make_system(make_model(), noise_in_loss=True), datamodule=noisy_data())
+    assert trainer.callback_metrics["train/effective_share"] < 1
