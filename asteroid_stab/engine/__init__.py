@@ -6,6 +6,7 @@ from asteroid_stab.engine.epoch_table import EpochTable
 from asteroid_stab.engine.freeze import FreezeParameters
 from asteroid_stab.engine.multitask_system import MultiTaskSystem
 from asteroid_stab.engine.pretext_system import PretextSystem
+from asteroid_stab.engine.progressive import ProgressiveTraining
 from asteroid_stab.engine.refinement_system import RefinementSystem
 from asteroid_stab.engine.reweighting import Reweighting, RisingSchedule
 from asteroid_stab.engine.run_checkpoint import RunCheckpoint
@@ -22,6 +23,7 @@ __all__ = [
     "FreezeParameters",
     "MultiTaskSystem",
     "PretextSystem",
+    "ProgressiveTraining",
     "RefinementSystem",
     "Reweighting",
     "RisingSchedule",

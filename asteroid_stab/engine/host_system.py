@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -45,13 +46,26 @@ class HostSystem(System):
         """As in Asteroid, less the plateau schedulers, which on_train_epoch_end steps; its own are stepped by step."""
         schedulers = self.scheduler if isinstance(self.scheduler, (list, tuple)) else [self.scheduler]
         self._plateaus = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
+        begun = copy.deepcopy([plateau.state_dict() for plateau in self._plateaus])  # restart() goes back to it
         for plateau, state in zip(self._plateaus, self._plateau_states, strict=False):
             plateau.load_state_dict(state)
         others = [s for s in schedulers if s is not None and not isinstance(s, ReduceLROnPlateau)]
         self.scheduler = [self._by_step(s) if isinstance(s, BaseScheduler) else s for s in others] or None
         configured = super().configure_optimizers()
         self.scheduler = schedulers
+        stepped = [s["scheduler"] if isinstance(s, dict) else s for s in others]
+        self._schedules = [*self._plateaus, *stepped]
+        self._begun = [*begun, *copy.deepcopy([schedule.state_dict() for schedule in stepped])]
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
         return configured
+
+    def restart(self) -> None:
+        """Begins the optimization anew: the optimizer forgets, rates and schedules are those of the first step."""
+        self.optimizer.state.clear()
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate
+        for schedule, state in zip(self._schedules, copy.deepcopy(self._begun), strict=True):
+            schedule.load_state_dict(state)
 
     def _by_step(self, scheduler: BaseScheduler) -> dict[str, Any]:
         if len({group["lr"] for group in scheduler.optimizer.param_groups}) > 1:

@@ -69,12 +69,12 @@ class LossSystem(HostSystem):
         return super().configure_optimizers()
 
     def _choose_parameters(self) -> None:
-        """Leaves those of the loss' parameters to the optimizer that are trained now; the others keep their state."""
+        """Leaves those parameters to the optimizer that are trained now, of the loss and of a model in stages."""
         idle = {*self.loss_func.parameters()} - {*self.loss_func.trained_parameters()}
         for group, members in zip(self.optimizer.param_groups, self._members, strict=True):
-            group["params"] = [p for p in members if p not in idle]
-        for parameter in idle:
-            self.optimizer.state.pop(parameter, None)
+            group["params"] = [p for p in members if p.requires_grad and p not in idle]
+            for parameter in {*members} - {*group["params"]}:
+                self.optimizer.state.pop(parameter, None)
 
     def on_train_epoch_start(self) -> None:
         """Takes the loss to this epoch."""

@@ -53,6 +53,10 @@ class RunCheckpoint(Checkpoint):
                     save_model(pl_module.exported(), root / MODEL_FILE, facts)
         self._save(trainer, root / "checkpoints" / "last.ckpt")
 
+    def forget_best(self) -> None:
+        """Takes the next epoch for the best so far."""
+        self.best_score = self.best_epoch = None
+
     def _is_better(self, score: float) -> bool:
         if self.best_score is None or math.isnan(self.best_score):
             return True
