@@ -204,7 +204,7 @@ class LatentRefinementNet(StagedModel):
                 yield hidden, g
 
     def forward_encoder(self, wav: Tensor) -> Tensor:
-        """``[B, N, L]`` of ``[B, 1, T]``, padded with zeros to whole frames of the coarsest resolution."""
+        """``[B, N, L]`` of ``[B, 1, T]``, padded with zeros to a multiple of stride and 2^depth."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             return super().forward_encoder(pad(wav, (0, -wav.shape[-1] % self._multiple)))
 
