@@ -14,6 +14,7 @@ from asteroid_stab.models.files import MODEL_FILE, read_saved
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
 """The layer that makes the sources' channels: of ConvTasNet, and of DPRNN, DPTNet and the like."""
+GATES = "masker.gates."
 _N_SHOWN = 3
 
 
@@ -31,7 +32,9 @@ class Transfer(NamedTuple):
     left_out: list[str]
 
 
-def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output: bool = False) -> Transfer:
+def load_pretrained(
+    model: torch.nn.Module, path: str | None = None, new_output: bool = False, new_gate: bool = False
+) -> Transfer:
     """Starts ``model`` with the weights of another one, all of them or all but those of the output layer.
 
     Whatever does not fit is an error: a silent part of it would be trained from scratch.
@@ -41,21 +44,23 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
         path: a run folder (its best model), a model file, or a checkpoint; None leaves all as it is.
         new_output: leave the layer that makes the sources' channels as it is, so that a model with another number of
             sources can be started.
+        new_gate: leave the gates of a refining network as they are, so that one that was trained without them can be
+            started.
 
     Returns:
         What was loaded, what stays new, and what was left out.
 
     Raises:
         StabError: the file cannot be read, holds no weights, another model's or those of another sample rate, or
-            ``model`` has no known output layer.
+            ``model`` has no known output layer or no gate to leave new.
 
     References:
         Huang et al., "Stabilizing label assignment for speech separation by self-supervised pre-training", Interspeech
         2021: everything but the parameters that produce the output channels is loaded.
     """
     if path is None:
-        if new_output:
-            raise StabError("new_output needs the path of weights to start with, got none")
+        if new_output or new_gate:
+            raise StabError("new_output and new_gate need the path of weights to start with, got none")
         return Transfer([], list(model.state_dict()), [])
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     weights, sample_rate = _weights(file)
@@ -68,6 +73,10 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
     left = [key for key in own if new_output and key.rpartition(".")[0] in OUTPUT_LAYERS]
     if new_output and not left:
         raise StabError(f"{type(model).__name__} has no output layer {' or '.join(OUTPUT_LAYERS)} to leave new")
+    gates = [key for key in own if new_gate and key.startswith(GATES)]
+    if new_gate and not gates:
+        raise StabError(f"{type(model).__name__} has no gate to leave new (model.gate=true)")
+    left += gates
     given = {key: value for key, value in weights.items() if key not in left}
     wanted = {key: value for key, value in own.items() if key not in left}
     faults = [f"{key} is missing" for key in wanted if key not in given]
@@ -79,7 +88,9 @@ def load_pretrained(model: torch.nn.Module, path: str | None = None, new_output:
     ]
     if faults:
         shown = ", ".join(faults[:_N_SHOWN]) + (f" and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else "")
+        lacks_gates = not new_gate and all(fault.startswith(GATES) and fault.endswith("is missing") for fault in faults)
         hint = "" if new_output else " (another number of sources? init.new_output=true leaves that layer new)"
+        hint = " (trained without gates? init.new_gate=true leaves them new)" if lacks_gates else hint
         raise StabError(f"the weights in {file} are another model's: {shown}{hint}")
     model.load_state_dict({**own, **given})
     return Transfer(list(given), left, [key for key in weights if key not in given])

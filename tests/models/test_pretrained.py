@@ -5,7 +5,7 @@ import torch
 from asteroid.models import DPRNNTasNet
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import conv_tasnet, load_pretrained, save_model
+from asteroid_stab.models import LatentRefinementNet, conv_tasnet, load_pretrained, save_model
 
 OUTPUT = ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
 
@@ -77,6 +77,22 @@ def test_another_sample_rate_is_told(tmp_path, tiny_model, kind):
         load_pretrained(tiny_model(), file)
 
 
+def test_a_network_without_gates_starts_one_with(tmp_path):
+    size = {"n_filters": 16, "bn_chan": 8, "upsampling_depth": 2, "gate_segment_s": 0.1}
+    plain, gated = (LatentRefinementNet(2, gate=gate, n_iterations=2, **size) for gate in (False, True))
+    save_model(plain, tmp_path / "best_model.pth")
+    with pytest.raises(
+        StabError, match=r"gates.0.by_frame.weight is missing.*trained without gates\? init.new_gate=true"
+    ):
+        load_pretrained(gated, tmp_path)
+    transfer = load_pretrained(gated, tmp_path, new_gate=True)
+    assert {name.split(".")[1] for name in transfer.new} == {"gates"}
+    assert transfer.left_out == []
+    assert all(torch.equal(gated.state_dict()[name], value) for name, value in plain.state_dict().items())
+    with pytest.raises(StabError, match="LatentRefinementNet has no gate to leave new"):
+        load_pretrained(plain, tmp_path, new_gate=True)
+
+
 def test_what_holds_no_weights_is_told(tmp_path, tiny_model):
     with pytest.raises(StabError, match=r"no weights to start with at .*none.pth"):
         load_pretrained(tiny_model(), tmp_path / "none.pth")
@@ -87,7 +103,7 @@ def test_what_holds_no_weights_is_told(tmp_path, tiny_model):
     with pytest.raises(StabError, match="table.csv' is no readable model file"):
         load_pretrained(tiny_model(), tmp_path / "table.csv")
     assert load_pretrained(tiny_model()).loaded == []
-    with pytest.raises(StabError, match="new_output needs the path"):
+    with pytest.raises(StabError, match="new_output and new_gate need the path"):
         load_pretrained(tiny_model(), new_output=True)
     for i, content in enumerate(({}, {"state_dict": {}}, {"a": 1}, [1])):
         torch.save(content, tmp_path / f"{i}.pth")
