@@ -111,6 +111,7 @@ class SpeechFolders:
         test_subset: folder of the test speakers.
         valid_speakers: see ``valid_subset``.
         corpus_seed: seed of who is held out.
+        key: key of ``data`` that says where the corpus is, for errors.
     """
 
     def __init__(
@@ -121,8 +122,9 @@ class SpeechFolders:
         test_subset: str,
         valid_speakers: int,
         corpus_seed: int,
+        key: str = "speech_root",
     ):
-        self.root, self.corpus_seed = root, corpus_seed
+        self.root, self.corpus_seed, self.key = root, corpus_seed, key
         self.subsets = dict(zip(SPLITS, (train_subset, valid_subset or train_subset, test_subset), strict=True))
         self.holds_out = valid_subset is None
         for i, split in enumerate(SPLITS):
@@ -138,7 +140,7 @@ class SpeechFolders:
         Raises:
             StabError: the corpus or the folder is not there, or too few speakers would be left.
         """
-        speech = find_speakers(check_folder("speech_root", self.root, "the speech"), self.subsets[split])
+        speech = find_speakers(check_folder(self.key, self.root, "the speech"), self.subsets[split])
         if not self.holds_out or split == "test":
             return speech
         speakers = sorted({sound.group for sound in speech})
