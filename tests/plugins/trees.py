@@ -87,3 +87,18 @@ def noises(root, folders=("tr", "cv", "tt"), n_files=3, seconds=1.5, rate=16_000
             signal = 0.1 * np.random.default_rng(10 * k + i).standard_normal((round(seconds * rate), 2))
             write(Path(root) / folder / f"{folder}{i}.wav", signal, rate)
     return Path(root)
+
+
+def libri2mix_lists(root, out, names=("train-clean-100", "dev-clean", "test-clean")):
+    """``out/libri2mix_SUBSET.csv`` of the first two speakers' utterances in each subset of a LibriSpeech."""
+    Path(out).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        files = sorted(path.relative_to(root).as_posix() for path in Path(root, name).rglob("*.flac"))
+        half = len(files) // 2
+        pairs = list(zip(files[:half], files[half:], strict=True))
+        table = {"mixture_ID": [f"{name}-{i}" for i in range(half)]}
+        for k in range(2):
+            table[f"source_{k + 1}_path"] = [pair[k] for pair in pairs]
+            table[f"source_{k + 1}_gain"] = 0.8 + 0.4 * k
+        pd.DataFrame(table).to_csv(Path(out) / f"libri2mix_{name}.csv", index=False)
+    return Path(out)
