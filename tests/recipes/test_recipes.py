@@ -78,6 +78,11 @@ def corpus(config, speech, esc=None, trees=None):
         else:
             words += ["data.base.n_utterances=2"]
         return [*words, f"data.noise_root={esc}", f"data.cache_dir={speech / 'cache'}", "data.num_workers=0"]
+    if config.data._target_.endswith("MultiTaskData"):
+        sizes = ["n_train=8", "n_valid=4", "n_test=4"]
+        words = [f"data.{part}.{size}" for part in ("base", "enhancement") for size in sizes]
+        words += ["data.base.n_utterances=2", "data.enhancement.base.n_utterances=2", "data.segment_s=0.5"]
+        return [*words, f"data.enhancement.noise_root={esc}", f"data.enhancement.cache_dir={speech / 'cache'}"]
     if config.data._target_.endswith("ToyData"):
         return ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"]
     return [f"data.root={speech}", f"data.list_root={speech}", "data.num_workers=0", "data.segment_s=0.5"]
