@@ -202,6 +202,18 @@ def test_a_recipes_stabilizer_can_be_left_out():
         compose_recipe("dsd_lo/toy", ["stabilizer=[]", "stabilizer.dsd.epsilon_db=2"])
 
 
+def test_a_recipes_callback_can_be_left_out(tmp_path):
+    assert compose_recipe("ssl/pretrain_cc_libri1mix").callbacks.early_stopping.monitor == "val/score"
+    assert not compose_recipe("ssl/pretrain_cc_libri1mix", ["callbacks=[]"]).callbacks
+    message = r"callbacks.early_stopping is given a value but is not chosen: add callbacks=\[early_stopping\]"
+    with pytest.raises(StabError, match=message):
+        compose_recipe("ssl/pretrain_cc_libri1mix", ["callbacks=[]", "callbacks.early_stopping.monitor=val/loss"])
+    lines = ["# @package _global_", "# Mine.", "defaults: [/baseline/toy, _self_]"]
+    (tmp_path / "mine.yaml").write_text("\n".join([*lines, "callbacks: {early_stop: {patience: 3}}"]))
+    with pytest.raises(StabError, match=r"callbacks.early_stop has no _target_, and is no callback .*'early_stopping'"):
+        compose_recipe("mine", config_dir=str(tmp_path))
+
+
 def test_a_misspelt_stabilizer_of_a_recipe_is_told(tmp_path):
     lines = ["# @package _global_", "# Mine.", "defaults: [/baseline/toy, _self_]"]
     lines.append("stabilizer: {dsdd: {epsilon_db: 1.0}}")
