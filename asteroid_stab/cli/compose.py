@@ -59,22 +59,22 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
 
 
 def _drop_unchosen(config: DictConfig, recipe: str, values: Sequence[str], search: str) -> None:
-    """Takes out a recipe's values of stabilizers that were deselected (``stabilizer=[]``).
+    """Takes out a recipe's values of stabilizers and callbacks that were deselected (``stabilizer=[]``).
 
     Raises:
-        StabError: they are of something that is no stabilizer, or the user gives a value to one that is not chosen.
+        StabError: they are of something that is none, or the user gives a value to one that is not chosen.
     """
     loader = GlobalHydra.instance().config_loader()
-    options = loader.get_group_options("stabilizer", ObjectType.CONFIG, config_name=recipe, overrides=[search])
-    stabilizers = config.stabilizer or {}
-    for name in [str(name) for name, node in stabilizers.items() if "_target_" not in (node or {})]:
-        if name not in options:
-            raise StabError(f"stabilizer.{name} has no _target_, and is no stabilizer{nearest(name, options)}")
-        if any(_parse(value).key_or_group.startswith(f"stabilizer.{name}.") for value in values):
-            raise StabError(f"stabilizer.{name} is given a value but is not chosen: add stabilizer=[{name}]")
-        OmegaConf.set_struct(config, False)
-        del config.stabilizer[name]
-        OmegaConf.set_struct(config, True)
+    for group, what in (("stabilizer", "stabilizer"), ("callbacks", "callback")):
+        options = loader.get_group_options(group, ObjectType.CONFIG, config_name=recipe, overrides=[search])
+        for name in [str(name) for name, node in (config[group] or {}).items() if "_target_" not in (node or {})]:
+            if name not in options:
+                raise StabError(f"{group}.{name} has no _target_, and is no {what}{nearest(name, options)}")
+            if any(_parse(value).key_or_group.startswith(f"{group}.{name}.") for value in values):
+                raise StabError(f"{group}.{name} is given a value but is not chosen: add {group}=[{name}]")
+            OmegaConf.set_struct(config, False)
+            del config[group][name]
+            OmegaConf.set_struct(config, True)
 
 
 def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str], list[str]]:

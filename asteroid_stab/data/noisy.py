@@ -17,6 +17,7 @@ from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError
 
 NOISE = "noise"
+_WHAM = dict(zip(SPLITS, ("tr", "cv", "tt"), strict=True))
 _PARTS = 10  # of a folder without splits: eight train, one validates, one tests
 
 
@@ -50,8 +51,9 @@ class NoisyData(SoundData):
 
     With one speaker it is Libri1Mix made on the fly: the task is speech enhancement. Utterances and noises of the
     corpus' splits stay apart. The mixtures are drawn once and have stable ids; what is cut from each recording is fresh
-    in each epoch. Noise is ESC-50's (its folds), a folder with a folder for each split (``noise_subsets``, as WHAM!'s
-    ``tr``, ``cv``, ``tt``), or any folder of ``.wav``, ``.flac`` or ``.ogg``, of whose files eight tenths train.
+    in each epoch. Noise is a folder with a folder for each split (``noise_subsets``; WHAM!'s ``tr``, ``cv`` and ``tt``
+    if it has them all), ESC-50 (its folds), or any folder of ``.wav``, ``.flac`` or ``.ogg``, of whose files eight
+    tenths train.
 
     Args:
         base: the corpus of speech; it must implement ``utterances``. Its own mixtures are not used.
@@ -131,10 +133,13 @@ class NoisyData(SoundData):
             StabError: there are none.
         """
         root = check_folder("noise_root", self.noise_root, "the noise")
+        subsets = self.noise_subsets
+        if subsets is None and all(Path(root, part).is_dir() for part in _WHAM.values()):
+            subsets = _WHAM
+        if subsets is not None:
+            return find_sounds(root, NOISE, subsets[split])
         if (Path(root) / "meta" / "esc50.csv").is_file():
             return find_esc(root, self.noise_folds[split])
-        if self.noise_subsets is not None:
-            return find_sounds(root, NOISE, self.noise_subsets[split])
         parts = {"train": range(_PARTS - 2), "valid": [_PARTS - 2], "test": [_PARTS - 1]}[split]
         found = [sound for sound in find_sounds(root, NOISE) if _part(sound.name) in parts]
         if not found:

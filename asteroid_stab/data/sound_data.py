@@ -84,19 +84,19 @@ class SoundData(MixtureDataModule):
         """The mixtures of a split, in crops of ``segment_s`` seconds; None: whole."""
         sounds = self.sounds(split)
         if segment_s is not None:
-            self._check_long(sounds, split)
+            self._check_long(sounds, split, segment_s)
         classes, class_of = self.classes_of(sounds)
         seed = (self.corpus_seed, 3, SPLITS.index(split))
         mixtures = draw_sound_mixtures(sounds, self.places(sounds), self.n_mixtures[split], seed)
         return SoundMixtures(sounds, mixtures, self.n_src, classes, class_of, segment_s, self.seed)
 
-    def _check_long(self, sounds: Sounds, split: str) -> None:
+    def _check_long(self, sounds: Sounds, split: str, segment_s: float) -> None:
         """Refuses a kind of recordings of which all are too short; mixtures with others are left out, and counted."""
         for root in dict.fromkeys(sound.root for sound in sounds.sounds):
             own = [n for n, sound in zip(sounds.lengths, sounds.sounds, strict=True) if sound.root == root]
-            if max(own) < round(self.segment_s * self.sample_rate):
+            if max(own) < round(segment_s * self.sample_rate):
                 raise StabError(
-                    f"no recording of {root or 'speech'} for {split} is as long as segment_s={self.segment_s:g} "
+                    f"no recording of {root or 'speech'} for {split} is as long as segment_s={segment_s:g} "
                     f"({len(own)} recordings, the longest {max(own) / self.sample_rate:.2f} s)"
                 )
 
@@ -111,6 +111,7 @@ class SpeechFolders:
         test_subset: folder of the test speakers.
         valid_speakers: see ``valid_subset``.
         corpus_seed: seed of who is held out.
+        key: key of ``data`` that says where the corpus is, for errors.
     """
 
     def __init__(
@@ -121,8 +122,9 @@ class SpeechFolders:
         test_subset: str,
         valid_speakers: int,
         corpus_seed: int,
+        key: str = "speech_root",
     ):
-        self.root, self.corpus_seed = root, corpus_seed
+        self.root, self.corpus_seed, self.key = root, corpus_seed, key
         self.subsets = dict(zip(SPLITS, (train_subset, valid_subset or train_subset, test_subset), strict=True))
         self.holds_out = valid_subset is None
         for i, split in enumerate(SPLITS):
@@ -138,7 +140,7 @@ class SpeechFolders:
         Raises:
             StabError: the corpus or the folder is not there, or too few speakers would be left.
         """
-        speech = find_speakers(check_folder("speech_root", self.root, "the speech"), self.subsets[split])
+        speech = find_speakers(check_folder(self.key, self.root, "the speech"), self.subsets[split])
         if not self.holds_out or split == "test":
             return speech
         speakers = sorted({sound.group for sound in speech})

@@ -64,22 +64,28 @@ def draw_sound_mixtures(
             for sound in kind:
                 groups[sounds.sounds[sound].group].append(sound)
             by_group[-1].append(dict(groups))
+    names = [[list(groups) for groups in sets] for sets in by_group]
+    places_of = [[{name: i for i, name in enumerate(groups)} for groups in sets] for sets in names]
     drawn = []
     for i in range(n_mixtures):
         generator = np.random.default_rng((*seed, len(places), i))
         taken: list[int] = []
         levels = []
-        used: set[str] = set()
-        for place, sets in zip(places, by_group, strict=True):
-            groups = sets[int(generator.integers(len(sets)))]
-            free = [group for group in groups if group not in used]
-            if not free:
+        used: list[str] = []
+        for k, place in enumerate(places):
+            chosen = int(generator.integers(len(place.kinds)))
+            groups, of_set = by_group[k][chosen], places_of[k][chosen]
+            gone = sorted(of_set[name] for name in used if name in of_set)
+            if len(gone) == len(groups):
                 raise StabError(
                     f"a mixture of {len(places)} must have recordings of as many groups (classes, speakers), got "
                     f"{len(groups)}"
                 )
-            group = free[int(generator.integers(len(free)))]
-            used.add(group)
+            number = int(generator.integers(len(groups) - len(gone)))
+            for position in gone:  # counts those that are free alone, without a list of them: WHAM! has 20,000
+                number += number >= position
+            group = names[k][chosen][number]
+            used.append(group)
             taken.append(groups[group][int(generator.integers(len(groups[group])))])
             levels.append(float(generator.uniform(place.low_db, place.high_db)))
         drawn.append(SoundMixture(tuple(taken), tuple(levels)))

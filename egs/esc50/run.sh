@@ -8,6 +8,6 @@ esc50='' recipe=reweighting/esc50_robust run_dir='' stage=1 stop_stage=3
 run_dir=${run_dir:-runs/$recipe}
 if [ -z "$esc50" ]; then echo "$0: error: --esc50 DIR is needed" >&2; exit 2; fi
 
-if runs 1; then asteroid-stab train "$recipe" run_dir="$run_dir" data.root="$esc50" "$@"; fi
+if runs 1; then train_into "$run_dir" "$recipe" data.root="$esc50" "$@"; fi
 if runs 2; then asteroid-stab evaluate "$run_dir" --metrics si_sdr; fi
 if runs 3; then asteroid-stab report "$run_dir"; fi

@@ -16,7 +16,7 @@ if runs 1; then
     --out "$lists"
 fi
 if runs 2; then
-  asteroid-stab train "$recipe" run_dir="$run_dir" data.root="$librispeech" data.list_root="$lists" \
+  train_into "$run_dir" "$recipe" data.root="$librispeech" data.list_root="$lists" \
     data.cache="$lists/cache" "$@"
 fi
 if runs 3; then asteroid-stab evaluate "$run_dir"; fi

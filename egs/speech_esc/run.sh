@@ -12,7 +12,7 @@ if [ -z "$librispeech" ] || [ -z "$esc50" ]; then
 fi
 
 if runs 1; then
-  asteroid-stab train "$recipe" run_dir="$run_dir" data.root="$esc50" data.speech_root="$librispeech" "$@"
+  train_into "$run_dir" "$recipe" data.root="$esc50" data.speech_root="$librispeech" "$@"
 fi
 if runs 2; then asteroid-stab evaluate "$run_dir" --metrics si_sdr; fi
 if runs 3; then asteroid-stab report "$run_dir"; fi

@@ -11,6 +11,7 @@ import soundfile as sf
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from trees import libri1mix
 
 from asteroid_stab.check import check_config
 from asteroid_stab.data.dataset import crop_start
@@ -122,6 +123,19 @@ def test_three_sources(tmp_path):
     assert torch.allclose(mixture, sources.sum(0), atol=3 / 32_768)
     with pytest.raises(StabError, match="has 3 sources in a mixture, but n_src=2 was asked for"):
         LibriMixData(str(tmp_path), n_src=2).test_dataset()
+
+
+def test_libri1mix(tmp_path):
+    """The generator's tree for one speaker: no list but that of the speaker in noise."""
+    data = LibriMixData(str(libri1mix(tmp_path)), train_subset="train-360", task="enh_single", n_src=1, segment_s=0.7)
+    data.setup("fit")
+    assert (len(data.train_set), data.train_set.n_short) == (3, 1)
+    mixture, sources, _ = data.test_dataset()[0]
+    noise, _ = sf.read(tmp_path / "wav8k/min/test/noise" / f"{data.test_dataset().names[0]}.wav", dtype="float32")
+    assert sources.shape == (1, 5000)
+    assert torch.allclose(mixture, sources[0] + torch.from_numpy(noise), atol=1e-4)
+    with pytest.raises(StabError, match="there is no .*mixture_train-100_mix_single.csv"):
+        LibriMixData(str(tmp_path), task="enh_single", n_src=1).setup("fit")
 
 
 def test_a_folder_that_was_moved_is_found(tmp_path, caplog):

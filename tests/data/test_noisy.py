@@ -73,6 +73,12 @@ def test_any_folder_of_noise_is_split_by_its_names(make, tmp_path):
     assert [len(named.found(split)) for split in ("train", "valid", "test")] == [3, 2, 1]
 
 
+def test_it_is_the_segment_asked_for_that_recordings_must_hold(make):
+    assert len(make(segment_s=3.0).dataset("train", 0.5)) == 40
+    with pytest.raises(StabError, match="as long as segment_s=2 "):
+        make(segment_s=0.5).dataset("train", 2.0)
+
+
 def test_noise_that_cannot_be_used_is_told(make, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()

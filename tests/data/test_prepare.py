@@ -244,3 +244,14 @@ def test_real_speech(shared_data, tmp_path):
         prepare_lists(
             Plan(["test-other"], n_src=2, n_mixtures=3000, reuse=True), shared_data / "LibriSpeech", tmp_path / "x"
         )
+
+
+def test_lists_of_one_speaker_and_noise_are_libri1mix(speech, noise, tmp_path):
+    plan = replace(PLAN, n_src=1, noise_subset="tt", valid_speakers=2)
+    made = prepare_lists(plan, speech, tmp_path, noise)
+    assert [summary.n_mixtures for summary in made] == [12, 6]
+    lists = {"train_list": "libri1mix_train-clean-100.csv", "valid_list": "libri1mix_train-clean-100-valid.csv"}
+    data = LibriSpeechData(str(speech), str(noise), str(tmp_path), task="enh_single", n_src=1, **lists)
+    mixture, sources, _ = data.test_dataset("valid")[0]
+    assert sources.shape == (1, len(mixture))
+    assert 0.01 < (mixture - sources[0]).std() / sources.std() < 1.0

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import yaml
 from omegaconf import OmegaConf
+from trees import librispeech, wsj0_mix
 
 from asteroid_stab.check import check_config
 from asteroid_stab.cli.compose import compose_recipe
@@ -17,11 +18,17 @@ from asteroid_stab.cli.recipes import recipe_files, summary
 from asteroid_stab.errors import StabError
 
 RECIPES = recipe_files()
+SMALL_DPRNN = ["model.n_filters=16", "model.n_repeats=2", "model.bn_chan=8", "model.hid_size=8", "model.chunk_size=20"]
 SMALL_DPTNET = ["model.n_filters=16", "model.n_repeats=2", "model.ff_hid=8", "model.chunk_size=20"]
 SMALL_SUDORMRF = ["model.n_filters=16", "model.bn_chan=8", "model.num_blocks=2", "model.upsampling_depth=2"]
 SMALL = ["model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"]
 
-SMALLER = {"conv_tasnet": SMALL, "dptnet": SMALL_DPTNET, "sudormrf": SMALL_SUDORMRF}
+SMALLER = {
+    "conv_tasnet": SMALL,
+    "dprnn_tasnet": SMALL_DPRNN,
+    "dptnet": SMALL_DPTNET,
+    "sudormrf": SMALL_SUDORMRF,
+}
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +53,36 @@ def speech(tmp_path_factory):
     return root
 
 
-def corpus(config, speech, esc=None):
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory):
+    """WSJ0-2mix on disk, and folders of LibriSpeech."""
+    root = tmp_path_factory.mktemp("trees")
+    wsj0_mix(root / "wsj0-mix")
+    librispeech(root / "LibriSpeech", ("train-clean-360", "train-clean-100", "dev-clean", "test-clean", "test-other"))
+    return root
+
+
+def corpus(config, speech, esc=None, trees=None):
     """Overrides that put a small corpus in the place of a recipe's."""
+    if config.data._target_.endswith("Wsj0MixData"):
+        return [f"data.root={trees / 'wsj0-mix'}", "data.num_workers=0", "data.segment_s=0.5"]
     if config.data._target_.endswith("EscData"):
         words = [f"data.root={esc}", "data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.5"]
         words += [f"data.cache_dir={speech / 'cache'}", "data.num_workers=0"]
         with_speech = [f"data.speech_root={speech}", "data.valid_speakers=2"]
         return words + with_speech * config.data._target_.endswith("SpeechEscData")
     if config.data._target_.endswith("NoisyData"):
-        words = ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.5", "data.base.n_utterances=2"]
+        words = ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.5"]
+        if config.data.base._target_.endswith("SpeechFolderData"):
+            words += [f"data.base.root={trees / 'LibriSpeech'}", "data.base.valid_speakers=2"]
+        else:
+            words += ["data.base.n_utterances=2"]
         return [*words, f"data.noise_root={esc}", f"data.cache_dir={speech / 'cache'}", "data.num_workers=0"]
+    if config.data._target_.endswith("MultiTaskData"):
+        sizes = ["n_train=8", "n_valid=4", "n_test=4"]
+        words = [f"data.{part}.{size}" for part in ("base", "enhancement") for size in sizes]
+        words += ["data.base.n_utterances=2", "data.enhancement.base.n_utterances=2", "data.segment_s=0.5"]
+        return [*words, f"data.enhancement.noise_root={esc}", f"data.enhancement.cache_dir={speech / 'cache'}"]
     if config.data._target_.endswith("ToyData"):
         return ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"]
     return [f"data.root={speech}", f"data.list_root={speech}", "data.num_workers=0", "data.segment_s=0.5"]
@@ -65,7 +92,10 @@ def needed_before(recipe):
     """The recipe of the run that this one goes on from; empty where it needs none."""
     if recipe.endswith("_fixed"):
         return recipe.replace("cascaded_pit/toy_fixed", "baseline/toy").replace("_fixed", "_pit")
-    return "ssl/toy_se" if "finetune" in recipe else ""
+    if "finetune" not in recipe:
+        return ""
+    own = {"ssl/toy_finetune": "ssl/toy_se", "ssl/mini_librispeech_finetune": "ssl/mini_librispeech_se"}
+    return own.get(recipe) or ("ssl/pretrain_se_libri1mix_" + recipe.rpartition("_")[2]).removesuffix("_convtasnet")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -74,20 +104,21 @@ def test_it_says_what_it_is(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_it_trains_two_steps(recipe, speech, esc, tmp_path):
+def test_it_trains_two_steps(recipe, speech, esc, trees, tmp_path):
     config = compose_recipe(recipe, ["loss.run=none"] if recipe.endswith("_fixed") else [])
     short = [
         "data.batch_size=2",
         "trainer.max_epochs=1",
         "trainer.limit_train_batches=2",
         "trainer.limit_val_batches=1",
+        "trainer.accumulate_grad_batches=1",
     ]
     short += ["trainer.accelerator=cpu", "logger=none"]
     small = SMALLER[config.model._target_.rpartition(".")[2]] + ["model.n_repeats=2"] * recipe.startswith("dsd_lo/")
-    words = [*corpus(config, speech, esc), *small, *short]
+    words = [*corpus(config, speech, esc, trees), *small, *short]
     before = needed_before(recipe)
     if before:
-        own = corpus(compose_recipe(before), speech, esc)
+        own = corpus(compose_recipe(before), speech, esc, trees)
         assert main(["train", before, f"run_dir={tmp_path / 'before'}", *own, *small, *short]) == 0
         begins = "finetune" in recipe
         words += [f"init.path={tmp_path / 'before'}"] if begins else [f"loss.run={tmp_path / 'before'}", "loss.epoch=0"]
@@ -169,6 +200,18 @@ def test_a_recipes_stabilizer_can_be_left_out():
     assert compose_recipe("dsd_lo/toy").stabilizer.dsd.epsilon_db == 1.0
     with pytest.raises(StabError, match=r"stabilizer.dsd is given a value but is not chosen: add stabilizer=\[dsd\]"):
         compose_recipe("dsd_lo/toy", ["stabilizer=[]", "stabilizer.dsd.epsilon_db=2"])
+
+
+def test_a_recipes_callback_can_be_left_out(tmp_path):
+    assert compose_recipe("ssl/pretrain_cc_libri1mix").callbacks.early_stopping.monitor == "val/score"
+    assert not compose_recipe("ssl/pretrain_cc_libri1mix", ["callbacks=[]"]).callbacks
+    message = r"callbacks.early_stopping is given a value but is not chosen: add callbacks=\[early_stopping\]"
+    with pytest.raises(StabError, match=message):
+        compose_recipe("ssl/pretrain_cc_libri1mix", ["callbacks=[]", "callbacks.early_stopping.monitor=val/loss"])
+    lines = ["# @package _global_", "# Mine.", "defaults: [/baseline/toy, _self_]"]
+    (tmp_path / "mine.yaml").write_text("\n".join([*lines, "callbacks: {early_stop: {patience: 3}}"]))
+    with pytest.raises(StabError, match=r"callbacks.early_stop has no _target_, and is no callback .*'early_stopping'"):
+        compose_recipe("mine", config_dir=str(tmp_path))
 
 
 def test_a_misspelt_stabilizer_of_a_recipe_is_told(tmp_path):
