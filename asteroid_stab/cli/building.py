@@ -116,8 +116,8 @@ def rate_groups(
     return [{"params": [p for p in trained if p not in owner]}, *groups]
 
 
-def check_checkpoint(path: Path, system: StabSystem) -> None:
-    """Makes sure that a checkpoint can be gone on from, before anything is touched.
+def check_checkpoint(path: Path, system: StabSystem) -> dict[str, Any]:
+    """What a checkpoint holds, which can be gone on from: looked at before anything is touched.
 
     Raises:
         StabError: the file is damaged, or its weights are another model's.
@@ -125,14 +125,21 @@ def check_checkpoint(path: Path, system: StabSystem) -> None:
     saved = read_saved(path, "checkpoint")
     if not isinstance(saved, dict) or "state_dict" not in saved:
         raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
-    wanted, saved = (
+    wanted, found = (
         {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
         for state in (system.state_dict(), saved["state_dict"])
     )
-    for name in [*wanted, *saved]:
-        if name not in saved or name not in wanted or saved[name].shape != wanted[name].shape:
-            shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (saved, wanted)]
+    for name in [*wanted, *found]:
+        if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
+            shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (found, wanted)]
             raise StabError(f"{path} is of another model: for {name} it has {shapes[0]}, the config's has {shapes[1]}")
+    return saved
+
+
+def stopped_early(saved: dict[str, Any]) -> bool:
+    """Whether Lightning's ``EarlyStopping`` has ended the run that a checkpoint is of; it would train an epoch more."""
+    states = [state for key, state in saved.get("callbacks", {}).items() if key.startswith("EarlyStopping")]
+    return any(state["wait_count"] >= state["patience"] for state in states)
 
 
 def describe(config: DictConfig, trainer: pl.Trainer, system: StabSystem, command: list[str]) -> None:

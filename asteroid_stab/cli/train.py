@@ -114,7 +114,7 @@ def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictC
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
-    from asteroid_stab.cli.building import build_run, check_checkpoint, describe, show_summary
+    from asteroid_stab.cli.building import build_run, check_checkpoint, describe, show_summary, stopped_early
     from asteroid_stab.engine import StepCallback
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
@@ -131,7 +131,9 @@ def _train(config: DictConfig, resume: str | None) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         describe(config, trainer, system, command=sys.argv)
     if checkpoint.exists():
-        check_checkpoint(checkpoint, system)
+        if stopped_early(check_checkpoint(checkpoint, system)):
+            print(f"{run_dir} has ended early, as its early_stopping asks for; nothing is left to train", flush=True)
+            return
     elif resume:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
     trainer.fit(system, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)

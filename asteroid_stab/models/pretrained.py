@@ -60,7 +60,10 @@ def load_pretrained(
     """
     if path is None:
         if new_output or new_gate:
-            raise StabError("new_output and new_gate need the path of weights to start with, got none")
+            raise StabError(
+                "new_output and new_gate need the path of weights to start with (init.path=RUN), got none; "
+                "from scratch: init.new_output=false init.new_gate=false"
+            )
         return Transfer([], list(model.state_dict()), [])
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     weights, sample_rate = _weights(file)
