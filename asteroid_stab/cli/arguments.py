@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+from asteroid_stab.errors import StabError
 
 
 def positive(text: str) -> int:
@@ -14,3 +17,22 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def add_max_iterations(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--max-iterations N``."""
+    text = "iterations of every block of a LatentRefinementNet (its own number); a gate may exit earlier"
+    parser.add_argument("--max-iterations", type=positive, metavar="N", help=text)
+
+
+def limit_iterations(model: Any, n: int | None) -> None:
+    """Does to a model what ``--max-iterations`` asks for, if anything.
+
+    Raises:
+        StabError: the model has no iterations.
+    """
+    if n is None:
+        return
+    if not hasattr(model, "limit_iterations"):
+        raise StabError(f"--max-iterations needs a model with iterations (model=refiner), got {type(model).__name__}")
+    model.limit_iterations(n)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asteroid_stab.cli.arguments import positive
+from asteroid_stab.cli.arguments import add_max_iterations, limit_iterations, positive
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.errors import StabError
 
@@ -45,6 +45,7 @@ def main(argv: list[str]) -> int:
         "model_sha256": digest,
         "asked_metrics": list(metrics),
         "limit": options.limit,
+        "max_iterations": options.max_iterations,
         "overrides": options.overrides,
     }
     if not options.overwrite and _stands(folder, settings):
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that measure (one a core; half as many if the model runs on the CPU)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
+    add_max_iterations(parser)
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")
     return parser
@@ -120,6 +122,8 @@ def _evaluate(
     from asteroid_stab.models.files import load_model
     from asteroid_stab.separation.device import to_device
 
+    model = load_model(run.model_path)
+    limit_iterations(model, options.max_iterations)
     data = run.datamodule(options.overrides)
     metrics = _possible(metrics, data.sample_rate)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
@@ -127,7 +131,7 @@ def _evaluate(
         _threads(n_threads),
         MetricPool(data.sample_rate, metrics, n_jobs) as pool,  # starts while the data get ready
     ):
-        model = to_device(load_model(run.model_path), options.device)
+        model = to_device(model, options.device)
         data.prepare_data()
         dataset = data.test_dataset(options.split)
         check_model(model, dataset)

@@ -41,6 +41,9 @@ def show(summary: dict[str, Any]) -> None:
         named = [f"{name} ({reason})" for name, reason in list(reasons.items())[:NAMED_FAILURES]]
         more = f" and {len(reasons) - NAMED_FAILURES} more" if len(reasons) > NAMED_FAILURES else ""
         print(f"{metric} is undefined for {len(reasons)} of {n} mixtures: {', '.join(named)}{more}")
+    if "compute" in summary:
+        compute = summary["compute"]
+        print(f"compute: {100 * compute['share']:.0f} % of {compute['most']} iterations a mixture")
     fallbacks = summary["reference_fallbacks"]
     if fallbacks:
         print(
@@ -60,6 +63,8 @@ def _table(summary: dict[str, Any]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     measured = [(label, summary["metrics"][name], digits) for name, label, digits in ROWS if name in summary["metrics"]]
+    if "compute" in summary:
+        measured.append(("iterations", summary["metrics"]["n_iterations"], 2))
     classes = [(f"SI-SDRi of {name}", numbers, 2) for name, numbers in summary.get("classes", {}).items()]
     for label, numbers, digits in measured + classes:
         cells = {key: "-" if numbers[key] is None else f"{numbers[key]:.{digits}f}" for key in numbers if key != "n"}

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asteroid_stab.cli.arguments import add_max_iterations, limit_iterations
 from asteroid_stab.errors import StabError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.separation.device import to_device
 
     model = to_device(load_model(options.model), options.device)
+    limit_iterations(model, options.max_iterations)
     sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
     windows = layout(options.window_s, options.overlap_s, sample_rate)
     forward = model_forward(model)
@@ -101,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--window-s", type=float, default=10.0, help="seconds separated at once (%(default)s)")
     parser.add_argument("--overlap-s", type=float, default=2.5, help="seconds that two windows share (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
+    add_max_iterations(parser)
     parser.add_argument("--resample", action="store_true", help="convert files of another sample rate")
     parser.add_argument(
         "--channel", type=_channel, metavar="N|mix", help="the channel to take of several, or their mean"

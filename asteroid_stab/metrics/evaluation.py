@@ -36,6 +36,8 @@ class Evaluation:
             ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i``.
         failures: of every metric the names of the mixtures in which it is undefined, and why.
         fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
+        most_iterations: of a model with iterations, how many a mixture may be processed in; the rows of such a model
+            have ``n_iterations``, those that it was.
     """
 
     metrics: tuple[str, ...]
@@ -43,15 +45,23 @@ class Evaluation:
     sources: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     fallbacks: dict[str, str] = field(default_factory=dict)
+    most_iterations: int | None = None
 
     @property
     def columns(self) -> list[str]:
-        """The metrics' columns, in their order."""
-        return [name for metric in self.metrics for name in (f"input_{metric}", metric, f"{metric}_i")]
+        """The metrics' columns, in their order, and that of the iterations."""
+        of_metrics = [name for metric in self.metrics for name in (f"input_{metric}", metric, f"{metric}_i")]
+        return of_metrics if self.most_iterations is None else [*of_metrics, "n_iterations"]
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Mean, standard deviation and percentiles of every column."""
         return {name: summarise([row[name] for row in self.rows]) for name in self.columns}
+
+    def compute(self) -> dict[str, float | int]:
+        """Of a model with iterations: how many there may be (``most``), and the share of them that was made."""
+        assert self.most_iterations is not None
+        used = float(np.mean([row["n_iterations"] for row in self.rows]))
+        return {"most": self.most_iterations, "share": used / self.most_iterations}
 
     def classes(self) -> dict[str, dict[str, float | int | None]]:
         """The same of the sources' SI-SDRi, by class."""
@@ -72,9 +82,29 @@ def check_model(model: nn.Module, dataset: MixtureDataset) -> None:
 
 def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:
     """Estimates [J, T] of a mixture [T], on the CPU."""
+    return separate_counted(model, mixture)[0]
+
+
+def separate_counted(model: nn.Module, mixture: Tensor) -> tuple[Tensor, int | None]:
+    """Estimates [J, T] of a mixture [T], on the CPU, and how many iterations they took, where the model has any.
+
+    Args:
+        model: one with iterations has ``most_iterations``, how many there may be, and gives those of each item beside
+            the estimates where it is called with ``return_iterations=True``.
+        mixture: the mixture.
+    """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with torch.inference_mode():
-        return model(mixture[None].to(device))[0].float().cpu()
+        batch = mixture[None].to(device)
+        if most_iterations(model) is None:
+            return model(batch)[0].float().cpu(), None
+        estimates, n_used = model(batch, return_iterations=True)
+        return estimates[0].float().cpu(), int(n_used[0])
+
+
+def most_iterations(model: nn.Module) -> int | None:
+    """How many iterations a model makes at most; None where it knows of none."""
+    return getattr(model, "most_iterations", None)
 
 
 def evaluate(
@@ -104,10 +134,12 @@ def evaluate(
     model.eval()
     n_items = len(dataset) if limit is None else min(limit, len(dataset))
 
+    counts: dict[int, int | None] = {}
+
     def items() -> Iterator[Item]:
         for i in range(n_items):
             mixture, sources, _ = dataset[i]
-            estimates = separate_whole(model, mixture)
+            estimates, counts[i] = separate_counted(model, mixture)
             if estimates.shape != sources.shape:
                 raise StabError(
                     f"the model must give {list(sources.shape)} (sources, samples) for {dataset.names[i]!r}, "
@@ -119,10 +151,12 @@ def evaluate(
     for i, found in pool.run(items()):
         measured[i] = found
         advance()
-    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics})
+    failures: dict[str, dict[str, str]] = {metric: {} for metric in pool.metrics}
+    evaluation = Evaluation(pool.metrics, failures=failures, most_iterations=most_iterations(model))
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]
-        evaluation.rows.append({"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values})
+        counted = {} if counts[i] is None else {"n_iterations": counts[i]}
+        evaluation.rows.append({"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, **counted})
         if dataset.labels is not None:
             for source, label in enumerate(dataset.labels[i]):
                 if label < 0:
@@ -157,6 +191,7 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         "failure_reasons": {metric: names for metric, names in evaluation.failures.items() if names},
         "reference_fallbacks": evaluation.fallbacks,
         "metrics": evaluation.summary(),
+        **({} if evaluation.most_iterations is None else {"compute": evaluation.compute()}),
         **({"classes": evaluation.classes()} if evaluation.sources else {}),
     }
     write_text(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")

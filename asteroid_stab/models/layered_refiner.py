@@ -25,7 +25,7 @@ class LayeredLatentRefinementNet(LayeredModel, LatentRefinementNet):
     @property
     def n_layers(self) -> int:
         """K with the constructor's iterations."""
-        return sum(self.n_iterations[: self.depth])
+        return self.most_iterations
 
     def own_head(self) -> dict[str, nn.Module]:
         """See the base."""

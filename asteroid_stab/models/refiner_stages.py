@@ -1,4 +1,4 @@
-"""Blocks that are trained one after the other, each with a head of its own."""
+"""Blocks that are applied several times, and trained one after the other, each with a head of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from asteroid.models.base_models import BaseEncoderMaskerDecoder
 from torch import nn
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.models.refiner_parts import counts
 
 
 class StagedModel(BaseEncoderMaskerDecoder):
@@ -15,11 +16,13 @@ class StagedModel(BaseEncoderMaskerDecoder):
 
     Attributes:
         n_blocks: of the whole model.
+        n_iterations: of each block, where a call names no others.
         own_heads: whether each has a head of its own.
         early_heads: those of the blocks before the last.
     """
 
     n_blocks: int
+    n_iterations: list[int]
     own_heads: bool
     early_heads: nn.ModuleList
     _stage: int = 0
@@ -39,6 +42,22 @@ class StagedModel(BaseEncoderMaskerDecoder):
     def depth(self) -> int:
         """Blocks that are computed: all, or those up to the stage's."""
         return self._stage or self.n_blocks
+
+    @property
+    def most_iterations(self) -> int:
+        """Applications of blocks in a call; gates may leave some of them out."""
+        return sum(self.n_iterations[: self.depth])
+
+    def limit_iterations(self, n: int) -> None:
+        """Makes ``n`` the number of iterations of every block, whatever it was.
+
+        Raises:
+            StabError: it is below 1.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise StabError(f"max_iterations must be a whole number of at least 1, got {n!r}")
+        self.n_iterations = counts(n, self.n_blocks, least=1)
+        self.masker.n_iterations = list(self.n_iterations)
 
     @property
     def _n_frozen(self) -> int:

@@ -16,7 +16,7 @@ from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
 from asteroid_stab.metrics.separation_metrics import Measured, measure
-from asteroid_stab.models import conv_tasnet
+from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
 
@@ -184,6 +184,41 @@ def test_failure_leaves_the_old_evaluation(run, here, monkeypatch):
     assert [p.name for p in (run / "evaluation").iterdir()] == ["test"]
 
 
+@pytest.fixture
+def refining(run):
+    torch.manual_seed(0)
+    model = LatentRefinementNet(2, n_blocks=2, n_iterations=[3, 1], n_filters=16, bn_chan=8, upsampling_depth=2)
+    save_model(model, run / "best_model.pth")
+    return run
+
+
+def test_iterations_are_limited_and_counted(refining, here, capsys):
+    evaluate.main([str(refining)])
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if "│ iterations" in line)
+    assert [cell.strip() for cell in row.split("│")[2:4]] == ["4.00 ± 0.00", "4.00"]
+    assert "\ncompute: 100 % of 4 iterations a mixture\n" in out
+    with pytest.raises(StabError, match=r"max_iterations=None, wanted 1; --overwrite replaces it"):
+        evaluate.main([str(refining), "--max-iterations", "1"])
+    evaluate.main([str(refining), "--max-iterations", "1", "--overwrite"])
+    folder = refining / "evaluation/test"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["max_iterations"] == 1
+    assert summary["command"] == f"asteroid-stab evaluate {refining} --max-iterations 1 --overwrite"
+    assert summary["compute"] == {"most": 2, "share": 1}
+    assert pd.read_csv(folder / "utterances.csv")["n_iterations"].tolist() == [2] * 4
+    evaluate.main([str(refining), "--max-iterations", "1"])
+    assert HerePool.made == 2
+    (read,) = read_runs([refining])
+    assert read.metric("n_iterations")["mean"] == 2
+
+
+def test_iterations_of_another_model_are_refused(run, here):
+    with pytest.raises(StabError, match="--max-iterations needs a model with iterations .*, got ConvTasNet"):
+        evaluate.main([str(run), "--max-iterations", "2"])
+    assert HerePool.made == 0
+
+
 def test_pesq_is_left_out_at_other_rates(run, here, capsys):
     model = conv_tasnet(2, 11_025, n_filters=32, n_blocks=2, n_repeats=1, bn_chan=8, hid_chan=16, skip_chan=8)
     save_model(model, run / "best_model.pth")
@@ -213,7 +248,10 @@ def test_bad_input(run, here, tmp_path):
     assert not (run / "evaluation").exists()
 
 
-@pytest.mark.parametrize("option", [["--limit", "0"], ["--n-jobs", "x"], ["--metrics", "si_snr"], ["--split", "dev"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--limit", "0"], ["--n-jobs", "x"], ["--max-iterations", "0"], ["--metrics", "si_snr"], ["--split", "dev"]],
+)
 def test_options_that_cannot_be(run, option, capsys):
     with pytest.raises(SystemExit) as stop:
         evaluate.main([str(run), *option])

@@ -10,6 +10,7 @@ import torch
 
 from asteroid_stab.cli import main, separate
 from asteroid_stab.errors import StabError
+from asteroid_stab.models import LatentRefinementNet
 from asteroid_stab.models.files import load_model, save_model
 
 RATE = 8000
@@ -116,8 +117,24 @@ def test_rate_and_channels(tmp_path, model):
         separate.main([*argv, "0"])
 
 
+def test_iterations_are_limited(tmp_path):
+    torch.manual_seed(0)
+    model = LatentRefinementNet(2, n_iterations=4, n_filters=16, bn_chan=8, upsampling_depth=2).eval()
+    save_model(model, tmp_path / "model.pth")
+    signal = recording(tmp_path / "a.wav")[:, 0]
+    separate.main([str(tmp_path / "model.pth"), str(tmp_path / "a.wav"), "--max-iterations", "2"])
+    with torch.no_grad():
+        plain = model(torch.from_numpy(signal)[None], n_iterations=2)[0, 0].numpy()
+    gain = signal @ plain / (plain @ plain)
+    np.testing.assert_allclose(sf.read(tmp_path / "a_est1.wav")[0], gain * plain, atol=1e-5)
+
+
 def test_options_that_cannot_be(tmp_path, model):
     recording(tmp_path / "a.wav")
+    with pytest.raises(StabError, match="--max-iterations needs a model with iterations .*, got ConvTasNet"):
+        separate.main([str(model), str(tmp_path / "a.wav"), "--max-iterations", "2"])
+    with pytest.raises(SystemExit):
+        separate.main([str(model), str(tmp_path / "a.wav"), "--max-iterations", "0"])
     with pytest.raises(StabError, match="half a window"):
         separate.main([str(model), str(tmp_path / "a.wav"), "--overlap-s", "8"])
     with pytest.raises(StabError, match="no model file"):

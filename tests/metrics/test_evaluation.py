@@ -172,6 +172,34 @@ def test_nothing_measured():
         evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",)))
 
 
+class Iterating(Oracle):
+    """An oracle that says it took an iteration more for each item, of five."""
+
+    most_iterations = 5
+
+    def forward(self, mixture, return_iterations=False):
+        est = super().forward(mixture)
+        return (est, torch.tensor([1 + (mixture.shape[1] - 6000) // 10])) if return_iterations else est
+
+
+def test_iterations_are_listed_and_summed_up(tmp_path, dataset):
+    found = evaluate(Iterating(dataset), dataset, HerePool(("si_sdr",)))
+    write_tables(found, tmp_path, {})
+    table = pd.read_csv(tmp_path / "utterances.csv")
+    assert table.columns[-1] == "n_iterations"
+    assert table["n_iterations"].tolist() == [1, 2, 3, 4, 5]  # of an item without a SI-SDR as well
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["metrics"]["n_iterations"]["mean"] == 3
+    assert summary["metrics"]["n_iterations"]["std"] == pytest.approx(2**0.5)
+    assert summary["compute"] == {"most": 5, "share": pytest.approx(0.6)}
+
+
+def test_a_model_without_iterations_has_no_such_column(tmp_path, evaluation):
+    write_tables(evaluation, tmp_path, {})
+    assert "n_iterations" not in pd.read_csv(tmp_path / "utterances.csv")
+    assert "compute" not in json.loads((tmp_path / "summary.json").read_text())
+
+
 def test_fallbacks_are_counted(tmp_path):
     evaluation = Evaluation(("si_sdr",), fallbacks={"mix-1": "pivots"})
     evaluation.rows.append({"id": 0, "name": "a", "n_samples": 1, "input_si_sdr": 0.0, "si_sdr": 1.0, "si_sdr_i": 1.0})

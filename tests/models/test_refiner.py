@@ -172,6 +172,21 @@ def test_iterations_of_a_call():
     assert torch.equal(est, alone(wav, n_iterations=[1, 3]))
 
 
+def test_limited_iterations():
+    model = net(n_blocks=2, n_iterations=[4, 1]).eval()
+    assert model.most_iterations == 5
+    wanted = model(mixtures(), n_iterations=3)
+    model.limit_iterations(3)
+    est, n_used = model(mixtures(), return_iterations=True)
+    assert torch.equal(est, wanted)
+    assert model.most_iterations == 6
+    assert n_used.tolist() == [6] * 3
+    assert torch.equal(BaseEncoderMaskerDecoder.forward(model, mixtures())[:, :2], wanted)  # the host's composition
+    gated = net(n_iterations=4, gate=True, gate_bias=-99.0).eval()
+    gated.limit_iterations(2)
+    assert gated(mixtures(), return_iterations=True)[1].tolist() == [0] * 3
+
+
 def test_the_noise_is_an_output_of_training_alone():
     model = net(n_src=3, noise_slot=True)
     wav = mixtures()
@@ -574,6 +589,8 @@ def test_arguments_out_of_range_are_refused(arguments, message):
         (lambda m: m.train_stage(3), "stage must be from 1 to n_blocks=2, or None, got 3"),
         (lambda m: m.train_stage(0), "stage must be from 1 to n_blocks=2, or None, got 0"),
         (lambda m: m.train_stage(1), "train_stage needs own_heads=true"),
+        (lambda m: m.limit_iterations(0), "max_iterations must be a whole number of at least 1, got 0"),
+        (lambda m: m.limit_iterations(2.5), "max_iterations must be a whole number of at least 1, got 2.5"),
         (lambda m: m.truncated(0), "a number of blocks from 1 to 2, got 0"),
         (lambda m: m.truncated(1), "truncated needs own_heads=true: the one head is that of all 2 blocks"),
     ],
