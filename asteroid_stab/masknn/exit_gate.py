@@ -16,9 +16,9 @@ class ExitGate(nn.Module):
     """One decision for each item, 1 to process and 0 to skip, from the state between blocks.
 
     In training mode the decision is drawn, and its gradient is that of the softmax (straight through); the noise is of
-    torch's global generator. In evaluation mode it is the greater of the two scores, so that the same state always gets
-    the same answer. Equal scores mean "process". Scores, noise and softmax are in fp32 under autocast too, where
-    the noise of half precision may be infinite.
+    torch's global generator, or the caller's. In evaluation mode it is the greater of the two scores, so that the same
+    state always gets the same answer. Equal scores mean "process". Scores, noise and softmax are in fp32 under autocast
+    too, where the noise of half precision may be infinite.
 
     The second convolution spans the whole signal, ``n_frames``. A signal of another length is brought to that length by
     linear interpolation between the two convolutions (our reading: the paper has one length only), so that it has one
@@ -68,13 +68,14 @@ class ExitGate(nn.Module):
             scores = self.over_frames(frames).squeeze(-1)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """g, 0 or 1 for each item."""
+    def forward(self, hidden: Tensor, noise: Tensor | None = None) -> Tensor:
+        """g, 0 or 1 for each item; in training mode with this Gumbel noise ``[B, 2]``, or with noise that is drawn."""
         scores = self.scores(hidden)
         if not self.training:
             return self._decision(scores)
-        # exponential_ may give 0, whose logarithm would make the softmax NaN.
-        noise = -torch.empty_like(scores).exponential_().clamp_min(torch.finfo(scores.dtype).tiny).log()
+        if noise is None:
+            # exponential_ may give 0, whose logarithm would make the softmax NaN.
+            noise = -torch.empty_like(scores).exponential_().clamp_min(torch.finfo(scores.dtype).tiny).log()
         noisy = scores + noise  # eq. (9)
         soft = noisy.softmax(1)[:, PROCESS]
         return self._decision(noisy) + (soft - soft.detach())

@@ -40,6 +40,11 @@ class RefinementMasker(nn.Module):
         sub_block: name of the sub-blocks.
         trial_frames: frames to try a sub-block with.
 
+    Attributes:
+        gate_noise: Gumbel noise ``[B, 2]`` of the decisions that training will ask for next, in their order: each call
+            of a gate takes one away. Where there is none left the gates draw. Whoever trains on several processes
+            gives each item's own, so that it does not depend on the process that has the item.
+
     Shapes:
         - input ``[B, N, L]``, output: masks ``[B, M, N, L]``.
 
@@ -63,6 +68,7 @@ class RefinementMasker(nn.Module):
         trial_frames: int,
     ):
         super().__init__()
+        self.gate_noise: list[Tensor] = []
         self.n_masks, self.n_filters, self.n_iterations = n_masks, n_filters, list(n_iterations)
         self.ln = GlobLN(n_filters)
         self.bottleneck = nn.Conv1d(n_filters, bn_chan, 1)
@@ -116,7 +122,8 @@ class RefinementMasker(nn.Module):
         """h_t ``[B, C, L]`` and g_t ``[B]`` of the iterations of one block, each computed for every item."""
         for _ in range(n_iterations):
             if self.gates:
-                g = self.gates[block](hidden)
+                given = self.gate_noise.pop(0) if self.gate_noise and self.gates[block].training else None
+                g = self.gates[block](hidden, given)
                 keep = g.view(-1, 1, 1)
                 hidden = keep * self.blocks[block](hidden) + (1 - keep) * hidden  # eq. (7)
             else:

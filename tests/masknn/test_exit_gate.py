@@ -142,3 +142,15 @@ def test_the_initial_bias_is_added():
 def test_sizes_out_of_range_are_refused(arguments, message):
     with pytest.raises(StabError, match=message):
         ExitGate(**arguments)
+
+
+def test_noise_of_the_callers_is_taken():
+    gate = ExitGate(n_chan=3, n_frames=10)
+    hidden = torch.randn(4, 3, 10)
+    noise = torch.zeros(4, 2)
+    noise[:2, 0], noise[2:, 1] = 1e3, 1e3
+    assert torch.equal(gate(hidden, noise).detach(), torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    before = torch.random.get_rng_state()
+    gate(hidden, noise)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(gate.eval()(hidden, noise), gate(hidden))
