@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from asteroid.losses import pairwise_neg_sisdr, singlesrc_neg_sisdr
 from asteroid.models import DPRNNTasNet
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.losses import ExactPITLossWrapper
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet, load_pretrained, save_model
 
 OUTPUT = ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
@@ -75,6 +77,19 @@ def test_another_sample_rate_is_told(tmp_path, tiny_model, kind):
         torch.save({"state_dict": weights, "training_config": {"model": {"sample_rate": 16_000}}}, file)
     with pytest.raises(StabError, match=r"best_model.pth are of a model at 16000 Hz, this one works at 8000 Hz"):
         load_pretrained(tiny_model(), file)
+
+
+def test_with_one_source_the_loss_is_the_plain_one_and_reaches_the_encoder(tmp_path, tiny_model):
+    """Speech enhancement, from the start and after a transfer."""
+    save_model(tiny_model(n_src=1, seed=1), tmp_path / "best_model.pth")
+    model = tiny_model(n_src=1)
+    load_pretrained(model, tmp_path)
+    mixture, speech = torch.randn(2, 3, 800)
+    est = model(mixture)
+    loss = ExactPITLossWrapper(pairwise_neg_sisdr)(est, speech.unsqueeze(1))
+    torch.testing.assert_close(loss, singlesrc_neg_sisdr(est[:, 0], speech).mean(), rtol=1e-5, atol=1e-5)
+    loss.backward()
+    assert model.encoder.filterbank._filters.grad.abs().sum() > 0
 
 
 def test_a_network_without_gates_starts_one_with(tmp_path):
