@@ -184,7 +184,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> A
 
 def exit_table(rows: Sequence[dict[str, Any]], title: str) -> Any:
     """What is printed of the time."""
-    heads = ["items", "mean\niterations", "dense\nms", "\nms", "\nof dense"]
+    heads = ["items", "mean\niterations", "dense\nms, least", "\nms, least", "\nof dense"]
     cells = [
         [str(r["batch_size"]), str(r["mean"]), f"{1e3 * r['dense_s']:.1f}", f"{1e3 * r['least_s']:.1f}",
          f"{r['share']:.2f}"]

@@ -88,12 +88,17 @@ def test_a_step_trains_its_stage_alone(monkeypatch):
 @pytest.mark.parametrize(("n_items", "segment_s"), [(1, 4.0), (8, 1.0)])
 def test_time_goes_with_the_iterations(n_items, segment_s):
     calls = exit_calls(4, n_items, segment_s, "cpu")
-    with pinned_threads(1):
-        seconds = take_turns(calls, 12, 20.0, "cpu", min_rounds=5, clock=time.process_time)
-    dense = min(seconds.pop("dense"))
-    shares = {int(mean): min(values) / dense for mean, values in seconds.items()}
-    assert all(share <= mean / 4 + 0.10 for mean, share in shares.items()), shares
-    assert shares[1] < shares[4] / 2
+    least = dict.fromkeys(calls, float("inf"))
+    for _ in range(8):  # a busy machine only adds to the least time: more rounds come closer to what the code needs
+        with pinned_threads(1):
+            seconds = take_turns(calls, 4, 60.0, "cpu", clock=time.process_time)
+        least = {name: min(least[name], *values) for name, values in seconds.items()}
+        shares = {mean: least[str(mean)] / least["dense"] for mean in (1, 2, 3)}  # 4 of 4 save nothing
+        if all(share <= mean / 4 + 0.10 for mean, share in shares.items()):
+            break
+    else:
+        raise AssertionError(shares)
+    assert shares[1] < 0.6 * shares[3]
 
 
 @pytest.fixture(scope="module")
