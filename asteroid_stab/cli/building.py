@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shlex
 import subprocess
@@ -18,13 +19,14 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import EarlyStopping
 from rich.console import Console
 from rich.table import Table
 
 from asteroid_stab import check
 from asteroid_stab.atomic import write_text
 from asteroid_stab.engine import EpochTable, RunCheckpoint, StabSystem
-from asteroid_stab.engine.freeze import named_parts
+from asteroid_stab.engine.freeze import FreezeParameters, named_parts
 from asteroid_stab.engine.progress import EpochLines, StabProgressBar, clock
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import read_saved
@@ -62,6 +64,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         if not loss.trains_early:
             model.watch_early()
     loss.check_run(data.n_src, resumed)
+    _check_system(config)
     extra = {"pretext": check.build(config.pretext)} if config.get("pretext") else {}
     for pretext in extra.values():
         pretext.prepare(model)
@@ -80,6 +83,14 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         StabProgressBar() if on_screen else EpochLines(),
         RunCheckpoint(system.default_monitor, infos={"recipe": config.recipe, "seed": config.seed}),
     ]
+    for callback in callbacks:
+        if isinstance(callback, FreezeParameters):
+            named_parts(model, callback.parts)
+        if isinstance(callback, EarlyStopping) and callback.monitor not in (system.default_monitor, "val/loss"):
+            raise StabError(
+                f"early_stopping can watch {system.default_monitor} or val/loss in this run "
+                f"(callbacks.early_stopping.monitor=...), got {callback.monitor}"
+            )
     # Lightning's advice on workers and loggers does not fit a corpus in memory or a folder that holds its own tables.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
@@ -94,6 +105,16 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     return trainer, system, data
 
 
+def _check_system(config: DictConfig) -> None:
+    """Raises where a pretext task or data of two tasks and the system that trains on them are not together."""
+    system = config.system["_target_"].rpartition(".")[2]
+    if bool(config.get("pretext")) != (system == "PretextSystem"):
+        raise StabError("a pretext task and system=pretext belong together: both or neither (pretext=none system=stab)")
+    data = config.data["_target_"].rpartition(".")[2]
+    if (data == "MultiTaskData") != (system == "MultiTaskSystem"):
+        raise StabError("data=multitask and system=multitask belong together: both or neither")
+
+
 def rate_groups(
     model: torch.nn.Module, trained: list[torch.nn.Parameter], factors: Sequence[Sequence[Any]], lr: float
 ) -> list[dict[str, Any]]:
@@ -103,7 +124,7 @@ def rate_groups(
         StabError: a pair is none, the model has no such part, or two parts share parameters.
     """
     for pair in factors:
-        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], (int, float)) or pair[1] < 0:
+        if len(pair) != 2 or not isinstance(pair[0], str) or not _is_factor(pair[1]):
             raise StabError(f"lr_factors must be pairs of a part of the model and a factor from 0 on, got {pair}")
     parts = named_parts(model, [name for name, _ in factors])
     owner: dict[torch.nn.Parameter, str] = {}
@@ -114,6 +135,10 @@ def rate_groups(
             owner[parameter] = name
     groups = [{"params": parts[name], "lr": lr * factor} for name, factor in factors]
     return [{"params": [p for p in trained if p not in owner]}, *groups]
+
+
+def _is_factor(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def check_checkpoint(path: Path, system: StabSystem) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def main(argv: list[str]) -> int:
     run = RunFolder(options.run)
     if not run.model_path.is_file():
         raise StabError(f"no model at {str(run.model_path)!r}; a run has one from its first epoch on")
+    if run.config.get("pretext"):
+        print("note: this run's pretext task does not train the model to separate or enhance what is measured here")
     folder = run.evaluation(options.split)
     digest = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
     settings = {

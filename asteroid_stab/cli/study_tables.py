@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import yaml
+
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.summary import PERCENTILES
 
@@ -41,9 +43,15 @@ HEAD = {
 _DIGITS = {"epochs": 0, "test": 2, "test_p10": 2, "valid": 2, "switched": 1, "switched_last": 1, "speed": 2}
 
 
+def _task(run: Run) -> tuple[int | None, bool]:
+    """Sources in a run's mixtures, and whether it was trained on a pretext task, whose scores mean nothing."""
+    config = yaml.safe_load(run.config) or {}
+    return (config.get("data") or {}).get("n_src"), bool(config.get("pretext"))
+
+
 def _measured(run: Run) -> dict[str, float]:
-    """The SI-SDRi's numbers; none where the run went on since it was evaluated."""
-    if run.evaluation is None or run.evaluation.of_another_model:
+    """The SI-SDRi's numbers; none where the run went on since it was evaluated, or of a pretext task."""
+    if run.evaluation is None or run.evaluation.of_another_model or _task(run)[1]:
         return {}
     return run.metric("si_sdr_i") or {}
 
@@ -135,7 +143,8 @@ def by_epoch(folder: Path) -> list[str]:
 def reached(folder: Path, goal: str) -> list[str]:
     """The lines of a table of the epochs that every row took to the last validation SI-SDRi of the row ``goal``.
 
-    A run is judged by the run of the same seed of that row. Epochs are counted from 1.
+    A run is judged by the run of the same seed of that row; one with another number of sources is not. Epochs are
+    counted from 1.
 
     Raises:
         StabError: there is no such row, or none of its runs was validated.
@@ -145,7 +154,11 @@ def reached(folder: Path, goal: str) -> list[str]:
     rows = study(folder)
     if goal not in rows:
         raise StabError(f"{folder} has no row {goal!r}{nearest(goal, rows)}")
-    curves = {row: [run.column("val/si_sdr_i") for run in read_runs(runs, "test")] for row, runs in rows.items()}
+    read = {row: read_runs(runs, "test") for row, runs in rows.items()}
+    task = _task(read[goal][0])
+    curves = {
+        row: [run.column("val/si_sdr_i") if _task(run) == task else None for run in runs] for row, runs in read.items()
+    }
     pairs = zip(rows[goal], curves[goal], strict=True)
     goals = {path.name: float(curve.iloc[-1]) for path, curve in pairs if curve is not None}
     if not goals:

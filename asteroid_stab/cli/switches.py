@@ -19,12 +19,12 @@ SUMMARY = "counts label switches on whole mixtures with each epoch's model"
 
 
 def main(argv: list[str]) -> int:
-    """Labels the mixtures with each epoch's model, prints the switches and writes ``switches_whole.csv``.
+    """Labels the mixtures with each epoch's model, prints the switches and writes ``switches_whole_SPLIT.csv``.
 
     What a model has labelled is kept, so that a second call goes on where the first one ended.
 
     Raises:
-        StabError: the run kept no models of its epochs, or its data cannot be used.
+        StabError: the run kept no models of its epochs, or its data cannot be used or have one source.
     """
     options = _parser().parse_intermixed_args(argv)
     for text in options.overrides:
@@ -44,8 +44,11 @@ def main(argv: list[str]) -> int:
     data = run.datamodule(options.overrides)
     data.prepare_data()
     dataset = data.test_dataset(options.split)
+    if dataset.n_src == 1:
+        raise StabError(f"{run.path} has one source in a mixture, whose labels cannot switch")
     labels = _labels(models, dataset, options, run.path / "assignments_whole")
-    _write(labels, run.path / "switches_whole.csv")
+    part = "" if options.limit is None else f"_first{options.limit}"
+    _write(labels, run.path / f"switches_whole_{options.split}{part}.csv")
     return 0
 
 

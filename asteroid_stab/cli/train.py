@@ -123,6 +123,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
     trainer, system, data = build_run(config, resumed=checkpoint.exists())
     data.prepare_data()  # what is wrong with the corpus is said before the run folder is made
     data.setup("fit")
+    system.trainer = trainer  # it looks at the callbacks
     system.check_items(data.train_set)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, StepCallback):

@@ -24,7 +24,11 @@ class JoinedMixtures(MixtureDataset):
         names = [*separation.names, *(f"enhancement: {name}" for name in enhancement.names)]
         lengths = [*separation.lengths, *enhancement.lengths]
         super().__init__(names, lengths, separation.n_src, separation.sample_rate, seed=separation.seed)
-        self.stable_ids = separation.stable_ids
+        self.stable_ids, self.classes = separation.stable_ids, separation.classes
+        if separation.labels is not None:
+            # An item of enhancement has no classes; it is never looked up, since no callback sees it.
+            unused = np.zeros((len(enhancement), separation.n_src), separation.labels.dtype)
+            self.labels = np.concatenate([separation.labels, unused])
         self.n_short = separation.n_short + enhancement.n_short
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:

@@ -157,6 +157,8 @@ def check_folds(folds: Sequence[Sequence[int]]) -> dict[str, list[int]]:
     Raises:
         StabError: a fold is in two splits, or a split has none.
     """
+    if len(folds) != len(SPLITS):
+        raise StabError(f"folds must be those of {', '.join(SPLITS)}, got {[list(own) for own in folds]}")
     named = {split: list(own) for split, own in zip(SPLITS, folds, strict=True)}
     for i, split in enumerate(SPLITS):
         if not named[split]:

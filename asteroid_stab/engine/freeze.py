@@ -31,8 +31,10 @@ def named_parts(model: Module, parts: Sequence[str]) -> dict[str, list[Parameter
     found = {part: [p for name, p in trained.items() if f"{name}.".startswith(f"{part}.")] for part in parts}
     for part, parameters in found.items():
         if not parameters:
-            known = [*(name for name, _ in model.named_modules() if name), *trained]
-            raise StabError(f"the model has no trained part {part!r}{nearest(part, known)}")
+            known = [*(name for name, _ in model.named_modules() if name), *dict(model.named_parameters())]
+            if part in known:
+                raise StabError(f"the model's {part} has nothing that is trained in this run")
+            raise StabError(f"the model has no part {part!r}{nearest(part, known)}")
     return found
 
 

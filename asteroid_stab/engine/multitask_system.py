@@ -7,11 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asteroid_stab.data.multitask import JoinedMixtures
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.weighting import weighted_mean
 from asteroid_stab.models.outputs import keep_outputs
+
+
+def _outputs_wanted(n_src: int, n_outputs: int) -> str:
+    return (
+        f"the model must have an output for each of {n_src} sources and one that enhances "
+        f"(model.n_src={n_src + 1}), got {n_outputs}"
+    )
 
 
 class MultiTaskSystem(StabSystem):
@@ -20,7 +28,8 @@ class MultiTaskSystem(StabSystem):
     A batch with one source is one of enhancement: its loss is the negative SI-SDR of the last output (with layers, of
     the last one's), its mean is plain, and no callback sees it; ``train/enhancement_loss`` is its log. All others are
     trained on as by :class:`~asteroid_stab.engine.system.StabSystem`, with the first J outputs, which are also what the
-    validation judges and what the model file has. Both kinds of batch count alike.
+    validation judges and what the model file has. Both kinds of batch count alike. Where batches are accumulated, both
+    kinds meet in one update, so that the separation has as many batches as alone but shares its updates.
 
     Args: as ``StabSystem``; the data are :class:`~asteroid_stab.data.multitask.MultiTaskData`'s.
 
@@ -34,8 +43,16 @@ class MultiTaskSystem(StabSystem):
 
     losses = (*StabSystem.losses, "enhancement_loss")
 
-    def on_fit_start(self) -> None:
-        """Makes sure that a model file can be made."""
+    def check_items(self, dataset: Any) -> None:
+        """Makes sure that there are two tasks, and that the model has their outputs and can be exported."""
+        super().check_items(dataset)
+        if not isinstance(dataset, JoinedMixtures):
+            raise StabError(
+                f"MultiTaskSystem needs the data of two tasks (data=multitask), got {type(dataset).__name__}"
+            )
+        n_outputs = self.model.get_model_args()["n_src"]
+        if n_outputs != dataset.n_src + 1:
+            raise StabError(_outputs_wanted(dataset.n_src, n_outputs))
         self.exported()
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
@@ -55,10 +72,7 @@ class MultiTaskSystem(StabSystem):
         if n_src == 1:
             return est[..., n_first:, :]
         if n_src != n_first:
-            raise StabError(
-                f"the model must have an output for each of {n_src} sources and one that enhances "
-                f"(model.n_src={n_src + 1}), got {n_first + 1}"
-            )
+            raise StabError(_outputs_wanted(n_src, n_first + 1))
         return est[..., :n_first, :]
 
     def exported(self) -> torch.nn.Module:

@@ -16,6 +16,7 @@ from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.weighting import weighted_mean
+from asteroid_stab.models.layered import LayeredModel
 from asteroid_stab.models.pretext import Pretext
 
 log = logging.getLogger(__name__)
@@ -61,9 +62,20 @@ class PretextSystem(StabSystem):
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, config, seed)
         self.pretext = pretext
 
-    def on_train_start(self) -> None:
-        """Refuses callbacks that would wait for assignments in vain."""
-        super().on_train_start()
+    def check_items(self, dataset: Any) -> None:
+        """Refuses mixtures and models of several sources, and callbacks that would wait for assignments in vain."""
+        super().check_items(dataset)
+        if isinstance(self.model, LayeredModel):
+            raise StabError(
+                "a pretext task needs the plain model (head=plain), got one that gives every layer's estimates"
+            )
+        sources = {
+            "mixture (data.n_src=1)": dataset.n_src,
+            "model (model.n_src=1)": self.model.get_model_args()["n_src"],
+        }
+        for what, n_src in sources.items():
+            if n_src != 1:
+                raise StabError(f"a pretext task must have one source in a {what}, got {n_src}")
         for callback in self._callbacks(StepCallback):
             raise StabError(f"{type(callback).__name__} needs assignments, and a pretext task has none")
 
@@ -99,8 +111,6 @@ class PretextSystem(StabSystem):
 
     def _losses(self, batch: Any, epoch: int) -> Tensor:
         mixture, sources, ids = batch
-        if sources.shape[1] != 1:
-            raise StabError(f"a pretext task must have one source in a mixture (data.n_src=1), got {sources.shape[1]}")
         mixture, broken = blanked(mixture)
         generators = [np.random.default_rng((self.seed, epoch, item)) for item in ids.tolist()]
         loss = self.pretext(self.model, mixture, sources, generators)

@@ -59,7 +59,7 @@ class EpochLines(pl.Callback):
     """One line an epoch, for logs and pipes."""
 
     _SHOWN = (
-        ("train/loss", "loss {:.2f} dB"),
+        ("train/loss", "loss {:.2f}"),  # of an assignment or a mask in dB, else in its own unit
         ("val/si_sdr_i", "val SI-SDRi {:.2f} dB"),
         ("val/score", "val score {:.3f}"),
         ("train/switch_ratio", "switch ratio {:.1%}"),

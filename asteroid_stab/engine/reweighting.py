@@ -107,6 +107,8 @@ class Reweighting(Stabilizer):
         for pair in class_bias:
             if len(pair) != 2 or isinstance(pair, str) or not _is_number(pair[1]):
                 raise StabError(f"class_bias must be pairs of a class and a number, got {pair}")
+            if str(pair[0]) in self.class_bias:
+                raise StabError(f"class_bias must name a class once, got {pair[0]!r} twice")
             self.class_bias[str(pair[0])] = float(pair[1])
         self._gamma: Tensor | None = None  # [N, J] of every source of every item
         self._warned = False

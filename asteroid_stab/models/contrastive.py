@@ -9,13 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import instance_norm, normalize
+from torch.utils.checkpoint import checkpoint
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.layering import host_of
 from asteroid_stab.models.pretext import Pretext, spans
 
+_ROWS = 512
 COLLAPSED = 0.05
 """A ``target_spread`` below this is told."""
+
+
+def _likeness(c: Tensor, q: Tensor, columns: Tensor) -> Tensor:
+    """Inner products of every column of c ``[D, R]`` with those of q that ``columns`` ``[R, C]`` names."""
+    return (c.unsqueeze(2) * q[:, columns]).sum(0)
 
 
 class ContrastivePrediction(Pretext):
@@ -144,11 +151,15 @@ class ContrastivePrediction(Pretext):
         n = c.shape[1]
         others = generator.integers(n - 1, size=(n, self.n_distractors))
         others += others >= np.arange(n)[:, None]  # every other frame is as likely, the true one is none
-        like = (c.T @ q) / self.temperature
-        true = like.diagonal().unsqueeze(1)
-        every = torch.cat([true, like.gather(1, torch.from_numpy(others).to(c.device))], 1)
-        accuracy = (true >= every.max(1, keepdim=True).values).float().mean()
-        return (every.logsumexp(1) - true[:, 0]).mean(), accuracy.detach()
+        columns = torch.from_numpy(np.concatenate([np.arange(n)[:, None], others], 1)).to(c.device)
+        # Only the pairs that are drawn, some rows at a time: all pairs of a DPRNN's frames would take half a gigabyte.
+        parts = zip(c.split(_ROWS, 1), columns.split(_ROWS), strict=True)
+        like = torch.cat([checkpoint(_likeness, own, q, drawn, use_reentrant=False) for own, drawn in parts])
+        every = like / self.temperature
+        accuracy = (
+            (every[:, :1] > every[:, 1:]).all(1).float().mean()
+        )  # a tie is no find: collapsed targets are all alike
+        return (every.logsumexp(1) - every[:, 0]).mean(), accuracy.detach()
 
     def figures(self) -> dict[str, Tensor]:
         """How often the true frame is found, and how the targets' directions are spread."""

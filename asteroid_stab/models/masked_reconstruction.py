@@ -119,8 +119,13 @@ class MaskedReconstruction(Pretext):
         if n_frames < self.span:
             raise StabError(f"a signal must have at least {self.span} frames to be masked, got {n_frames}")
         n_bands = self.n_fft // 2 + 1
+        n_runs = int(n_frames * self.share) // self.span
+        if not n_runs and not int(n_bands * self.band_share):
+            raise StabError(
+                f"share={self.share:g} of {n_frames} frames is no run of span={self.span} and band_share="
+                f"{self.band_share:g} of {n_bands} bands is none: nothing would ever be masked"
+            )
         while True:
-            n_runs = int(n_frames * self.share) // self.span
             starts = generator.choice(n_frames - self.span + 1, n_runs, replace=False)
             die = generator.random()
             action = ACTIONS[int(die >= self.zero_prob) + int(die >= self.zero_prob + self.replace_prob)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,17 @@ from asteroid_stab.models.files import MODEL_FILE, read_saved
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
 """The layer that makes the sources' channels: of ConvTasNet, and of DPRNN, DPTNet and the like."""
 GATES = "masker.gates."
+COMPARED = (
+    "sample_rate",
+    "stride",
+    "chunk_size",
+    "hop_size",
+    "mask_act",
+    "norm_type",
+    "encoder_activation",
+    "rnn_type",
+)
+"""Arguments of which the weights' shapes tell nothing."""
 _N_SHOWN = 3
 
 
@@ -66,12 +77,8 @@ def load_pretrained(
             )
         return Transfer([], list(model.state_dict()), [])
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
-    weights, sample_rate = _weights(file)
-    wanted_rate = getattr(model, "sample_rate", None)
-    if None not in (sample_rate, wanted_rate) and sample_rate != wanted_rate:
-        raise StabError(
-            f"the weights in {file} are of a model at {sample_rate:g} Hz, this one works at {wanted_rate:g} Hz"
-        )
+    weights, arguments = _weights(file)
+    _check_arguments(model, arguments, file)
     own = model.state_dict()
     left = [key for key in own if new_output and key.rpartition(".")[0] in OUTPUT_LAYERS]
     if new_output and not left:
@@ -99,8 +106,21 @@ def load_pretrained(
     return Transfer(list(given), left, [key for key in weights if key not in given])
 
 
-def _weights(file: Path) -> tuple[dict[str, Tensor], float | None]:
-    """The model's weights in a model file, a checkpoint or a bare state dict, and its sample rate, if that is told."""
+def _check_arguments(model: torch.nn.Module, arguments: Mapping[str, Any], file: Path) -> None:
+    """Raises where a model of the same shapes is another all the same: another hop, activation or sample rate."""
+    own: dict[str, Any] = model.get_model_args() if hasattr(model, "get_model_args") else {}  # type: ignore[operator]
+    own = {**own, "sample_rate": getattr(model, "sample_rate", None)}
+    differ = [
+        f"{name} is {arguments[name]}, not {value}"
+        for name, value in own.items()
+        if name in COMPARED and None not in (value, arguments.get(name)) and arguments[name] != value
+    ]
+    if differ:
+        raise StabError(f"the weights in {file} are another model's: {', '.join(differ)}")
+
+
+def _weights(file: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """The model's weights in a model file, a checkpoint or a bare state dict, and what is told of its arguments."""
     if not file.is_file():
         raise StabError(f"no weights to start with at {file}")
     saved = read_saved(file, "model file")
@@ -112,4 +132,4 @@ def _weights(file: Path) -> tuple[dict[str, Tensor], float | None]:
     weights = {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # of training alone
     # A model file has the model's arguments, a checkpoint the config of its run.
     arguments = saved.get("model_args") or (saved.get("training_config") or {}).get("model") or {}
-    return weights, arguments.get("sample_rate")
+    return weights, arguments

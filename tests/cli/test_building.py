@@ -26,7 +26,9 @@ def test_parts_have_rates_of_their_own(tiny_model):
     [
         ([["encoder"]], r"pairs of a part of the model and a factor from 0 on, got \['encoder'\]"),
         ([["encoder", -1]], "got .*-1"),
-        ([["encodr", 1]], "no trained part 'encodr'"),
+        ([["encoder", float("nan")]], "got .*nan"),
+        ([["encoder", True]], "got .*True"),
+        ([["encodr", 1]], "no part 'encodr'"),
         ([["masker", 1], ["masker.TCN", 2]], "parts apart from each other, got masker and masker.TCN"),
     ],
 )

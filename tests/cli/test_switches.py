@@ -50,7 +50,7 @@ def run(tmp_path_factory):
 def test_the_command_counts_writes_and_goes_on(run, capsys):
     assert main(["switches", str(run), "--limit", "10"]) == 0
     assert "switches on whole mixtures" in capsys.readouterr().out
-    table = pd.read_csv(run / "switches_whole.csv")
+    table = pd.read_csv(run / "switches_whole_train_first10.csv")
     assert table["epoch"].tolist() == [0, 1, 2]
     assert table["n_compared"].tolist() == [0, 10, 10]
     labels = sorted((run / "assignments_whole").glob("train_*.npy"))
@@ -61,7 +61,8 @@ def test_the_command_counts_writes_and_goes_on(run, capsys):
     assert main(["switches", str(run), "--limit", "10"]) == 0
     assert [file.stat().st_mtime_ns for file in sorted((run / "assignments_whole").glob("train_*.npy"))] == before
     assert main(["switches", str(run), "--split", "test"]) == 0
-    assert pd.read_csv(run / "switches_whole.csv")["n_compared"].tolist() == [0, 4, 4]
+    assert pd.read_csv(run / "switches_whole_test.csv")["n_compared"].tolist() == [0, 4, 4]
+    assert pd.read_csv(run / "switches_whole_train_first10.csv")["n_compared"].tolist() == [0, 10, 10]
 
 
 def test_what_cannot_be_counted_is_said(tmp_path, run, capsys):

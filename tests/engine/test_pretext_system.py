@@ -61,8 +61,43 @@ def test_resumed_equals_undisturbed_and_the_best_is_exported(tmp_path, make, tin
     assert transfer.new == ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
 
 
+def test_the_validation_draws_the_same_in_every_epoch_and_another_seed_draws_otherwise(make, tiny_data):
+    losses = {}
+    data = tiny_data(n_src=1)
+    data.setup("fit")
+    batch = next(iter(data.val_dataloader()))
+    for seed in (0, 1):
+        system = make("mama")
+        system.seed = seed
+        with torch.no_grad():
+            losses[seed] = [system._losses(batch, epoch) for epoch in (0, 0, 1)]
+    assert torch.equal(losses[0][0], losses[0][1])
+    assert not torch.equal(losses[0][0], losses[0][2])
+    assert not torch.equal(losses[0][0], losses[1][0])
+
+
+def test_two_validations_of_an_untouched_model_are_equal(tmp_path, make, tiny_data, tiny_trainer):
+    system = make("mama")
+    for group in system.optimizer.param_groups:
+        group["lr"] = 0.0
+    table = EpochTable()
+    tiny_trainer(tmp_path, max_epochs=3, callbacks=[table]).fit(system, datamodule=tiny_data(n_src=1))
+    assert len({row["val/loss"] for row in table.rows}) == 1
+    assert len({row["train/loss"] for row in table.rows}) == 3
+
+
+def test_a_mixture_that_is_not_finite_is_left_out(make, tiny_data):
+    data = tiny_data(n_src=1)
+    data.setup("fit")
+    mixture, sources, ids = next(iter(data.train_dataloader()))
+    mixture[1, 5] = torch.nan
+    losses = make("mama")._losses((mixture, sources, ids), 0)
+    assert torch.isposinf(losses[1])
+    assert torch.isfinite(losses[[0, 2, 3]]).all()
+
+
 def test_several_sources_and_trackers_are_refused(tmp_path, make, tiny_data, tiny_trainer):
-    with pytest.raises(StabError, match="must have one source in a mixture .*, got 2"):
+    with pytest.raises(StabError, match=r"one source in a mixture \(data.n_src=1\), got 2"):
         tiny_trainer(tmp_path).fit(make(n_src=2), datamodule=tiny_data(n_src=2))
     trainer = tiny_trainer(tmp_path, callbacks=[AssignmentTracker(save=False)])
     with pytest.raises(StabError, match="AssignmentTracker needs assignments, and a pretext task has none"):

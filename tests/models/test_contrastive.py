@@ -106,6 +106,36 @@ def test_the_masked_frames_are_not_seen():
     assert not torch.allclose(b, task._frames(model, mixture)[1])
 
 
+def test_targets_of_frames_that_are_all_positive_are_spread():
+    """Normalised over time; without, the directions of an encoder's frames are alike from the start."""
+    model = MAKE["conv"]()
+    task = task_of(model, n_dims=16, n_distractors=10)
+    with torch.no_grad():
+        model.encoder.filterbank._filters.abs_()
+    task(model, torch.rand(2, 1600) + 1, torch.randn(2, 1, 1600), generators(2))
+    assert task.figures()["target_spread"] > 0.5
+
+
+def test_a_tie_is_no_find():
+    task = ContrastivePrediction(n_distractors=5)
+    same = torch.ones(4, 20) / 2
+    loss, accuracy = task.info_nce(same, same, np.random.default_rng(0))
+    assert accuracy == 0
+    torch.testing.assert_close(loss, torch.tensor(6.0).log())
+
+
+def test_many_frames_are_compared_in_parts():
+    generator, other = (np.random.default_rng(1) for _ in range(2))
+    task = ContrastivePrediction(n_distractors=7)
+    c, q = torch.nn.functional.normalize(torch.randn(2, 8, 1300), dim=1).requires_grad_()
+    loss, _ = task.info_nce(c, q, generator)
+    others = other.integers(1299, size=(1300, 7))
+    others += others >= np.arange(1300)[:, None]
+    like = (c.T @ q) / task.temperature
+    every = torch.cat([like.diagonal().unsqueeze(1), like.gather(1, torch.from_numpy(others))], 1)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(every, torch.zeros(1300, dtype=torch.long)))
+
+
 def test_collapse_is_told():
     model = MAKE["conv"]()
     task = task_of(model, n_dims=16, n_distractors=10)

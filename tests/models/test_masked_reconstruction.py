@@ -59,6 +59,12 @@ def one(task, action="zero", frames=(), band=(0, 0), noisy=False, shift=5):
     return task
 
 
+@pytest.mark.parametrize("arguments", [{"band_share": 0.0}, {"share": 0.02, "band_share": 0.005}])
+def test_what_could_never_mask_is_told(arguments):
+    with pytest.raises(StabError, match=r"of 40 frames is no run of span=7 .* nothing would ever be masked"):
+        MaskedReconstruction(**arguments).draw(40, np.random.default_rng(0))
+
+
 def test_spans_are_zeroed_replaced_or_kept():
     torch.manual_seed(0)
     mixture = torch.randn(2, 8000)

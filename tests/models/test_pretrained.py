@@ -75,8 +75,19 @@ def test_another_sample_rate_is_told(tmp_path, tiny_model, kind):
     else:
         weights = {f"model.{key}": value for key, value in source.state_dict().items()}
         torch.save({"state_dict": weights, "training_config": {"model": {"sample_rate": 16_000}}}, file)
-    with pytest.raises(StabError, match=r"best_model.pth are of a model at 16000 Hz, this one works at 8000 Hz"):
+    with pytest.raises(StabError, match=r"best_model.pth are another model's: sample_rate is 16000.*, not 8000"):
         load_pretrained(tiny_model(), file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("stride", 4, "stride is 4, not 8"), ("mask_act", "sigmoid", "mask_act is sigmoid, not relu")],
+)
+def test_another_model_of_the_same_shapes_is_told(tmp_path, tiny_model, name, value, message):
+    size = {"n_filters": 32, "n_blocks": 2, "n_repeats": 1, "bn_chan": 8, "hid_chan": 16, "skip_chan": 8, "stride": 8}
+    save_model(conv_tasnet(2, **{**size, "mask_act": "relu", name: value}), tmp_path / "best_model.pth")
+    with pytest.raises(StabError, match=f"another model's: {message}"):
+        load_pretrained(tiny_model(), tmp_path)
 
 
 def test_with_one_source_the_loss_is_the_plain_one_and_reaches_the_encoder(tmp_path, tiny_model):
