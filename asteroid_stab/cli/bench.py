@@ -7,7 +7,7 @@ import importlib
 from asteroid_stab.errors import StabError, nearest
 
 SUMMARY = "measures time and memory against Asteroid, both sides in one run"
-BENCHES = ("pit", "step", "data", "evaluate", "callbacks", "layers")
+BENCHES = ("pit", "step", "data", "evaluate", "callbacks", "layers", "refinement")
 
 
 def main(argv: list[str]) -> int:

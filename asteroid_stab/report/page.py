@@ -14,6 +14,7 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.configuration import configuration
 from asteroid_stab.report.distribution import evaluation
+from asteroid_stab.report.iterations import iterations
 from asteroid_stab.report.listening import listening
 from asteroid_stab.report.overview import overview
 from asteroid_stab.report.palette import palette, run_key
@@ -27,6 +28,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     overview,
     training,
     evaluation,
+    iterations,
     listening(RUN_AUDIO_MB, PAGE_AUDIO_MB),
     configuration,
 )

@@ -64,10 +64,10 @@ class Plot:
         self.axes.plot(x, y, alpha=key.opacity, solid_joinstyle="round", zorder=2.5, **self._stroke(key))
 
     def scatter(self, x: ArrayLike, y: ArrayLike, key: Key, tips: Sequence[str] = ()) -> None:
-        """Draws the points alone, see-through where there are many, so that dense places show."""
+        """Draws the points alone, see-through where there are many, so that dense places show; a single one large."""
         many = np.size(x) > 500
         opacity = 1.0 if np.size(x) < 20 else 0.35 if many else 0.55
-        self._points(x, y, key, size=2.6 if many else 3.6, opacity=opacity, tips=tips)
+        self._points(x, y, key, size=2.6 if many else 3.6 if np.size(x) > 1 else 7.0, opacity=opacity, tips=tips)
 
     def steps(self, heights: ArrayLike, edges: ArrayLike, key: Key) -> None:
         """Draws a histogram: its outline and a pale area."""
@@ -78,6 +78,17 @@ class Plot:
     def upright(self, x: float, key: Key) -> None:
         """Draws a dotted vertical line over the whole height."""
         self.axes.axvline(x, color=stand_in(key.colour), linewidth=1.2, linestyle=(0, (1.0, 2.0)))
+
+    def below(self, ylabel: str) -> None:
+        """Adds axes under the first, with the same horizontal axis: what is drawn from now on stands there."""
+        with matplotlib.rc_context(self._style()):
+            upper, grid = self.axes, self._figure.add_gridspec(2, 1)
+            upper.set_subplotspec(grid[0])
+            self.axes = self._figure.add_subplot(grid[1], sharex=upper)
+            self.axes.set(xlabel=upper.get_xlabel(), ylabel=ylabel)
+            self.axes.set_axisbelow(True)
+            upper.set_xlabel("")
+            upper.tick_params(labelbottom=False)
 
     def _stroke(self, key: Key) -> dict[str, Any]:
         dashes = tuple(float(length) for length in key.dash.split())
@@ -110,7 +121,7 @@ class Plot:
         artist.set_gid(gid)
         self._tips[gid] = texts
 
-    def whole_epochs(self) -> None:
+    def whole_numbers(self) -> None:
         """Ticks of the horizontal axis at whole numbers only."""
         self.axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 

@@ -135,7 +135,7 @@ def _by_epoch(
     for label, values, key in lines:
         tips = [f"{label}, epoch {epoch}: {number(value, 2, unit)}" for epoch, value in values.items()]
         plot.line(list(values.index), list(values), key, tips)
-    plot.whole_epochs()
+    plot.whole_numbers()
     if zero:
         plot.axes.set_ylim(bottom=0)
     return Figure(plot.svg(), title, plot.alt, caption, [key for _, _, key in lines if key.label])

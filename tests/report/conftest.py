@@ -54,7 +54,14 @@ def write_training(path: Path, rng: np.random.Generator, n_epochs: int, n_layers
 
 
 def write_evaluation(
-    folder: Path, rng: np.random.Generator, n_items: int, n_src: int, mean: float, seconds: float, classes: tuple = ()
+    folder: Path,
+    rng: np.random.Generator,
+    n_items: int,
+    n_src: int,
+    mean: float,
+    seconds: float,
+    classes: tuple = (),
+    iterations: int = 0,
 ) -> None:
     """utterances.csv, summary.json and the examples of an evaluation around ``mean`` dB."""
     folder.mkdir(parents=True)
@@ -72,6 +79,9 @@ def write_evaluation(
         table[metric] = start + factor * (before + gain)
         table[f"{metric}_i"] = table[metric] - table[f"input_{metric}"]
     table.loc[3, ["pesq", "pesq_i"]] = np.nan
+    if iterations:  # a harder mixture takes more
+        wanted = np.round(0.7 * iterations - 0.6 * before + rng.normal(0, 0.5, n_items))
+        table["n_iterations"] = np.clip(wanted, 0, iterations).astype(int)
     table.to_csv(folder / "utterances.csv", index=False)
     metrics = {}
     for column in table.columns[3:]:
@@ -111,6 +121,7 @@ def write_run(
     n_src: int = 2,
     seconds: float = 0.5,
     classes: tuple = (),
+    iterations: int = 0,
 ) -> Path:
     """A whole run folder."""
     rng = np.random.default_rng(seed)
@@ -135,7 +146,7 @@ optim: {{_target_: torch.optim.Adam, lr: 0.002}}
     }
     (path / "versions.json").write_text(json.dumps(versions))
     write_training(path, rng, n_epochs, n_layers, final)
-    write_evaluation(path / "evaluation" / "test", rng, n_items, n_src, final - 0.4, seconds, classes)
+    write_evaluation(path / "evaluation" / "test", rng, n_items, n_src, final - 0.4, seconds, classes, iterations)
     return path
 
 

@@ -105,7 +105,7 @@ def test_two_figures_share_no_ids_and_the_same_figure_is_the_same(svg):
 def test_ticks_of_epochs_are_whole_numbers():
     plot = Plot("short", "epoch", "loss", alt="")
     plot.line([0, 1], [1.0, 0.5], run_key(0))
-    plot.whole_epochs()
+    plot.whole_numbers()
     assert all(tick == int(tick) for tick in plot.axes.get_xticks())
 
 

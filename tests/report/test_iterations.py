@@ -1,0 +1,76 @@
+"""Pictures of iterations: their numbers, and when there are none."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from asteroid_stab.report.iterations import iterations
+from asteroid_stab.report.metric_tables import metric_tables
+from asteroid_stab.report.page import render
+from asteroid_stab.report.run_data import read_runs
+from asteroid_stab.report.wording import number
+
+
+def tips(figure):
+    return re.findall("<title>(.*?)</title>", figure.svg)
+
+
+def test_means_by_the_mixtures_si_sdr(make_run):
+    path = make_run("adaptive", iterations=4, n_items=80)
+    [run] = read_runs([path])
+    section = iterations([run])
+    histogram, figure = section.parts
+    assert figure.title == "SI-SDRi and iterations against the mixture's SI-SDR"
+    table = pd.read_csv(path / "evaluation/test/utterances.csv").sort_values("input_si_sdr")
+    bins = [table.iloc[i : i + 10] for i in range(0, 80, 10)]
+    columns = {"si_sdr_i": "dB", "n_iterations": "iterations"}
+    wanted = [(one["input_si_sdr"].mean(), one[y].mean(), unit) for y, unit in columns.items() for one in bins]
+    assert tips(figure) == [
+        f"adaptive, mixtures around {number(x, 2, 'dB')}: {number(y, 2, unit)}" for x, y, unit in wanted
+    ]
+    assert wanted[8][1] > wanted[15][1]  # the hardest took more
+    assert f"adaptive: {number(wanted[8][1])} iterations and {number(wanted[0][1], 2, 'dB')}" in figure.alt
+    assert figure.legend == []
+    assert histogram.alt.endswith(f" adaptive: mean {number(table['n_iterations'].mean())}.")
+
+
+def test_runs_are_compared_by_compute(make_run):
+    paths = [make_run("few", iterations=2), make_run("plain", seed=1), make_run("many", seed=2, iterations=4)]
+    runs = read_runs(paths)
+    _, by_difficulty, by_compute = iterations(runs).parts
+    assert by_compute.title == "SI-SDRi against compute"
+    assert tips(by_compute) == [
+        f"{run.name}: {number(run.metric('n_iterations')['mean'])} iterations, "
+        f"{number(run.metric('si_sdr_i')['mean'], 2, 'dB')}"
+        for run in (runs[0], runs[2])
+    ]
+    assert [key.label for key in by_compute.legend] == [key.label for key in by_difficulty.legend] == ["few", "many"]
+    assert by_compute.legend[1].colour == "var(--c2)"  # the run's own
+
+
+def test_undefined_mixtures_are_left_out(make_run):
+    path = make_run("adaptive", iterations=4, n_items=5)
+    file = path / "evaluation/test/utterances.csv"
+    table = pd.read_csv(file)
+    table.loc[0, "si_sdr_i"] = np.nan
+    table.loc[1, "input_si_sdr"] = np.nan
+    table.to_csv(file, index=False)
+    _, figure = iterations(read_runs([path])).parts
+    made = table.loc[2:, "n_iterations"].mean()  # three mixtures, one bin
+    assert tips(figure)[1].endswith(f": {number(made, 2, 'iterations')}")
+    table["si_sdr_i"] = np.nan
+    table.to_csv(file, index=False)
+    assert iterations(read_runs([path])) is None
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_only_models_with_iterations_have_the_section(make_run, counted):
+    runs = read_runs([make_run("a", iterations=4 * counted, n_epochs=3)])
+    assert (iterations(runs) is not None) == counted
+    assert ('id="iterations"' in render(runs)) == counted
+    [table] = metric_tables(runs)
+    assert [row[1] for row in table.rows if row[0] == "iterations"] == (
+        [number(runs[0].metric("n_iterations")["mean"])] if counted else []
+    )
