@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from trees import libri1mix, libri2mix_lists, librispeech, noises, wsj0_mix
+from trees import libri1mix, libri2mix_lists, librispeech, noises, wham, wsj0_mix
 
 EGS = Path(__file__).resolve().parents[2] / "egs"
 SCRIPTS = sorted(EGS.glob("*/run.sh"))
@@ -123,3 +123,28 @@ def test_speech_esc(esc, speech, tmp_path):
     words = [*[word for word in SMALL if "model." not in word], *SMALL_SUDORMRF, *FEW, "data.valid_speakers=2"]
     run("speech_esc", "--librispeech", speech, "--esc50", esc, "--run-dir", "run", "--", *words, cwd=tmp_path)
     assert_whole(tmp_path / "run")
+
+
+SMALL_REFINER = ["model.n_filters=16", "model.bn_chan=8", "model.upsampling_depth=2"]
+
+
+@pytest.mark.slow
+def test_wham_and_early_exit_from_there(tmp_path):
+    root = wham(tmp_path / "wham")
+    words = ["--wham", root, "--", *[word for word in SMALL if "model." not in word], *SMALL_REFINER]
+    run("wham", "--run-dir", "a", *words, cwd=tmp_path)
+    assert_whole(tmp_path / "a")
+    more = ["--recipe", "lir/wham_early_exit", "--run-dir", "b", *words, f"init.path={tmp_path / 'a'}"]
+    run("wham", *more, cwd=tmp_path)
+    assert_whole(tmp_path / "b")
+    assert pd.read_csv(tmp_path / "b" / "evaluation" / "test" / "utterances.csv")["n_iterations"].between(0, 4).all()
+    run("wham", *more, cwd=tmp_path)  # nothing is left to do
+    assert epochs(tmp_path / "b") == [0]
+
+
+@pytest.mark.slow
+def test_speech_and_noise_in_the_place_of_wham(speech, esc, tmp_path):
+    words = [*[word for word in SMALL if "model." not in word], *SMALL_REFINER, *FEW, "data.base.valid_speakers=2"]
+    run("wham", "--librispeech", speech, "--noise", esc, "--run-dir", "run", "--", *words, cwd=tmp_path)
+    assert_whole(tmp_path / "run")
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["recipe"] == "lir/mini_librispeech"

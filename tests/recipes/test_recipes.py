@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import yaml
 from omegaconf import OmegaConf
-from trees import librispeech, wsj0_mix
+from trees import librispeech, wham, wsj0_mix
 
 from asteroid_stab.check import check_config
 from asteroid_stab.cli.compose import compose_recipe
@@ -57,9 +57,10 @@ def speech(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trees(tmp_path_factory):
-    """WSJ0-2mix on disk, and folders of LibriSpeech."""
+    """WSJ0-2mix and WHAM! on disk, and folders of LibriSpeech."""
     root = tmp_path_factory.mktemp("trees")
     wsj0_mix(root / "wsj0-mix")
+    wham(root / "wham")
     librispeech(root / "LibriSpeech", ("train-clean-360", "train-clean-100", "dev-clean", "test-clean", "test-other"))
     return root
 
@@ -77,6 +78,8 @@ def small_data(node, at, speech, esc, trees):
         return [f"{at}.{word}" for word in words] + parts[0] + parts[1]
     if kind == "Wsj0MixData":
         words += [f"root={trees / 'wsj0-mix'}"]
+    elif kind == "WhamData":
+        words += [f"root={trees / 'wham'}"]
     elif kind == "LibriSpeechData":
         words += [f"root={speech}", f"list_root={speech}"]
     else:
@@ -98,7 +101,7 @@ def needed_before(recipe):
     if recipe.endswith("_fixed"):
         return recipe.replace("cascaded_pit/toy_fixed", "baseline/toy").replace("_fixed", "_pit")
     if recipe.endswith("_early_exit"):
-        return recipe.removesuffix("_early_exit")
+        return recipe.replace("wham_early_exit", "wham_sep").removesuffix("_early_exit")
     if "finetune" not in recipe:
         return ""
     own = {"ssl/toy_finetune": "ssl/toy_se", "ssl/mini_librispeech_finetune": "ssl/mini_librispeech_se"}
