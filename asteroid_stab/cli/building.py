@@ -20,6 +20,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
@@ -203,6 +204,7 @@ def git_state() -> dict[str, Any] | None:
     return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
 
 
+@rank_zero_only
 def show_transfer(path: str, transfer: Transfer, model: torch.nn.Module) -> None:
     """Prints which weights a run starts with: what was loaded, what is new, what was left out."""
     sizes = {name: value.numel() for name, value in model.state_dict().items()}

@@ -1,5 +1,7 @@
 """What stands between a config and its parts."""
 
+import re
+
 import pytest
 from runs import state
 
@@ -53,3 +55,41 @@ def test_a_schedule_of_one_rate_for_all_is_refused(tmp_path, capsys):
     words = [*SMALL, "logger=none", "lr_factors=[[encoder,0.1]]", "scheduler=dptnet"]
     assert main(["train", "baseline/toy", f"run_dir={tmp_path / 'run'}", *words]) == 2
     assert "DPTNetScheduler gives all parameters one rate, so lr_factors must be []" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["baseline/toy", "pretext=mama"], "a pretext task and system=pretext belong together"),
+        (["baseline/toy", "system=pretext"], "a pretext task and system=pretext belong together"),
+        (["baseline/toy", "system=multitask"], "data=multitask and system=multitask belong together"),
+        (["baseline/toy", "data=multitask"], "data=multitask and system=multitask belong together"),
+        (
+            ["ssl/toy_mama", "callbacks=[early_stopping]"],
+            r"can watch val/score or val/loss in this run \(callbacks.early_stopping.monitor=...\), got val/si_sdr",
+        ),
+        (["baseline/toy", "callbacks=[freeze]", "callbacks.freeze.parts=[encodr]"], "the model has no part 'encodr'"),
+        (["ssl/toy_mama", "model.n_src=2"], r"must have one source in a model \(model.n_src=1\), got 2"),
+        (["ssl/toy_mama", "callbacks=[tracker]"], "AssignmentTracker needs assignments"),
+        (["ssl/toy_mama", "head=layerwise"], r"needs the plain model \(head=plain\)"),
+        (
+            ["ssl/toy_multitask", "model.n_src=3"],
+            r"for each of 3 sources and one that enhances \(model.n_src=4\), got 3",
+        ),
+        (["ssl/toy_multitask", "model.mask_act=softmax"], "mask_act=softmax makes each mask depend on all others"),
+    ],
+)
+def test_parts_that_do_not_fit_are_told_before_a_run_folder_is_made(tmp_path, esc, capsys, words, message):
+    small = ["n_train=8", "n_valid=4", "n_test=4"]
+    if "multitask" in words[0]:
+        data = [f"data.{part}.{size}" for part in ("base", "enhancement") for size in small]
+        data += [f"data.enhancement.noise_root={esc}", "data.base.n_utterances=1", "data.segment_s=0.5"]
+    elif words[0] == "ssl/toy_mama":
+        data = [f"data.{size}" for size in small]
+        data += [f"data.noise_root={esc}", "data.base.n_utterances=1", "data.segment_s=0.5"]
+    else:
+        data = []
+    run = tmp_path / "run"
+    assert main(["train", *words, *data, f"run_dir={run}", "logger=none"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not run.exists()

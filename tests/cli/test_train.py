@@ -157,7 +157,7 @@ def test_two_processes_make_one_folder_under_the_default_name(tmp_path):
         (["baseline/toy", "optim.lr=-1.0", *SMALL], "torch.optim.Adam: Invalid learning rate: -1.0"),
         (["baseline/toy", "seed=-1"], "seed must be a whole number from 0"),
         (["baseline/toy", "init.new_output=no"], "init.new_output: must be bool, got 'no'"),
-        (["baseline/toy", "init.new_output=true", *SMALL], "new_output needs the path"),
+        (["baseline/toy", "init.new_output=true", *SMALL], "need the path of weights"),
         (["baseline/toy", "init.path=/nowhere", *SMALL], "no weights to start with at /nowhere"),
         (["baseline/toy", "loss=attention", "loss.n_src=3", *SMALL], "encoder was made for n_src=3, the data have 2"),
         (["baseline/toy", "loss=probpit", "data.n_src=8", *SMALL], "n_src must be at most 7, got 8; Sink"),

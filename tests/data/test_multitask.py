@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from asteroid_stab.data import EpochSampler, MultiTaskData
+from asteroid_stab.data.esc import EscData
 from asteroid_stab.data.sampler import TaskSampler
 from asteroid_stab.errors import StabError
 
@@ -47,6 +48,16 @@ def test_an_id_is_one_mixture_of_one_task(tiny_data):
     assert train.names[15] == "enhancement: tiny-4"
     assert len({*train.names}) == len(train) == 17
     assert train.fingerprint != base.fingerprint
+
+
+def test_classes_are_those_of_the_separation(tiny_data, esc, tmp_path):
+    base = EscData(str(esc), segment_s=0.1, n_train=8, n_valid=4, n_test=4, cache_dir=str(tmp_path))
+    data = MultiTaskData(base, tiny_data(n_train=6, n_src=1), 2, segment_s=0.1, batch_size=2)
+    data.prepare_data()
+    data.setup("fit")
+    assert data.train_set.classes == data.train_set.separation.classes
+    assert data.train_set.labels.shape == (14, 2)
+    np.testing.assert_array_equal(data.train_set.labels[:8], data.train_set.separation.labels)
 
 
 def test_ranks_take_the_same_task_at_the_same_step():

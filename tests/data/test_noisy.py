@@ -96,6 +96,7 @@ def test_noise_that_cannot_be_used_is_told(make, tmp_path):
         ({"noise_subsets": ["tr"]}, "noise_subsets must be of train, valid, test"),
         ({"low_snr_db": 9.0, "high_snr_db": 3.0}, "low_snr_db must be at most high_snr_db, got 9.0 and 3.0"),
         ({"noise_folds": [[1, 2], [2], [5]]}, "no fold in common"),
+        ({"noise_folds": [[1], [2]]}, r"folds must be those of train, valid, test, got \[\[1\], \[2\]\]"),
     ):
         with pytest.raises(StabError, match=message):
             make(**kwargs)

@@ -98,6 +98,11 @@ def test_without_enhancement_it_would_be_the_plain_training(tmp_path, tiny_data,
         torch.testing.assert_close(tasks.callback_metrics[name], trainer.callback_metrics[name])
 
 
+def test_data_of_one_task_are_refused(tmp_path, tiny_data, tiny_trainer, tiny_model):
+    with pytest.raises(StabError, match=r"needs the data of two tasks \(data=multitask\), got TinySet"):
+        tiny_trainer(tmp_path).fit(make_system(tiny_model(3)), datamodule=tiny_data())
+
+
 def test_a_model_of_too_few_outputs_is_refused(tmp_path, tiny_data, tiny_trainer, tiny_model):
     with pytest.raises(
         StabError, match=r"an output for each of 2 sources and one that enhances \(model.n_src=3\), got 2"

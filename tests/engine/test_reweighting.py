@@ -306,3 +306,8 @@ def test_a_schedule_must_give_numbers():
         Reweighting(schedule=lambda k: None).steepness(3, 0)
     with pytest.raises(StabError, match="least must be at least 0 and until at least 1, got 0.1 and 0"):
         RisingSchedule(0.1, 0)
+
+
+def test_a_class_is_named_once():
+    with pytest.raises(StabError, match="class_bias must name a class once, got 'dog' twice"):
+        Reweighting(class_bias=[["dog", 3.0], ["dog", 0.0]])
