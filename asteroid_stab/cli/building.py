@@ -70,7 +70,8 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     for pretext in extra.values():
         pretext.prepare(model)
     trained = [p for module in (model, loss, *extra.values()) for p in module.parameters() if p.requires_grad]
-    optimizer = check.build(config.optim, rate_groups(model, trained, config.lr_factors, config.optim.lr))
+    factors = config.get("lr_factors") or []  # a run of an earlier version has none
+    optimizer = check.build(config.optim, rate_groups(model, trained, factors, config.optim.get("lr")))
     scheduler = check.build(config.scheduler, optimizer) if config.scheduler else None
     plain = OmegaConf.to_container(config)
     system = check.build(
@@ -117,13 +118,15 @@ def _check_system(config: DictConfig) -> None:
 
 
 def rate_groups(
-    model: torch.nn.Module, trained: list[torch.nn.Parameter], factors: Sequence[Sequence[Any]], lr: float
+    model: torch.nn.Module, trained: list[torch.nn.Parameter], factors: Sequence[Sequence[Any]], lr: float | None
 ) -> list[dict[str, Any]]:
     """The optimizer's groups: all that is trained, less the parts whose rate is ``lr`` times a factor of their own.
 
     Raises:
-        StabError: a pair is none, the model has no such part, or two parts share parameters.
+        StabError: a pair is none, the model has no such part, two parts share parameters, or there is no ``lr``.
     """
+    if factors and lr is None:
+        raise StabError("lr_factors are of optim.lr, which must be given")
     for pair in factors:
         if len(pair) != 2 or not isinstance(pair[0], str) or not _is_factor(pair[1]):
             raise StabError(f"lr_factors must be pairs of a part of the model and a factor from 0 on, got {pair}")
@@ -134,7 +137,7 @@ def rate_groups(
             if parameter in owner:
                 raise StabError(f"lr_factors must name parts apart from each other, got {owner[parameter]} and {name}")
             owner[parameter] = name
-    groups = [{"params": parts[name], "lr": lr * factor} for name, factor in factors]
+    groups = [{"params": parts[name], "lr": (lr or 0.0) * factor} for name, factor in factors]
     return [{"params": [p for p in trained if p not in owner]}, *groups]
 
 

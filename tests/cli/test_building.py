@@ -40,6 +40,13 @@ def test_wrong_factors_are_refused(tiny_model, factors, message):
         rate_groups(model, list(model.parameters()), factors, 0.01)
 
 
+def test_factors_need_a_rate_and_a_rate_needs_no_factors(tiny_model):
+    model = tiny_model()
+    assert rate_groups(model, [], [], None) == [{"params": []}]
+    with pytest.raises(StabError, match=r"lr_factors are of optim.lr, which must be given"):
+        rate_groups(model, [], [["encoder", 0.1]], None)
+
+
 SMALL = ["data.n_train=8", "data.n_valid=4", "data.n_utterances=1", "data.segment_s=0.5", "trainer.max_epochs=1"]
 
 
