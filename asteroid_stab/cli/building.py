@@ -228,19 +228,22 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
         print("no epoch was trained", flush=True)
         return
     metrics = pd.read_csv(run_dir / "metrics.csv")
+    name, what, unit = "val/si_sdr_i", "SI-SDRi", " dB"
+    if "val/score" in metrics:  # of a pretext task
+        name, what, unit = "val/score", "score", ""
     table = Table(title=f"{config.recipe} in {run_dir}", title_justify="left")
-    for column in ("epochs", "steps", "time", "best val SI-SDRi", "at epoch", "last val SI-SDRi", "last switch ratio"):
+    for column in ("epochs", "steps", "time", f"best val {what}", "at epoch", f"last val {what}", "last switch ratio"):
         table.add_column(column, justify="right")
-    gain = metrics["val/si_sdr_i"] if "val/si_sdr_i" in metrics else pd.Series([float("nan")] * len(metrics))
+    gain = metrics[name] if name in metrics else pd.Series([float("nan")] * len(metrics))
     switches = metrics["train/switch_ratio"] if "train/switch_ratio" in metrics else pd.Series([float("nan")])
     best = gain.idxmax() if gain.notna().any() else None
     table.add_row(
         str(len(metrics)),
         str(metrics["step"].iloc[-1]),
         clock(metrics["seconds"].sum()),
-        "-" if best is None else f"{gain[best]:.2f} dB",
+        "-" if best is None else f"{gain[best]:.2f}{unit}",
         "-" if best is None else str(metrics["epoch"][best]),
-        "-" if pd.isna(gain.iloc[-1]) else f"{gain.iloc[-1]:.2f} dB",
+        "-" if pd.isna(gain.iloc[-1]) else f"{gain.iloc[-1]:.2f}{unit}",
         "-" if pd.isna(switches.iloc[-1]) else f"{switches.iloc[-1]:.1%}",
     )
     Console().print(table)

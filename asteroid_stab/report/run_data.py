@@ -68,6 +68,7 @@ class Run:
         versions: ``versions.json``: command, recipe, packages, git state, device, number of parameters.
         metrics: ``metrics.csv``, a row an epoch; ``None`` where no epoch has ended.
         switches: ``switches.csv``, a row an epoch and layer; ``None`` where no tracker ran.
+        whole: likewise, of ``switches_whole_train.csv``; ``None`` where ``asteroid-stab switches`` was not run.
         evaluation: the evaluation of the report's split; ``None`` where there is none.
         split: the report's split.
         date: when the training began.
@@ -81,6 +82,7 @@ class Run:
     versions: dict[str, Any] = field(default_factory=dict)
     metrics: pd.DataFrame | None = None
     switches: pd.DataFrame | None = None
+    whole: pd.DataFrame | None = None
     evaluation: Evaluation | None = None
     split: str = "test"
     date: str = ""
@@ -159,6 +161,7 @@ def _read_run(path: Path, name: str, index: int, split: str) -> Run:
         versions=versions,
         metrics=_read_table(path / "metrics.csv", needed=("epoch",)),
         switches=_read_table(path / "switches.csv", needed=("epoch", "layer", "switch_ratio")),
+        whole=_read_table(path / "switches_whole_train.csv", needed=("epoch", "switch_ratio")),
         evaluation=_read_evaluation(path / "evaluation" / split, split),
         split=split,
         date=str(versions.get("date") or f"{written} (of config.yaml)"),

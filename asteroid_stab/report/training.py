@@ -64,6 +64,14 @@ def _switch_ratios(runs: Sequence[Run]) -> Iterator[Part]:
     if lines:
         caption = "Share of the training items whose assignment differs from that of the epoch before."
         yield _by_epoch("switch-ratio", "Switch ratio", "items that switched (%)", "%", lines, caption, zero=True)
+    whole = [(run, run.whole.set_index("epoch")["switch_ratio"].dropna()) for run in runs if run.whole is not None]
+    lines = [(run.name, 100 * values, _key(run, runs)) for run, values in whole if len(values)]
+    if lines:
+        caption = (
+            "The same of whole mixtures, labelled by each epoch's model in evaluation mode (asteroid-stab switches)."
+        )
+        title = "Switch ratio, whole mixtures"
+        yield _by_epoch("switch-ratio-whole", title, "items that switched (%)", "%", lines, caption, zero=True)
     for run in tracked:
         yield from _by_layer(run)
     for run in runs:

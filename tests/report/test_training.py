@@ -22,3 +22,16 @@ def test_layers_are_compared_with_the_last(make_run):
 def test_a_few_epochs_have_no_correlation(make_run):
     [run] = read_runs([make_run(n_layers=2, n_epochs=3)])
     assert np.isnan(layer_correlations(run, [0, 1])).all()
+
+
+def test_switches_of_whole_mixtures_are_drawn_where_they_were_counted(make_run):
+    path = make_run()
+    titles = [getattr(part, "title", "") for part in training(read_runs([path])).parts]
+    assert "Switch ratio, whole mixtures" not in titles
+    table = {"epoch": [0, 1, 2], "layer": 0, "n_seen": 9, "n_compared": [0, 9, 9], "switch_ratio": [None, 0.5, 0.25]}
+    pd.DataFrame(table).to_csv(path / "switches_whole_train.csv", index=False)
+    [figure] = [
+        p for p in training(read_runs([path])).parts if getattr(p, "title", "") == "Switch ratio, whole mixtures"
+    ]
+    assert "50.00 % at epoch 1" in figure.alt
+    assert "25.00 % at epoch 2" in figure.alt
