@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from asteroid_stab.errors import StabError
@@ -17,6 +18,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def check_data_overrides(overrides: Sequence[str]) -> None:
+    """Makes sure that every override is of a run's data.
+
+    Raises:
+        StabError: one is not ``data.KEY=VALUE``.
+    """
+    for text in overrides:
+        if not text.startswith("data.") or "=" not in text:
+            raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
 
 
 def add_max_iterations(parser: argparse.ArgumentParser) -> None:

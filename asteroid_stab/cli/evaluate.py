@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asteroid_stab.cli.arguments import add_max_iterations, limit_iterations, positive
+from asteroid_stab.cli.arguments import add_max_iterations, check_data_overrides, limit_iterations, positive
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.errors import StabError
 
@@ -30,9 +30,7 @@ def main(argv: list[str]) -> int:
     """
     options = _parser().parse_intermixed_args(argv)  # overrides may follow an option
     metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
-    for text in options.overrides:
-        if not text.startswith("data.") or "=" not in text:
-            raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
+    check_data_overrides(options.overrides)
 
     from asteroid_stab.cli.run_folder import RunFolder
 

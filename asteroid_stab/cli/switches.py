@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.cli.arguments import positive
+from asteroid_stab.cli.arguments import check_data_overrides, positive
 from asteroid_stab.errors import StabError
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def main(argv: list[str]) -> int:
         StabError: the run kept no models of its epochs, or its data cannot be used or have one source.
     """
     options = _parser().parse_intermixed_args(argv)
-    for text in options.overrides:
-        if not text.startswith("data.") or "=" not in text:
-            raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
+    check_data_overrides(options.overrides)
 
     from asteroid_stab.cli.run_folder import RunFolder
     from asteroid_stab.engine.epoch_models import epoch_models
