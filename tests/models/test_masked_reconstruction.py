@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import MaskedReconstruction, conv_tasnet
+from asteroid_stab.models import MaskedReconstruction, conv_tasnet, dprnn_tasnet, dptnet, sudormrf
 
 
 def generators(n, seed=0):
@@ -129,6 +129,24 @@ def test_gradients_reach_the_encoder():
     sources = torch.randn(2, 1, 4000)
     MaskedReconstruction()(model, sources[:, 0], sources, generators(2)).mean().backward()
     assert all(p.grad.abs().sum() > 0 for p in model.encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: dprnn_tasnet(1, n_filters=16, bn_chan=8, hid_size=8, chunk_size=20, n_repeats=1),
+        lambda: dptnet(1, n_filters=16, n_heads=2, ff_hid=8, chunk_size=20, n_repeats=1),
+        lambda: sudormrf(1, n_filters=16, bn_chan=8, num_blocks=1, upsampling_depth=2),
+    ],
+    ids=["dprnn", "dptnet", "sudormrf"],
+)
+def test_it_trains_the_encoder_of_any_separator(model):
+    made = model()
+    generators = [np.random.default_rng(i) for i in range(2)]
+    loss = MaskedReconstruction(n_fft=64, hop=16)(made, torch.randn(2, 1600), torch.randn(2, 1, 1600), generators)
+    assert torch.isfinite(loss).all()
+    loss.mean().backward()
+    assert sum(p.grad.abs().sum() for p in made.encoder.parameters() if p.grad is not None) > 0
 
 
 def test_it_can_be_learnt():
