@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from asteroid_stab.cli.bench_measure import peak_bytes, take_turns
+from asteroid_stab.cli.bench_measure import peak_bytes, peak_of_tensors, take_turns
 from asteroid_stab.errors import StabError
 
 
@@ -24,10 +24,20 @@ def test_no_round_begins_once_the_time_is_over_and_there_are_enough():
     assert take_turns(slow, 1, 60.0, "cpu")["slow"][0] >= 0.01
 
 
-@pytest.mark.bench
-def test_the_peak_of_a_call():
-    peak = peak_bytes("ones", partial, (torch.ones, 100 * 2**18), (torch.ones, 1), "cpu", 1)
-    assert 99 * 2**20 < peak < 110 * 2**20
+def test_the_peak_is_of_the_tensors_that_were_there_at_a_time():
+    kept = []
+
+    def call():
+        for _ in range(3):
+            torch.ones(50 * 2**10)  # gone at once
+        kept.append(torch.ones(100 * 2**10))
+        torch.ones(50 * 2**10)
+
+    assert peak_of_tensors(call) == 4 * 150 * 2**10
+
+
+def test_the_peak_of_a_call_in_a_process_of_its_own():
+    assert peak_bytes("ones", partial, (torch.ones, 100 * 2**18), (torch.ones, 1), "cpu", 1) == 100 * 2**20
 
 
 @pytest.mark.bench
