@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         raise StabError(f"no model at {str(run.model_path)!r}; a run has one from its first epoch on")
     if run.config.get("pretext"):
         print("note: this run's pretext task does not train the model to separate or enhance what is measured here")
-    folder = run.evaluation(options.split)
+    folder = run.evaluation(options.split, options.max_iterations)
     digest = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
     settings = {
         "model_sha256": digest,
@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asteroid-stab evaluate",
         description="Separates the whole mixtures of a split with RUN/best_model.pth, measures the estimates "
-        "and writes RUN/evaluation/SPLIT: utterances.csv, summary.json, examples.",
+        "and writes RUN/evaluation/SPLIT: utterances.csv, summary.json, examples. With --max-iterations it is "
+        "SPLIT_iterationsN, which the report draws beside it.",
     )
     parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
     parser.add_argument(

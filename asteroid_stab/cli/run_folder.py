@@ -48,9 +48,9 @@ class RunFolder:
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")
         return config
 
-    def evaluation(self, split: str) -> Path:
-        """Where the evaluation of ``split`` stands."""
-        return self.path / "evaluation" / split
+    def evaluation(self, split: str, max_iterations: int | None = None) -> Path:
+        """Where the evaluation of ``split`` stands; one of limited iterations stands beside it."""
+        return self.path / "evaluation" / (split if max_iterations is None else f"{split}_iterations{max_iterations}")
 
     def datamodule(self, overrides: Sequence[str] = ()) -> MixtureDataModule:
         """The run's data, not yet set up.

@@ -38,6 +38,7 @@ class Evaluation:
         fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
         most_iterations: of a model with iterations, how many a mixture may be processed in; the rows of such a model
             have ``n_iterations``, those that it was.
+        n_sub_blocks: of such a model, how many sub-blocks an iteration applies.
     """
 
     metrics: tuple[str, ...]
@@ -46,6 +47,7 @@ class Evaluation:
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     fallbacks: dict[str, str] = field(default_factory=dict)
     most_iterations: int | None = None
+    n_sub_blocks: int = 1
 
     @property
     def columns(self) -> list[str]:
@@ -58,10 +60,12 @@ class Evaluation:
         return {name: summarise([row[name] for row in self.rows]) for name in self.columns}
 
     def compute(self) -> dict[str, float | int]:
-        """Of a model with iterations: how many there may be (``most``), and the share of them that was made."""
+        """Of a model with iterations: how many there may be (``most``), the share of them that was made, and the
+        sub-blocks that were applied to a mixture in the mean."""
         assert self.most_iterations is not None
         used = float(np.mean([row["n_iterations"] for row in self.rows]))
-        return {"most": self.most_iterations, "share": used / self.most_iterations}
+        most, applied = self.most_iterations, used * self.n_sub_blocks
+        return {"most": most, "share": used / most, "sub_blocks": applied}
 
     def classes(self) -> dict[str, dict[str, float | int | None]]:
         """The same of the sources' SI-SDRi, by class."""
@@ -89,8 +93,9 @@ def separate_counted(model: nn.Module, mixture: Tensor) -> tuple[Tensor, int | N
     """Estimates [J, T] of a mixture [T], on the CPU, and how many iterations they took, where the model has any.
 
     Args:
-        model: one with iterations has ``most_iterations``, how many there may be, and gives those of each item beside
-            the estimates where it is called with ``return_iterations=True``.
+        model: one with iterations has ``most_iterations``, how many there may be, and ``n_sub_blocks``, what each
+            applies, and gives those of each item beside the estimates where it is called with
+            ``return_iterations=True``.
         mixture: the mixture.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -153,6 +158,8 @@ def evaluate(
         advance()
     failures: dict[str, dict[str, str]] = {metric: {} for metric in pool.metrics}
     evaluation = Evaluation(pool.metrics, failures=failures, most_iterations=most_iterations(model))
+    if evaluation.most_iterations is not None:
+        evaluation.n_sub_blocks = int(model.n_sub_blocks)  # type: ignore[arg-type]
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]
         counted = {} if counts[i] is None else {"n_iterations": counts[i]}

@@ -126,7 +126,7 @@ class LatentRefinementNet(StagedModel):
             return nn.ModuleDict({"mask_net": mask_head(bn_chan, n_slots, n_filters), "decoder": decoder})
 
         self.early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
-        self.n_src, self.n_blocks, self.own_heads = n_src, n_blocks, own_heads
+        self.n_src, self.n_blocks, self.n_sub_blocks, self.own_heads = n_src, n_blocks, n_sub_blocks, own_heads
         self.n_iterations, self.noise_slot, self.gate, self._multiple = iterations, noise_slot, gate, multiple
         self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
         fuse_norms(self)

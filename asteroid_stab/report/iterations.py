@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +24,8 @@ def iterations(runs: Sequence[Run]) -> Section | None:
     binnable = [run for run in counted if len(_mixtures(run)[0])]
     if binnable:
         parts += [_histogram(binnable), _by_difficulty(binnable)]
-    if len(binnable) > 1:
-        parts.append(_by_compute(binnable))
+    if sum(len(_points(run)) for run in counted) > 1:
+        parts.append(_by_compute([run for run in counted if _points(run)]))
     intro = "An iteration is one pass of one block; a mixture that exits at a gate takes fewer than there may be."
     return Section("iterations", "Iterations", parts, intro) if parts else None
 
@@ -100,15 +101,39 @@ def _lines(plot: Plot, runs: Sequence[Run], curves: Sequence[tuple[np.ndarray, n
         plot.line(x, y, run_key(run.index), tips)
 
 
+class Point(NamedTuple):
+    """An evaluation in the picture of compute."""
+
+    sub_blocks: float
+    gain: float
+    text: str
+
+
+def _points(run: Run) -> list[Point]:
+    """The run's evaluations of its model, by what they computed; the one without a limit comes last among equals."""
+    limited = [(f"at most {count(n, 'iteration')}", one) for n, one in run.limited.items() if not one.of_another_model]
+    points = []
+    for limit, one in [*limited, *([("", run.evaluation)] if run.evaluation else [])]:
+        gain = one.metrics.get("si_sdr_i", {}).get("mean", float("nan"))
+        if one.sub_blocks is not None and np.isfinite(gain):
+            name = f"{run.name}, {limit}" if limit else run.name
+            text = f"{name}: {number(one.sub_blocks)} sub-blocks, {number(gain, 2, 'dB')}"
+            points.append(Point(one.sub_blocks, gain, text))
+    return sorted(points, key=lambda point: point.sub_blocks)
+
+
 def _by_compute(runs: Sequence[Run]) -> Figure:
-    points = [(run, (run.metric("n_iterations") or {})["mean"], (run.metric("si_sdr_i") or {})["mean"]) for run in runs]
-    told = [f"{run.name}: {number(made)} iterations, {number(gain, 2, 'dB')}" for run, made, gain in points]
-    alt = (
-        f"Scatter plot of the mean SI-SDRi against the mean iterations of {count(len(runs), 'run')}. {'; '.join(told)}."
-    )
-    plot = Plot("iterations-compute", "mean iterations a mixture", "mean SI-SDRi (dB)", alt)
-    for (run, made, gain), text in zip(points, told, strict=True):
-        plot.scatter([made], [gain], run_key(run.index), [text])
+    made = [_points(run) for run in runs]
+    told = "; ".join(point.text for points in made for point in points)
+    alt = f"Mean SI-SDRi against the mean number of sub-blocks applied to a mixture. {told}."
+    plot = Plot("iterations-compute", "sub-blocks applied to a mixture, mean", "mean SI-SDRi (dB)", alt)
+    for run, points in zip(runs, made, strict=True):
+        x, y = [point.sub_blocks for point in points], [point.gain for point in points]
+        draw = plot.line if len(points) > 1 else plot.scatter
+        draw(x, y, run_key(run.index), [point.text for point in points])
     plot.axes.margins(0.15)  # few points: none of them on the edge
-    caption = "One point a run. Further left: less computed, where blocks are of one size; further up: better."
+    caption = (
+        "Further left: less computed, where sub-blocks are of one size; further up: better. A line joins what one "
+        "model gives with other limits of its iterations (evaluate --max-iterations N)."
+    )
     return Figure(plot.svg(), "SI-SDRi against compute", alt, caption, _legend(runs))

@@ -15,9 +15,10 @@ from matplotlib.image import imsave
 from scipy.signal import stft
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.report.evaluation_data import Example
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Item, Note, Part, Player, Players, Section, SectionMaker
-from asteroid_stab.report.run_data import Example, Run
+from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import number
 
 PICTURE_SIZE = (128, 320)  # rows (frequencies) and columns (frames) of a spectrogram, at most

@@ -187,7 +187,9 @@ def test_failure_leaves_the_old_evaluation(run, here, monkeypatch):
 @pytest.fixture
 def refining(run):
     torch.manual_seed(0)
-    model = LatentRefinementNet(2, n_blocks=2, n_iterations=[3, 1], n_filters=16, bn_chan=8, upsampling_depth=2)
+    model = LatentRefinementNet(
+        2, n_blocks=2, n_sub_blocks=3, n_iterations=[3, 1], n_filters=16, bn_chan=8, upsampling_depth=2
+    )
     save_model(model, run / "best_model.pth")
     return run
 
@@ -198,19 +200,19 @@ def test_iterations_are_limited_and_counted(refining, here, capsys):
     row = next(line for line in out.splitlines() if "│ iterations" in line)
     assert [cell.strip() for cell in row.split("│")[2:4]] == ["4.00 ± 0.00", "4.00"]
     assert "\ncompute: 100 % of 4 iterations a mixture\n" in out
-    with pytest.raises(StabError, match=r"max_iterations=None, wanted 1; --overwrite replaces it"):
-        evaluate.main([str(refining), "--max-iterations", "1"])
-    evaluate.main([str(refining), "--max-iterations", "1", "--overwrite"])
-    folder = refining / "evaluation/test"
+    evaluate.main([str(refining), "--max-iterations", "1"])
+    folder = refining / "evaluation/test_iterations1"
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["max_iterations"] == 1
-    assert summary["command"] == f"asteroid-stab evaluate {refining} --max-iterations 1 --overwrite"
-    assert summary["compute"] == {"most": 2, "share": 1}
+    assert summary["command"] == f"asteroid-stab evaluate {refining} --max-iterations 1"
+    assert summary["compute"] == {"most": 2, "share": 1, "sub_blocks": 6}
     assert pd.read_csv(folder / "utterances.csv")["n_iterations"].tolist() == [2] * 4
     evaluate.main([str(refining), "--max-iterations", "1"])
     assert HerePool.made == 2
     (read,) = read_runs([refining])
-    assert read.metric("n_iterations")["mean"] == 2
+    assert read.metric("n_iterations")["mean"] == 4
+    assert read.limited[1].metrics["n_iterations"]["mean"] == 2
+    assert (read.evaluation.sub_blocks, read.limited[1].sub_blocks) == (12, 6)
 
 
 def test_iterations_of_another_model_are_refused(run, here):

@@ -176,6 +176,7 @@ class Iterating(Oracle):
     """An oracle that says it took an iteration more for each item, of five."""
 
     most_iterations = 5
+    n_sub_blocks = 2
 
     def forward(self, mixture, return_iterations=False):
         est = super().forward(mixture)
@@ -191,7 +192,7 @@ def test_iterations_are_listed_and_summed_up(tmp_path, dataset):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["metrics"]["n_iterations"]["mean"] == 3
     assert summary["metrics"]["n_iterations"]["std"] == pytest.approx(2**0.5)
-    assert summary["compute"] == {"most": 5, "share": pytest.approx(0.6)}
+    assert summary["compute"] == {"most": 5, "share": pytest.approx(0.6), "sub_blocks": 6}
 
 
 def test_a_model_without_iterations_has_no_such_column(tmp_path, evaluation):

@@ -92,6 +92,9 @@ def write_evaluation(
     summary |= {"command": "asteroid-stab evaluate RUN", "metrics": metrics}
     summary |= {"failures": {"pesq": ["mix_0003"], "stoi": []}}
     summary |= {"classes": {name: {"n": n_items, **metrics["si_sdr_i"]} for name in classes}} if classes else {}
+    if iterations:
+        made = float(table["n_iterations"].mean())
+        summary |= {"compute": {"most": iterations, "share": made / iterations, "sub_blocks": 2 * made}}
     summary |= {"failure_reasons": {"pesq": {"mix_0003": "no utterances detected"}}}
     (folder / "summary.json").write_text(json.dumps(summary))
     order = np.argsort(gain)
@@ -122,6 +125,7 @@ def write_run(
     seconds: float = 0.5,
     classes: tuple = (),
     iterations: int = 0,
+    limits: tuple = (),
 ) -> Path:
     """A whole run folder."""
     rng = np.random.default_rng(seed)
@@ -147,6 +151,9 @@ optim: {{_target_: torch.optim.Adam, lr: 0.002}}
     (path / "versions.json").write_text(json.dumps(versions))
     write_training(path, rng, n_epochs, n_layers, final)
     write_evaluation(path / "evaluation" / "test", rng, n_items, n_src, final - 0.4, seconds, classes, iterations)
+    for n in limits:
+        folder = path / "evaluation" / f"test_iterations{n}"
+        write_evaluation(folder, rng, n_items, n_src, final - 1, seconds, classes, n)
     return path
 
 

@@ -1,5 +1,6 @@
 """Pictures of iterations: their numbers, and when there are none."""
 
+import json
 import re
 
 import numpy as np
@@ -42,12 +43,34 @@ def test_runs_are_compared_by_compute(make_run):
     _, by_difficulty, by_compute = iterations(runs).parts
     assert by_compute.title == "SI-SDRi against compute"
     assert tips(by_compute) == [
-        f"{run.name}: {number(run.metric('n_iterations')['mean'])} iterations, "
+        f"{run.name}: {number(2 * run.metric('n_iterations')['mean'])} sub-blocks, "
         f"{number(run.metric('si_sdr_i')['mean'], 2, 'dB')}"
         for run in (runs[0], runs[2])
     ]
     assert [key.label for key in by_compute.legend] == [key.label for key in by_difficulty.legend] == ["few", "many"]
     assert by_compute.legend[1].colour == "var(--c2)"  # the run's own
+
+
+def test_limits_of_one_run_are_joined(make_run):
+    path = make_run("adaptive", iterations=4, limits=(1, 10, 2))
+    summary = path / "evaluation/test_iterations10/summary.json"
+    stale = {**json.loads(summary.read_text()), "model_sha256": "of another model"}
+    (path / "best_model.pth").write_bytes(b"a model")
+    summary.write_text(json.dumps(stale))
+    (path / "evaluation/test_iterations_old").mkdir()
+    [run] = read_runs([path])
+    assert list(run.limited) == [1, 2, 10]
+    figure = iterations([run]).parts[-1]
+    assert figure.title == "SI-SDRi against compute"
+    shown = tips(figure)
+    assert [tip.partition(":")[0] for tip in shown] == [
+        "adaptive, at most 1 iteration", "adaptive, at most 2 iterations", "adaptive"
+    ]  # fmt: skip
+    assert all(tip in figure.alt for tip in shown)
+    applied = [float(re.search(r": ([\d.]+) sub-blocks", tip)[1]) for tip in shown]
+    assert applied == sorted(applied)
+    made = pd.read_csv(path / "evaluation/test_iterations1/utterances.csv")["n_iterations"].mean()
+    assert applied[0] == pytest.approx(2 * made, abs=0.005)
 
 
 def test_undefined_mixtures_are_left_out(make_run):

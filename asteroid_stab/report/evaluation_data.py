@@ -1,0 +1,131 @@
+"""What the report reads of an evaluation: its tables and the sounds that it kept."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.report.files import read_json, read_table
+
+
+@dataclass(frozen=True)
+class Example:
+    """An item that the evaluation kept the sounds of: the best, the median or the worst one."""
+
+    kind: str
+    name: str
+    si_sdr_i: float | None
+    mixture: Path
+    estimates: list[Path]
+    sources: list[Path]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``evaluation/<split>``: the metrics of each mixture and their summary.
+
+    Args:
+        split: train, valid or test.
+        utterances: a row a mixture.
+        metrics: mean, standard deviation and percentiles of each column of ``utterances``.
+        classes: the same of the SI-SDRi of the sources of each class, where sources have classes.
+        failures: of each metric the mixtures for which it is undefined, and why.
+        sub_blocks: of a model with iterations, the sub-blocks that it applied to a mixture in the mean.
+        command: that made it.
+        of_another_model: the run's best model has changed since.
+        examples: the items whose sounds were kept.
+    """
+
+    split: str
+    utterances: pd.DataFrame
+    metrics: dict[str, dict[str, float]]
+    classes: dict[str, dict[str, float]]
+    failures: dict[str, dict[str, str]]
+    sub_blocks: float | None
+    command: str
+    of_another_model: bool
+    examples: list[Example]
+
+
+def read_evaluation(folder: Path, split: str) -> Evaluation | None:
+    """The evaluation of a split that stands in a folder; ``None`` where none does.
+
+    Raises:
+        StabError: a file of it cannot be read.
+    """
+    summary = read_json(folder / "summary.json")
+    utterances = read_table(folder / "utterances.csv", needed=("name", "si_sdr_i", "input_si_sdr"))
+    if summary is None or utterances is None:  # never made, or broken off before its end
+        return None
+    absent = {"metrics", "failures", "command"} - set(summary)
+    if absent:
+        raise StabError(f"{folder / 'summary.json'} must be an evaluation's, got one without {sorted(absent)[0]!r}")
+    return Evaluation(
+        split=split,
+        utterances=utterances,
+        metrics=_numbers(summary["metrics"]),
+        classes=_numbers(summary.get("classes", {})),
+        failures={metric: _reasons(summary, metric) for metric, names in summary["failures"].items() if names},
+        sub_blocks=summary.get("compute", {}).get("sub_blocks"),
+        command=str(summary["command"]),
+        of_another_model=_differs(folder.parents[1] / "best_model.pth", summary.get("model_sha256")),
+        examples=_read_examples(folder / "examples"),
+    )
+
+
+def read_limited(folder: Path, split: str) -> dict[int, Evaluation]:
+    """The evaluations of a split of at most so many iterations of every block, by their number, in its order.
+
+    Args:
+        folder: the run's evaluations.
+        split: the split.
+
+    Raises:
+        StabError: a file of one cannot be read.
+    """
+    found = {}
+    for path in folder.glob(f"{split}_iterations*"):
+        n, evaluation = path.name.removeprefix(f"{split}_iterations"), read_evaluation(path, split)
+        if evaluation is not None and n.isdecimal():
+            found[int(n)] = evaluation
+    return dict(sorted(found.items()))
+
+
+def _numbers(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {key: float("nan") if value is None else float(value) for key, value in values.items()}
+        for name, values in table.items()
+    }
+
+
+def _reasons(summary: dict[str, Any], metric: str) -> dict[str, str]:
+    reasons = summary.get("failure_reasons", {}).get(metric, {})
+    return {name: reasons.get(name, "") for name in summary["failures"][metric]}
+
+
+def _differs(model: Path, digest: str | None) -> bool:
+    return digest is not None and model.is_file() and hashlib.sha256(model.read_bytes()).hexdigest() != digest
+
+
+def _read_examples(folder: Path) -> list[Example]:
+    listed = read_json(folder / "examples.json") or []
+    return [
+        Example(
+            kind=str(entry["kind"]),
+            name=str(entry["name"]),
+            si_sdr_i=entry.get("si_sdr_i"),
+            mixture=folder / str(entry["kind"]) / "mixture.wav",
+            estimates=_numbered(folder / str(entry["kind"]), "estimate"),
+            sources=_numbered(folder / str(entry["kind"]), "source"),
+        )
+        for entry in listed
+    ]
+
+
+def _numbered(folder: Path, stem: str) -> list[Path]:
+    return sorted(folder.glob(f"{stem}_*.wav"), key=lambda path: int(path.stem.rpartition("_")[2]))
