@@ -6,7 +6,8 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from asteroid_stab.data.dataset import Key, MixtureDataset
-from asteroid_stab.data.sampler import EpochSampler, TaskSampler
+from asteroid_stab.data.sampler import EpochSampler, StridedSampler, TaskSampler
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, nearest
 
@@ -79,33 +80,6 @@ def check_level(name: str, value: float) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise StabError(f"{name} must be a number of dB from 0 on, got {value}")
     return value
-
-
-class StridedSampler(Sampler[Key]):
-    """Yields ``(0, id)`` for the ids ``rank, rank + world_size, ...``: every item on one rank, no padding.
-
-    Ranks may therefore differ by one item; a mean over a validation set must be weighted by the items.
-
-    Args:
-        n_items: items in the data set.
-        rank: this process.
-        world_size: number of processes.
-
-    Example:
-        >>> list(StridedSampler(5, rank=1, world_size=2))
-        [(0, 1), (0, 3)]
-    """
-
-    def __init__(self, n_items: int, rank: int = 0, world_size: int = 1):
-        if n_items < world_size:
-            raise StabError(f"the validation set must hold an item for each of {world_size} processes, got {n_items}")
-        self.items = range(rank, n_items, world_size)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __iter__(self) -> Iterator[Key]:
-        return ((0, item) for item in self.items)
 
 
 class MixtureDataModule(pl.LightningDataModule, ABC):
@@ -181,6 +155,19 @@ class MixtureDataModule(pl.LightningDataModule, ABC):
             self.train_set = self._build("train")
         if stage in (None, "fit", "validate") and self.valid_set is None:
             self.valid_set = self._build("valid")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint knows of the training items."""
+        return {} if self.train_set is None else {"fingerprint": self.train_set.fingerprint}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Checks that a training goes on with the items that it began with, whether anything remembers them or not.
+
+        Raises:
+            StabError: they are others.
+        """
+        if self.train_set is not None:
+            self.train_set.check_same(state_dict["fingerprint"])
 
     def train_dataloader(self) -> DataLoader:
         """This rank's part of each epoch's permutation, in full batches only."""

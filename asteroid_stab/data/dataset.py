@@ -117,6 +117,19 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
         digest.update("\n".join(self.names).encode())
         return digest.hexdigest()[:16]
 
+    def check_same(self, fingerprint: str) -> None:
+        """Nothing, if these are the items that a run was trained on so far.
+
+        Raises:
+            StabError: they are others.
+        """
+        if fingerprint != self.fingerprint:
+            raise StabError(
+                f"the run was trained on items with fingerprint {fingerprint}, these {len(self)} have "
+                f"{self.fingerprint}: a run goes on with the data that it began with; begin another one "
+                "(init.path=RUN takes its weights)"
+            )
+
     def __len__(self) -> int:
         return len(self.names)
 

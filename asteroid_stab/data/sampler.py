@@ -115,3 +115,30 @@ class TaskSampler(Sampler[Key]):
             for _ in range(batch_size):
                 epoch, item = next(items[task])
                 yield epoch, int(self.first[task]) + item
+
+
+class StridedSampler(Sampler[Key]):
+    """Yields ``(0, id)`` for the ids ``rank, rank + world_size, ...``: every item on one rank, no padding.
+
+    Ranks may therefore differ by one item; a mean over a validation set must be weighted by the items.
+
+    Args:
+        n_items: items in the data set.
+        rank: this process.
+        world_size: number of processes.
+
+    Example:
+        >>> list(StridedSampler(5, rank=1, world_size=2))
+        [(0, 1), (0, 3)]
+    """
+
+    def __init__(self, n_items: int, rank: int = 0, world_size: int = 1):
+        if n_items < world_size:
+            raise StabError(f"the validation set must hold an item for each of {world_size} processes, got {n_items}")
+        self.items = range(rank, n_items, world_size)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Key]:
+        return ((0, item) for item in self.items)

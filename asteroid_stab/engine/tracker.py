@@ -14,7 +14,6 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.engine.items import stable_items, training_set
 from asteroid_stab.engine.step import Step, StepCallback
-from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.label_table import UNSEEN, write_epoch, write_items
 
@@ -63,11 +62,8 @@ class AssignmentTracker(StepCallback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks that ids mean the same items in every epoch, and the same as before a resume."""
         items = self.check_items(training_set(trainer))
-        if self._fingerprint not in (None, items.fingerprint):
-            raise StabError(
-                f"the run was trained on items with fingerprint {self._fingerprint}, these have {items.fingerprint}: "
-                "their assignments cannot be compared"
-            )
+        if self._fingerprint is not None:
+            items.check_same(self._fingerprint)
         self._fingerprint, self._n_items = items.fingerprint, len(items)
         if trainer.is_global_zero and self.save:
             write_items(Path(trainer.default_root_dir), items.names, items.fingerprint)

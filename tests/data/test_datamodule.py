@@ -8,8 +8,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from asteroid_stab.data.datamodule import MixtureDataModule, StridedSampler
+from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.sampler import StridedSampler
 from asteroid_stab.errors import StabError
 
 RATE = 100
@@ -56,6 +57,37 @@ def test_a_batch_is_mixture_sources_and_id():
     assert (mixture.dtype, sources.dtype, ids.dtype) == (torch.float32, torch.float32, torch.int64)
     assert torch.equal(sources[:, 0, 0] // 10_000, ids.float())
     torch.testing.assert_close(sources.sum(1), mixture)
+
+
+class Fits(pl.LightningModule):
+    """Sees batches, and remembers nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+    def training_step(self, batch):
+        return (batch[0] * self.factor).pow(2).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 1e-12)
+
+
+def test_a_training_goes_on_with_the_items_that_it_began_with(tmp_path):
+    def fit(data, epochs, **kwargs):
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = pl.Trainer(
+            accelerator="cpu", max_epochs=epochs, default_root_dir=tmp_path, use_distributed_sampler=False,
+            limit_val_batches=0, enable_checkpointing=False, **quiet,
+        )  # fmt: skip
+        trainer.fit(Fits(), data, **kwargs)
+        return trainer
+
+    path = tmp_path / "one.ckpt"
+    fit(RampData(), 1).save_checkpoint(path)
+    assert fit(RampData(seed=3, batch_size=2), 2, ckpt_path=path).current_epoch == 2
+    with pytest.raises(StabError, match="on items with fingerprint [0-9a-f]{16}, these 22 have [0-9a-f]{16}: a run"):
+        fit(RampData(lengths=(900,) * 22), 2, ckpt_path=path)
 
 
 def test_epochs_differ_in_order_and_crops_and_drop_the_rest():
