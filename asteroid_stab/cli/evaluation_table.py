@@ -20,6 +20,7 @@ ROWS = (
     ("stoi_i", "STOIi", 3),
     ("pesq", "PESQ", 3),
     ("pesq_i", "PESQi", 3),
+    ("input_snr", "input SNR dB", 2),
 )
 NAMED_FAILURES = 5
 

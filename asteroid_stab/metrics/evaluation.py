@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured
 from asteroid_stab.metrics.summary import summarise
@@ -31,7 +32,7 @@ class Evaluation:
     Attributes:
         metrics: what was measured.
         rows: of every mixture, in the order of the ids: ``id``, ``name``, ``n_samples``, and ``input_m``,
-            ``m`` and ``m_i`` of every metric m, averaged over the sources, ``nan`` where undefined.
+            ``m`` and ``m_i`` of every metric m, averaged over the sources, and ``input_snr``; ``nan`` where undefined.
         sources: of every source of every mixture whose sources have classes: ``id``, ``source``, ``class`` and its
             ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i``.
         failures: of every metric the names of the mixtures in which it is undefined, and why.
@@ -51,9 +52,11 @@ class Evaluation:
 
     @property
     def columns(self) -> list[str]:
-        """The metrics' columns, in their order, and that of the iterations."""
+        """The metrics' columns, in their order, and those of the noise and of the iterations, where there are any."""
         of_metrics = [name for metric in self.metrics for name in (f"input_{metric}", metric, f"{metric}_i")]
-        return of_metrics if self.most_iterations is None else [*of_metrics, "n_iterations"]
+        noisy = any(np.isfinite(row.get("input_snr", np.nan)) for row in self.rows)
+        iterated = self.most_iterations is not None
+        return [*of_metrics, *(["input_snr"] if noisy else []), *(["n_iterations"] if iterated else [])]
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Mean, standard deviation and percentiles of every column."""
@@ -140,6 +143,7 @@ def evaluate(
     n_items = len(dataset) if limit is None else min(limit, len(dataset))
 
     counts: dict[int, int | None] = {}
+    noise: dict[int, float] = {}
 
     def items() -> Iterator[Item]:
         for i in range(n_items):
@@ -150,6 +154,7 @@ def evaluate(
                     f"the model must give {list(sources.shape)} (sources, samples) for {dataset.names[i]!r}, "
                     f"got {list(estimates.shape)}"
                 )
+            noise[i] = input_snr(mixture.numpy(), sources.numpy())
             yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy())
 
     measured: dict[int, Measured] = {}
@@ -162,8 +167,8 @@ def evaluate(
         evaluation.n_sub_blocks = int(model.n_sub_blocks)  # type: ignore[arg-type]
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]
-        counted = {} if counts[i] is None else {"n_iterations": counts[i]}
-        evaluation.rows.append({"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, **counted})
+        row = {"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, "input_snr": noise[i]}
+        evaluation.rows.append(row if counts[i] is None else {**row, "n_iterations": counts[i]})
         if dataset.labels is not None:
             for source, label in enumerate(dataset.labels[i]):
                 if label < 0:

@@ -49,11 +49,11 @@ def binned_means(x: np.ndarray, ys: Sequence[np.ndarray], n_bins: int) -> list[n
     return [np.array([values[group].mean() for group in groups]) for values in (x, *ys)]
 
 
-def _mixtures(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Input SI-SDR, SI-SDRi and iterations of the mixtures that have all three."""
+def _mixtures(run: Run, level: str = "input_si_sdr") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Input level, SI-SDRi and iterations of the mixtures that have all three."""
     rows = finite(run)
-    rows = rows[np.isfinite(rows["input_si_sdr"]) & np.isfinite(rows["n_iterations"])]
-    return rows["input_si_sdr"].to_numpy(), rows["si_sdr_i"].to_numpy(), rows["n_iterations"].to_numpy()
+    rows = rows[np.isfinite(rows[level]) & np.isfinite(rows["n_iterations"])]
+    return rows[level].to_numpy(), rows["si_sdr_i"].to_numpy(), rows["n_iterations"].to_numpy()
 
 
 def _legend(runs: Sequence[Run]) -> list[Key]:
@@ -75,22 +75,26 @@ def _histogram(runs: Sequence[Run]) -> Figure:
 
 
 def _by_difficulty(runs: Sequence[Run]) -> Figure:
+    """Against the noise where all runs' mixtures have some, as the paper's figure 5, else against the SI-SDR."""
+    noisy = all(run.metric("input_snr") is not None for run in runs)
+    level, of = ("input_snr", "input SNR") if noisy else ("input_si_sdr", "mixture's SI-SDR")
     binned = []
     for run in runs:
-        x, *ys = _mixtures(run)
+        x, *ys = _mixtures(run, level)
         binned.append(binned_means(x, ys, min(N_BINS, max(1, len(x) // FEWEST))))
     told = [
         f"{run.name}: {number(made[0])} iterations and {number(gain[0], 2, 'dB')} for the hardest mixtures, "
         f"{number(made[-1])} and {number(gain[-1], 2, 'dB')} for the easiest"
         for run, (_, gain, made) in zip(runs, binned, strict=True)
     ]
-    alt = f"Two line charts over the mixture's SI-SDR: mean SI-SDRi and mean iterations. {'; '.join(told)}."
-    plot = Plot("iterations-difficulty", "mixture's SI-SDR (dB)", "SI-SDRi (dB)", alt)
+    alt = f"Two line charts over the {of}: mean SI-SDRi and mean iterations. {'; '.join(told)}."
+    plot = Plot("iterations-difficulty", f"{of} (dB)", "SI-SDRi (dB)", alt)
     _lines(plot, runs, [(x, gain) for x, gain, _ in binned], "dB")
     plot.below("iterations")
     _lines(plot, runs, [(x, made) for x, _, made in binned], "iterations")
-    caption = f"Means over the mixtures in up to {N_BINS} equally filled bins of their SI-SDR before separation."
-    title = "SI-SDRi and iterations against the mixture's SI-SDR"
+    meant = "the energy of the sources over that of the noise" if noisy else "their SI-SDR before separation"
+    caption = f"Means over the mixtures in up to {N_BINS} equally filled bins of {meant}."
+    title = f"SI-SDRi and iterations against the {of}"
     return Figure(plot.svg(), title, alt, caption, _legend(runs))
 
 

@@ -19,6 +19,7 @@ METRICS = {
     "sar": ("SAR", "dB", 2),
     "stoi": ("STOI", "", 3),
     "pesq": ("PESQ", "", 2),
+    "snr": ("SNR", "dB", 2),
     "n_iterations": ("iterations", "", 2),
 }
 # The SAR of a noiseless mixture is infinite (metrics cap it at 100 dB), so what a model adds to it means nothing.

@@ -12,6 +12,7 @@ from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, pick_examples, write_tables
 from asteroid_stab.metrics.examples import listenable, write_examples
+from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.separation_metrics import measure
 
 RATE = 8000
@@ -172,6 +173,40 @@ def test_nothing_measured():
         evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",)))
 
 
+class Noisy(Speech):
+    """The same with noise, less of it the higher the row; none in the last."""
+
+    def read(self, row, start, stop):
+        mixture, sources = super().read(row, start, stop)
+        noise = np.random.default_rng(100 + row).standard_normal(mixture.shape)
+        noise *= np.linalg.norm(mixture) / np.linalg.norm(noise) * 10 ** (-5 * row / 20)
+        return (mixture + (row < len(self) - 1) * noise).astype(np.float32), sources
+
+
+def test_the_snr_of_noisy_mixtures_is_listed(tmp_path):
+    dataset = Noisy(4)
+    found = evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",)))
+    write_tables(found, tmp_path, {})
+    table = pd.read_csv(tmp_path / "utterances.csv")
+    np.testing.assert_allclose(table["input_snr"], [0, 5, 10, np.nan], atol=1e-3)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["metrics"]["input_snr"]["mean"] == pytest.approx(5, abs=1e-3)
+    assert summary["metrics"]["input_snr"]["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("noise", "wanted"), [(0.1, 20.0), (1e-3, 60.0 - 1e-9), (0.9e-3, np.nan), (0.0, np.nan), (np.nan, np.nan)]
+)
+def test_the_snr_of_what_is_only_rounded_is_undefined(noise, wanted):
+    signs = np.array([1.0, -1.0, 1.0, -1.0])
+    found = input_snr(signs * (1 + noise * (1 + 1e-10)), signs[None])
+    assert found == pytest.approx(wanted, nan_ok=True)
+
+
+def test_the_snr_of_silence_is_undefined():
+    assert np.isnan(input_snr(np.ones(4), np.zeros((2, 4))))
+
+
 class Iterating(Oracle):
     """An oracle that says it took an iteration more for each item, of five."""
 
@@ -197,7 +232,7 @@ def test_iterations_are_listed_and_summed_up(tmp_path, dataset):
 
 def test_a_model_without_iterations_has_no_such_column(tmp_path, evaluation):
     write_tables(evaluation, tmp_path, {})
-    assert "n_iterations" not in pd.read_csv(tmp_path / "utterances.csv")
+    assert not {"n_iterations", "input_snr"} & set(pd.read_csv(tmp_path / "utterances.csv"))
     assert "compute" not in json.loads((tmp_path / "summary.json").read_text())
 
 

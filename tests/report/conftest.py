@@ -62,6 +62,7 @@ def write_evaluation(
     seconds: float,
     classes: tuple = (),
     iterations: int = 0,
+    noisy: bool = False,
 ) -> None:
     """utterances.csv, summary.json and the examples of an evaluation around ``mean`` dB."""
     folder.mkdir(parents=True)
@@ -79,6 +80,8 @@ def write_evaluation(
         table[metric] = start + factor * (before + gain)
         table[f"{metric}_i"] = table[metric] - table[f"input_{metric}"]
     table.loc[3, ["pesq", "pesq_i"]] = np.nan
+    if noisy:
+        table["input_snr"] = before + rng.uniform(3, 6, n_items)
     if iterations:  # a harder mixture takes more
         wanted = np.round(0.7 * iterations - 0.6 * before + rng.normal(0, 0.5, n_items))
         table["n_iterations"] = np.clip(wanted, 0, iterations).astype(int)
@@ -126,6 +129,7 @@ def write_run(
     classes: tuple = (),
     iterations: int = 0,
     limits: tuple = (),
+    noisy: bool = False,
 ) -> Path:
     """A whole run folder."""
     rng = np.random.default_rng(seed)
@@ -150,10 +154,12 @@ optim: {{_target_: torch.optim.Adam, lr: 0.002}}
     }
     (path / "versions.json").write_text(json.dumps(versions))
     write_training(path, rng, n_epochs, n_layers, final)
-    write_evaluation(path / "evaluation" / "test", rng, n_items, n_src, final - 0.4, seconds, classes, iterations)
+    write_evaluation(
+        path / "evaluation" / "test", rng, n_items, n_src, final - 0.4, seconds, classes, iterations, noisy
+    )
     for n in limits:
         folder = path / "evaluation" / f"test_iterations{n}"
-        write_evaluation(folder, rng, n_items, n_src, final - 1, seconds, classes, n)
+        write_evaluation(folder, rng, n_items, n_src, final - 1, seconds, classes, n, noisy)
     return path
 
 

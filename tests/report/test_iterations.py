@@ -37,6 +37,17 @@ def test_means_by_the_mixtures_si_sdr(make_run):
     assert histogram.alt.endswith(f" adaptive: mean {number(table['n_iterations'].mean())}.")
 
 
+def test_of_noisy_mixtures_the_snr_is_told(make_run):
+    paths = [make_run("one", iterations=4, n_items=40, noisy=True), make_run("other", iterations=2, n_items=40)]
+    figure = iterations(read_runs(paths[:1])).parts[1]
+    assert figure.title == "SI-SDRi and iterations against the input SNR"
+    table = pd.read_csv(paths[0] / "evaluation/test/utterances.csv").sort_values("input_snr")
+    first, made = table["input_snr"].iloc[:5].mean(), table["n_iterations"].iloc[:5].mean()
+    assert tips(figure)[8] == f"one, mixtures around {number(first, 2, 'dB')}: {number(made, 2, 'iterations')}"
+    assert "'s" not in iterations(read_runs(paths[:1])).parts[1].alt
+    assert iterations(read_runs(paths)).parts[1].title == "SI-SDRi and iterations against the mixture's SI-SDR"
+
+
 def test_runs_are_compared_by_compute(make_run):
     paths = [make_run("few", iterations=2), make_run("plain", seed=1), make_run("many", seed=2, iterations=4)]
     runs = read_runs(paths)
