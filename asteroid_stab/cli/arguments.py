@@ -33,7 +33,7 @@ def check_data_overrides(overrides: Sequence[str]) -> None:
 
 def add_max_iterations(parser: argparse.ArgumentParser) -> None:
     """Adds ``--max-iterations N``."""
-    text = "iterations of every block of a LatentRefinementNet (its own number); a gate may exit earlier"
+    text = "iterations of every block of a LatentRefinementNet, in place of its own; a gate may exit earlier"
     parser.add_argument("--max-iterations", type=positive, metavar="N", help=text)
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import platform
-import shlex
-import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
-from datetime import datetime
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from asteroid_stab import check
-from asteroid_stab.atomic import write_text
 from asteroid_stab.engine import EpochTable, RunCheckpoint, StabSystem
 from asteroid_stab.engine.freeze import FreezeParameters, named_parts
 from asteroid_stab.engine.progress import EpochLines, StabProgressBar, clock
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
+from asteroid_stab.report.files import last_stage
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -171,42 +165,6 @@ def stopped_early(saved: dict[str, Any]) -> bool:
     return any(state["wait_count"] >= state["patience"] for state in states)
 
 
-def describe(config: DictConfig, trainer: pl.Trainer, system: StabSystem, command: list[str]) -> None:
-    """Writes ``config.yaml`` and ``versions.json`` and prints what is about to be trained."""
-    run_dir = Path(config.run_dir)
-    versions = run_dir / "versions.json"
-    now = datetime.now().isoformat(sep=" ", timespec="minutes")
-    begun = json.loads(versions.read_text())["date"] if versions.exists() else now  # a resumed run began before
-    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))
-    n_parameters = sum(p.numel() for p in system.model.parameters())
-    facts = {
-        "command": shlex.join(["asteroid-stab", *command[1:]]),
-        "recipe": config.recipe,
-        "date": begun,
-        "python": platform.python_version(),
-        "packages": dict(sorted((d.name, d.version) for d in distributions())),
-        "git": git_state(),
-        "device": f"{trainer.strategy.root_device} x {trainer.world_size}",
-        "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
-        "n_parameters": n_parameters,
-    }
-    write_text(versions, json.dumps(facts, indent=1))
-    print(f"{config.recipe}: {n_parameters / 1e6:.2f} M parameters, run folder {run_dir}", flush=True)
-
-
-def git_state() -> dict[str, Any] | None:
-    """Commit of the checkout that this package is run from, and whether it has changes; None outside of one."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):  # no git here, or a repository that is not ours to read
-        return None
-    return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
-
-
 @rank_zero_only
 def show_transfer(path: str, transfer: Transfer, model: torch.nn.Module) -> None:
     """Prints which weights a run starts with: what was loaded, what is new, what was left out."""
@@ -234,7 +192,8 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
     table = Table(title=f"{config.recipe} in {run_dir}", title_justify="left")
     for column in ("epochs", "steps", "time", f"best val {what}", "at epoch", f"last val {what}", "last switch ratio"):
         table.add_column(column, justify="right")
-    gain = metrics[name] if name in metrics else pd.Series([float("nan")] * len(metrics))
+    of_stage = last_stage(metrics)
+    gain = of_stage[name] if name in metrics else pd.Series([float("nan")] * len(of_stage))
     switches = metrics["train/switch_ratio"] if "train/switch_ratio" in metrics else pd.Series([float("nan")])
     best = gain.idxmax() if gain.notna().any() else None
     table.add_row(

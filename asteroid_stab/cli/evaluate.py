@@ -35,16 +35,16 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.cli.run_folder import RunFolder
 
     run = RunFolder(options.run)
-    if not run.model_path.is_file():
-        raise StabError(f"no model at {str(run.model_path)!r}; a run has one from its first epoch on")
+    model_path = run.model(options.stage)
     if run.config.get("pretext"):
         print("note: this run's pretext task does not train the model to separate or enhance what is measured here")
-    folder = run.evaluation(options.split, options.max_iterations)
-    digest = hashlib.sha256(run.model_path.read_bytes()).hexdigest()
+    folder = run.evaluation(options.split, options.stage, options.max_iterations)
+    digest = hashlib.sha256(model_path.read_bytes()).hexdigest()
     settings = {
         "model_sha256": digest,
         "asked_metrics": list(metrics),
         "limit": options.limit,
+        "stage": options.stage,
         "max_iterations": options.max_iterations,
         "overrides": options.overrides,
     }
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
         show(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
         return 0
     command = f"asteroid-stab evaluate {shlex.join(argv)}"
-    facts = {"command": command, "model": str(run.model_path), **settings}
+    facts = {"command": command, "model": str(model_path), **settings}
     show(_evaluate(run, options, metrics, facts, folder))
     print(f"written to {folder}")
     return 0
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asteroid-stab evaluate",
         description="Separates the whole mixtures of a split with RUN/best_model.pth, measures the estimates "
-        "and writes RUN/evaluation/SPLIT: utterances.csv, summary.json, examples. With --max-iterations it is "
-        "SPLIT_iterationsN, which the report draws beside it.",
+        "and writes RUN/evaluation/SPLIT: utterances.csv, summary.json, examples. With --stage and "
+        "--max-iterations it is SPLIT_stageN_iterationsN, which the report draws beside it.",
     )
     parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
     parser.add_argument(
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that measure (one a core; half as many if the model runs on the CPU)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
+    parser.add_argument("--stage", type=positive, metavar="N", help="the model of a stage (callbacks=[progressive])")
     add_max_iterations(parser)
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")
@@ -123,7 +124,7 @@ def _evaluate(
     from asteroid_stab.models.files import load_model
     from asteroid_stab.separation.device import to_device
 
-    model = load_model(run.model_path)
+    model = load_model(facts["model"])
     limit_iterations(model, options.max_iterations)
     data = run.datamodule(options.overrides)
     metrics = _possible(metrics, data.sample_rate)

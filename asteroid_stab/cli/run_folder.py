@@ -48,9 +48,24 @@ class RunFolder:
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")
         return config
 
-    def evaluation(self, split: str, max_iterations: int | None = None) -> Path:
-        """Where the evaluation of ``split`` stands; one of limited iterations stands beside it."""
-        return self.path / "evaluation" / (split if max_iterations is None else f"{split}_iterations{max_iterations}")
+    def model(self, stage: int | None = None) -> Path:
+        """The best model, or that of a stage of a training in stages.
+
+        Raises:
+            StabError: it is not there.
+        """
+        path = self.model_path if stage is None else self.path / "stages" / f"stage_{stage}.pth"
+        if path.is_file():
+            return path
+        if stage is None:
+            raise StabError(f"no model at {str(path)!r}; a run has one from its first epoch on")
+        raise StabError(f"no model at {str(path)!r}; a training with callbacks=[progressive] has one of each stage")
+
+    def evaluation(self, split: str, stage: int | None = None, max_iterations: int | None = None) -> Path:
+        """Where the evaluation of ``split`` stands; those of a stage or of limited iterations stand beside it."""
+        of = "" if stage is None else f"_stage{stage}"
+        limit = "" if max_iterations is None else f"_iterations{max_iterations}"
+        return self.path / "evaluation" / f"{split}{of}{limit}"
 
     def datamodule(self, overrides: Sequence[str] = ()) -> MixtureDataModule:
         """The run's data, not yet set up.

@@ -59,7 +59,7 @@ def _measured(run: Run) -> dict[str, float]:
 def figures(run: Run) -> Figures:
     """What a run came to."""
     test = _measured(run)
-    valid = run.column("val/si_sdr_i")
+    valid = run.validation
     switches, seconds, steps = run.switch_ratio(), run.column("seconds"), run.column("step")
     defined = switches is not None and len(switches) > 0
     return Figures(

@@ -114,7 +114,8 @@ def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictC
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
-    from asteroid_stab.cli.building import build_run, check_checkpoint, describe, show_summary, stopped_early
+    from asteroid_stab.cli.building import build_run, check_checkpoint, show_summary, stopped_early
+    from asteroid_stab.cli.description import RunDescription
     from asteroid_stab.engine import StepCallback
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
@@ -128,9 +129,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, StepCallback):
             callback.check_items(data.train_set)
-    if trainer.is_global_zero:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        describe(config, trainer, system, command=sys.argv)
+    trainer.callbacks.append(RunDescription(config, sys.argv))  # type: ignore[attr-defined]
     if checkpoint.exists():
         if stopped_early(check_checkpoint(checkpoint, system)):
             print(f"{run_dir} has ended early, as its early_stopping asks for; nothing is left to train", flush=True)

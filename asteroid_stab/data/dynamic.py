@@ -8,6 +8,7 @@ import numpy as np
 
 from asteroid_stab.data.datamodule import MixtureDataModule, check_count, check_level
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.inner import inner
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError
 
@@ -127,11 +128,13 @@ class DynamicData(MixtureDataModule):
 
     def prepare_data(self) -> None:
         """Whatever the corpus prepares."""
-        self.base.prepare_data()
+        with inner("base"):
+            self.base.prepare_data()
 
     def utterances(self, split: str) -> Utterances:
         """The corpus' own."""
-        return self.base.utterances(split)
+        with inner("base"):
+            return self.base.utterances(split)
 
     def dataset(self, split: str, segment_s: float | None) -> MixtureDataset:
         """For train mixtures drawn afresh, else the corpus' own set.
@@ -140,7 +143,8 @@ class DynamicData(MixtureDataModule):
             StabError: whole mixtures of the training set, of which there are none.
         """
         if split != "train":
-            return self.base.dataset(split, segment_s)
+            with inner("base"):
+                return self.base.dataset(split, segment_s)
         if segment_s is None:
             raise StabError("dynamic mixing has no whole training mixtures; evaluate on valid or test")
         return DynamicDataset(

@@ -6,6 +6,7 @@ import numpy as np
 
 from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.inner import inner
 from asteroid_stab.data.sampler import EpochSampler, TaskSampler
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError
@@ -92,19 +93,24 @@ class MultiTaskData(MixtureDataModule):
 
     def prepare_data(self) -> None:
         """Whatever the corpora prepare."""
-        self.base.prepare_data()
-        self.enhancement.prepare_data()
+        with inner("base"):
+            self.base.prepare_data()
+        with inner("enhancement"):
+            self.enhancement.prepare_data()
 
     def utterances(self, split: str) -> Utterances:
         """Those of the corpus to separate."""
-        return self.base.utterances(split)
+        with inner("base"):
+            return self.base.utterances(split)
 
     def dataset(self, split: str, segment_s: float | None) -> MixtureDataset:
         """For training in crops both sets, else the mixtures to separate."""
-        separation = self.base.dataset(split, segment_s)
+        with inner("base"):
+            separation = self.base.dataset(split, segment_s)
         if split != "train" or segment_s is None:
             return separation
-        return JoinedMixtures(separation, self.enhancement.dataset(split, segment_s))
+        with inner("enhancement"):
+            return JoinedMixtures(separation, self.enhancement.dataset(split, segment_s))
 
     def _sampler(self, dataset: MixtureDataset, rank: int, world_size: int) -> TaskSampler:
         assert isinstance(dataset, JoinedMixtures)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_folder, check_level
+from asteroid_stab.data.inner import inner
 from asteroid_stab.data.sound_data import SoundData, check_folds
 from asteroid_stab.data.sound_mixtures import Place
 from asteroid_stab.data.sounds import SPEECH, Sound, Sounds, find_esc, find_sounds
@@ -123,7 +124,8 @@ class NoisyData(SoundData):
 
     def prepare_data(self) -> None:
         """Whatever the corpus prepares, and the decoded noise."""
-        self.base.prepare_data()
+        with inner("base"):
+            self.base.prepare_data()
         super().prepare_data()
 
     def found(self, split: str) -> list[Sound]:
@@ -147,7 +149,9 @@ class NoisyData(SoundData):
         return found
 
     def _decode(self, split: str, cache: Path) -> Sounds:
-        return SpeechAndNoise(self.base.utterances(split), self.found(split), self.sample_rate, cache)
+        with inner("base"):
+            speech = self.base.utterances(split)
+        return SpeechAndNoise(speech, self.found(split), self.sample_rate, cache)
 
     def places(self, sounds: Sounds) -> list[Place]:
         """The first speaker is at 0 dB, the others around it, the noise below by the SNR."""

@@ -30,7 +30,7 @@ def remix(sources: Tensor, generator: torch.Generator | None = None) -> tuple[Te
         (True, True)
 
     References:
-        Bralios et al., arXiv 2211.11917, section 3.2, name it; the permutation by place, the levels and the scaling
+        Bralios et al., arXiv 2211.11917, section 3.3, name it; the permutation by place, the levels and the scaling
         are those of the improved SuDoRM-RF's training, but that the mixture keeps its level (there it has unit
         variance).
     """

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.engine.run_checkpoint import RunCheckpoint
+from asteroid_stab.engine.step import StepCallback
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import MODEL_FILE
 from asteroid_stab.models.refiner_stages import StagedModel
@@ -24,15 +26,17 @@ class ProgressiveTraining(pl.Callback):
 
     At the first epoch of a stage the optimizer forgets what it knew and the learning-rate schedule begins again, and so
     does the search for the best model: ``best_model.pth`` is that of the present stage, with its n blocks; that of a
-    stage that is over is kept as ``stages/stage_1.pth`` and so on. A stage goes on from the last weights of the one
-    before, not from its best ones. The stage is a function of the epoch, so a run may be resumed anywhere.
+    stage that is over is kept as ``stages/stage_1.pth`` and so on. What callbacks remember of the items is forgotten as
+    well, because it is of another head: switches are counted within stages. A stage goes on from the last weights of
+    the one before, not from its best ones. The stage is a function of the epoch, so a run may be resumed anywhere.
     ``train/stage`` is logged.
 
     Args:
         epochs_per_stage: of each stage; N times as many must be the trainer's ``max_epochs``, so nothing is left over.
 
     Raises:
-        StabError: the model has no stages, or its blocks share one head; the epochs are not N times those of a stage.
+        StabError: the model has no stages, or its blocks share one head; the epochs are not N times those of a stage;
+            a stage may end without a validation, or the run before its last stage (``EarlyStopping``).
 
     References:
         Bralios et al., "Latent iterative refinement for modular source separation", ICASSP 2023, arXiv 2211.11917,
@@ -54,7 +58,9 @@ class ProgressiveTraining(pl.Callback):
         return epoch // self.epochs_per_stage + 1
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str | None = None) -> None:
-        """Begins with the first block."""
+        """Begins a training with the first block."""
+        if stage not in (None, "fit"):
+            return
         model = pl_module.model
         if not isinstance(model, StagedModel):
             raise StabError(
@@ -65,6 +71,17 @@ class ProgressiveTraining(pl.Callback):
             raise StabError(
                 f"trainer.max_epochs must be {whole}, epochs_per_stage={self.epochs_per_stage} for each of "
                 f"{model.n_blocks} blocks, got {trainer.max_epochs}"
+            )
+        every = trainer.check_val_every_n_epoch or 1
+        if every > self.epochs_per_stage:
+            raise StabError(
+                f"each stage needs a validation to have a best model: trainer.check_val_every_n_epoch must be at most "
+                f"epochs_per_stage={self.epochs_per_stage}, got {every}"
+            )
+        if any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            raise StabError(
+                "stages have a fixed number of epochs, and early_stopping would leave blocks untrained: "
+                "train without it (callbacks=[tracker,progressive])"
             )
         model.train_stage(1)
 
@@ -84,6 +101,8 @@ class ProgressiveTraining(pl.Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunCheckpoint):
                 callback.forget_best()
+            if isinstance(callback, StepCallback):
+                callback.forget()
         if isinstance(trainer.strategy, DDPStrategy):  # its hooks are on the parameters that were trained
             trainer.strategy.model = pl_module
             trainer.strategy.configure_ddp()
@@ -91,6 +110,12 @@ class ProgressiveTraining(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the stage."""
         pl_module.log("train/stage", float(self.stage_of(trainer.current_epoch)))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Keeps the last stage's model as well."""
+        stage = pl_module.model.stage
+        if trainer.is_global_zero and trainer.current_epoch == stage * self.epochs_per_stage:
+            self._keep(Path(trainer.default_root_dir), stage)
 
     @staticmethod
     def _keep(root: Path, stage: int) -> None:

@@ -19,6 +19,17 @@ from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.models.refiner import LatentRefinementNet
 
 PENALTIES = ("linear", "share", "square")
+ROUNDING_DB = 60.0  # what is as far below the mixture is the rounding of its files, and no noise
+
+
+def audible(noise: Tensor, mixture: Tensor) -> Tensor:
+    """``noise``, and silence where it is 60 dB below the mixture and more.
+
+    Shapes:
+        - noise and mixture [B, T]; returns [B, T].
+    """
+    heard = noise.square().sum(1) > 10 ** (-ROUNDING_DB / 10) * mixture.square().sum(1)
+    return noise * heard.unsqueeze(1)
 
 
 class RefinementSystem(StabSystem):
@@ -41,7 +52,8 @@ class RefinementSystem(StabSystem):
         scheduler: likewise.
         config: likewise.
         seed: likewise.
-        noise_in_loss: whether the negative SI-SDR of the estimated noise counts as one more source's.
+        noise_in_loss: whether the negative SI-SDR of the estimated noise counts as one more source's; that of a mixture
+            without noise does not.
         iteration_penalty: lambda, in dB an iteration (``linear``: of N̂; ``square``: of its square) or in dB for all of
             them (``share``: of N̂ over the largest number).
         penalty: one of these.
@@ -105,13 +117,16 @@ class RefinementSystem(StabSystem):
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         """As the base's, with the noise's loss and the penalty."""
         mixture, sources, ids = batch
-        noise = mixture - sources.sum(1)
+        noise = audible(mixture - sources.sum(1), mixture)
         if self.remix:
+            if len(mixture) == 1:
+                raise StabError("system.remix=true mixes the items of a process' batch with each other, got one item")
             mixture, mixed = remix(torch.cat([sources, noise.unsqueeze(1)], 1))
             sources, noise = mixed[:, :-1], mixed[:, -1]
         blank, broken = blanked(mixture)
         self.model.masker.gate_noise = self._gate_noise(ids) if self.model.gate else []
         slots, n_used = self(blank, return_iterations=True)
+        self.model.masker.gate_noise = []  # a stage takes its own block's alone
         est = self._checked(self._outputs(slots, sources.shape[1]), sources)
         last = slots[-1] if slots.ndim == 4 else slots
 

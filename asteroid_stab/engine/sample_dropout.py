@@ -101,6 +101,11 @@ class SampleDropout(Stabilizer):
             self.bank.load_state_dict(self._state)
             self._state = None
 
+    def forget(self) -> None:
+        """Empties the bank."""
+        if self.bank is not None:
+            self.bank.reset()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empties the bank where that is due."""
         self._sums.reset()

@@ -85,6 +85,9 @@ class StepCallback(pl.Callback):
             StabError: the callback cannot work on these items.
         """
 
+    def forget(self) -> None:
+        """Called where another model takes over within a training: what was remembered of the items is not of it."""
+
     def on_assignment(self, trainer: pl.Trainer, system: StabSystem, step: Step) -> None:
         """Called in every training step, on every rank, for all items, dropped ones included."""
 

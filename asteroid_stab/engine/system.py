@@ -22,8 +22,6 @@ from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
 
-VALIDATION = ("val/loss", "val/si_sdr", "val/si_sdr_i")
-
 
 class StabSystem(LossSystem):
     """Asteroid's System with a step that callbacks can look into and weigh.
@@ -214,8 +212,7 @@ class StabSystem(LossSystem):
         seed = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)[0]
         torch.manual_seed(int(seed))
         # What this epoch does not log anew (a loss that is over, no validation) must not stand in the table for ever.
-        for name in [*self._train_sums.names, *VALIDATION]:
-            self.trainer.callback_metrics.pop(name, None)
+        self.trainer.callback_metrics.clear()
         self._train_sums.reset()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

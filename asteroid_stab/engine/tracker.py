@@ -68,6 +68,10 @@ class AssignmentTracker(StepCallback):
         if trainer.is_global_zero and self.save:
             write_items(Path(trainer.default_root_dir), items.names, items.fingerprint)
 
+    def forget(self) -> None:
+        """The next epoch is compared with none."""
+        self.previous = None
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets the epoch before the last."""
         self._current = None

@@ -34,7 +34,7 @@ class ExitGate(nn.Module):
         - input ``[B, C, L]`` of any L above 0, output ``[B]``.
 
     Raises:
-        StabError: a size is below 1.
+        StabError: a size is below 1; a state or its noise has another shape.
 
     Example:
         >>> gate = ExitGate(n_chan=3, n_frames=50, process_bias=100.0).eval()
@@ -60,7 +60,14 @@ class ExitGate(nn.Module):
             self.over_frames.bias[PROCESS] += process_bias
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """F(h) ``[B, 2]``, in fp32 at least."""
+        """F(h) ``[B, 2]``, in fp32 at least.
+
+        Raises:
+            StabError: the state is not ``[B, C, L]`` with this gate's channels and a frame at least.
+        """
+        n_chan = self.by_frame.in_channels
+        if hidden.ndim != 3 or hidden.shape[1] != n_chan or hidden.shape[2] == 0:
+            raise StabError(f"an exit gate needs frames [B, {n_chan}, L] with L above 0, got {list(hidden.shape)}")
         with torch.autocast(hidden.device.type, enabled=False):
             frames = self.act(self.by_frame(hidden.to(self.by_frame.weight.dtype)))
             if frames.shape[-1] != self.n_frames:
@@ -73,6 +80,8 @@ class ExitGate(nn.Module):
         scores = self.scores(hidden)
         if not self.training:
             return self._decision(scores)
+        if noise is not None and noise.shape != scores.shape:
+            raise StabError(f"the gate's noise must be {list(scores.shape)}, got {list(noise.shape)}")
         if noise is None:
             # exponential_ may give 0, whose logarithm would make the softmax NaN.
             noise = -torch.empty_like(scores).exponential_().clamp_min(torch.finfo(scores.dtype).tiny).log()

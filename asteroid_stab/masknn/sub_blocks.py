@@ -44,14 +44,17 @@ def make_sub_block(name: str, bn_chan: int, n_filters: int, depth: int, n_frames
         n_frames: frames to try it with.
 
     Raises:
-        StabError: there is none of this name, or what it gives has another shape than what it gets.
+        StabError: there is none of this name, it does not take these, or what it gives has another shape.
     """
     if name not in _MAKERS:
         raise StabError(f"sub_block must be one of {', '.join(_MAKERS)}, got {name!r}{nearest(name, _MAKERS)}")
     block = _MAKERS[name](bn_chan, n_filters, depth)
     given = torch.zeros(1, bn_chan, n_frames)
-    with torch.no_grad():
-        got = block.eval()(given)
+    try:
+        with torch.no_grad():
+            got = block.eval()(given)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise StabError(f"a sub-block must take {list(given.shape)}, {name!r} does not: {error}") from error
     shape = list(got.shape) if isinstance(got, torch.Tensor) else type(got).__name__
     if shape != list(given.shape):
         raise StabError(f"a sub-block must keep its input's shape, got {shape} of {list(given.shape)} from {name!r}")

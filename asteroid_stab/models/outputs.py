@@ -9,7 +9,7 @@ import torch
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import build_model
-from asteroid_stab.models.pretrained import OUTPUT_LAYERS
+from asteroid_stab.models.pretrained import OUTPUT_LAYERS, output_layers
 
 
 def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Module:
@@ -22,7 +22,7 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
         outputs: the outputs to keep, from 0.
 
     Raises:
-        StabError: the model has no known output layer or no such output, or its masks depend on each other.
+        StabError: the model has no known output layer or no such output, or its outputs depend on each other.
 
     Example:
         >>> from asteroid_stab.models import conv_tasnet
@@ -33,6 +33,8 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
     """
     conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
     args, weights = dict(conf["model_args"]), dict(conf["state_dict"])
+    if "decoder" in output_layers(model):
+        raise StabError(f"{type(model).__name__} mixes what it separates in its decoder: no output can be left out")
     rows = [f"{layer}.{kind}" for layer in OUTPUT_LAYERS for kind in ("weight", "bias")]
     rows = [name for name in rows if name in weights]
     if not rows:

@@ -13,7 +13,8 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import MODEL_FILE, read_saved
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
-"""The layer that makes the sources' channels: of ConvTasNet, and of DPRNN, DPTNet and the like."""
+"""What makes the sources' channels: of ConvTasNet, and of DPRNN, DPTNet and the like. Another model has its own
+``output_layers``."""
 GATES = "masker.gates."
 COMPARED = (
     "sample_rate",
@@ -24,6 +25,7 @@ COMPARED = (
     "norm_type",
     "encoder_activation",
     "rnn_type",
+    "noise_slot",
 )
 """Arguments of which the weights' shapes tell nothing."""
 _N_SHOWN = 3
@@ -53,8 +55,8 @@ def load_pretrained(
     Args:
         model: takes the weights, in place.
         path: a run folder (its best model), a model file, or a checkpoint; None leaves all as it is.
-        new_output: leave the layer that makes the sources' channels as it is, so that a model with another number of
-            sources can be started.
+        new_output: leave what makes the sources' channels as it is (:data:`OUTPUT_LAYERS`, or the model's
+            ``output_layers``), so that a model with another number of sources can be started.
         new_gate: leave the gates of a refining network as they are, so that one that was trained without them can be
             started.
 
@@ -80,14 +82,14 @@ def load_pretrained(
     weights, arguments = _weights(file)
     _check_arguments(model, arguments, file)
     own = model.state_dict()
-    left = [key for key in own if new_output and key.rpartition(".")[0] in OUTPUT_LAYERS]
-    if new_output and not left:
+    outputs = tuple(f"{layer}." for layer in output_layers(model))
+    if new_output and not any(key.startswith(outputs) for key in own):
         raise StabError(f"{type(model).__name__} has no output layer {' or '.join(OUTPUT_LAYERS)} to leave new")
-    gates = [key for key in own if new_gate and key.startswith(GATES)]
-    if new_gate and not gates:
+    if new_gate and not any(key.startswith(GATES) for key in own):
         raise StabError(f"{type(model).__name__} has no gate to leave new (model.gate=true)")
-    left += gates
-    given = {key: value for key, value in weights.items() if key not in left}
+    stays_new = (*(outputs if new_output else ()), *((GATES,) if new_gate else ()))
+    left = [key for key in own if key.startswith(stays_new)]
+    given = {key: value for key, value in weights.items() if not key.startswith(stays_new)}
     wanted = {key: value for key, value in own.items() if key not in left}
     faults = [f"{key} is missing" for key in wanted if key not in given]
     faults += [f"{key} is not in the model" for key in given if key not in wanted]
@@ -98,12 +100,26 @@ def load_pretrained(
     ]
     if faults:
         shown = ", ".join(faults[:_N_SHOWN]) + (f" and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else "")
-        lacks_gates = not new_gate and all(fault.startswith(GATES) and fault.endswith("is missing") for fault in faults)
-        hint = "" if new_output else " (another number of sources? init.new_output=true leaves that layer new)"
-        hint = " (trained without gates? init.new_gate=true leaves them new)" if lacks_gates else hint
-        raise StabError(f"the weights in {file} are another model's: {shown}{hint}")
+        raise StabError(f"the weights in {file} are another model's: {shown}{_hint(faults, outputs)}")
     model.load_state_dict({**own, **given})
     return Transfer(list(given), left, [key for key in weights if key not in given])
+
+
+def output_layers(model: torch.nn.Module) -> tuple[str, ...]:
+    """Names of the parts of a model that make the sources' channels, or that a model of its kind may have for it."""
+    return getattr(model, "output_layers", OUTPUT_LAYERS)
+
+
+def _hint(faults: list[str], outputs: tuple[str, ...]) -> str:
+    """What may help, where all that does not fit is of one kind."""
+    if all(fault.startswith(GATES) for fault in faults):
+        if all(fault.endswith("is missing") for fault in faults):
+            return " (trained without gates? init.new_gate=true leaves them new)"
+        if not any(fault.endswith("is not in the model") for fault in faults):
+            return " (gates for another length, model.gate_segment_s? init.new_gate=true leaves them new)"
+    if all(fault.startswith(outputs) for fault in faults):
+        return " (another number of sources? init.new_output=true leaves what makes them new)"
+    return ""
 
 
 def _check_arguments(model: torch.nn.Module, arguments: Mapping[str, Any], file: Path) -> None:

@@ -76,10 +76,11 @@ class LatentRefinementNet(StagedModel):
         (torch.Size([2, 3, 800]), torch.Size([2]), True)
 
     References:
-        Bralios, Tzinis, Wichern, Smaragdis, Le Roux, "Latent iterative refinement for modular source separation",
-        ICASSP 2023, arXiv 2211.11917, eq. (1) to (10). The backbone is the improved SuDoRM-RF, whose decoder mixes the
-        masked sources.
+        Bralios et al., "Latent iterative refinement for modular source separation", ICASSP 2023, arXiv 2211.11917,
+        eq. (1) to (10). The backbone is the improved SuDoRM-RF, whose decoder mixes the masked sources.
     """
+
+    output_layers = ("masker.mask_net.1", "decoder", "early_heads")  # the decoder mixes the outputs
 
     def __init__(
         self,

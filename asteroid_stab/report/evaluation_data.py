@@ -11,6 +11,7 @@ import pandas as pd
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.files import read_json, read_table
+from asteroid_stab.report.wording import count
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Evaluation:
         classes: the same of the SI-SDRi of the sources of each class, where sources have classes.
         failures: of each metric the mixtures for which it is undefined, and why.
         sub_blocks: of a model with iterations, the sub-blocks that it applied to a mixture in the mean.
+        variant: what it is of, where that is not the whole model: a stage, or limited iterations.
         command: that made it.
         of_another_model: the run's best model has changed since.
         examples: the items whose sounds were kept.
@@ -47,6 +49,7 @@ class Evaluation:
     classes: dict[str, dict[str, float]]
     failures: dict[str, dict[str, str]]
     sub_blocks: float | None
+    variant: str
     command: str
     of_another_model: bool
     examples: list[Example]
@@ -72,14 +75,15 @@ def read_evaluation(folder: Path, split: str) -> Evaluation | None:
         classes=_numbers(summary.get("classes", {})),
         failures={metric: _reasons(summary, metric) for metric, names in summary["failures"].items() if names},
         sub_blocks=summary.get("compute", {}).get("sub_blocks"),
+        variant=", ".join(_variant(summary)),
         command=str(summary["command"]),
-        of_another_model=_differs(folder.parents[1] / "best_model.pth", summary.get("model_sha256")),
+        of_another_model=_differs(_model(folder.parents[1], summary), summary.get("model_sha256")),
         examples=_read_examples(folder / "examples"),
     )
 
 
-def read_limited(folder: Path, split: str) -> dict[int, Evaluation]:
-    """The evaluations of a split of at most so many iterations of every block, by their number, in its order.
+def read_variants(folder: Path, split: str) -> list[Evaluation]:
+    """The evaluations of a split with ``--stage`` or ``--max-iterations``, on the same mixtures as the whole one's.
 
     Args:
         folder: the run's evaluations.
@@ -88,12 +92,21 @@ def read_limited(folder: Path, split: str) -> dict[int, Evaluation]:
     Raises:
         StabError: a file of one cannot be read.
     """
-    found = {}
-    for path in folder.glob(f"{split}_iterations*"):
-        n, evaluation = path.name.removeprefix(f"{split}_iterations"), read_evaluation(path, split)
-        if evaluation is not None and n.isdecimal():
-            found[int(n)] = evaluation
-    return dict(sorted(found.items()))
+    whole = read_evaluation(folder / split, split)
+    found = [read_evaluation(path, split) for path in sorted(folder.glob(f"{split}_*"))]
+    variants = [one for one in found if one is not None and one.variant]
+    return [one for one in variants if whole is None or one.utterances["name"].equals(whole.utterances["name"])]
+
+
+def _variant(summary: dict[str, Any]) -> list[str]:
+    stage, limit = summary.get("stage"), summary.get("max_iterations")
+    of_stage = [] if stage is None else [f"stage {stage}"]
+    return of_stage if limit is None else [*of_stage, f"{count(limit, 'iteration')} of every block"]
+
+
+def _model(run: Path, summary: dict[str, Any]) -> Path:
+    stage = summary.get("stage")
+    return run / "best_model.pth" if stage is None else run / "stages" / f"stage_{stage}.pth"
 
 
 def _numbers(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -15,6 +15,20 @@ TEXT_COLUMNS = ("id", "name", "class")  # of utterances.csv; every other column 
 COUNTERS = ("epoch", "layer")
 
 
+def last_stage(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of ``metrics.csv`` whose models are as large as the last one: of a training in stages the last stage.
+
+    Example:
+        >>> last_stage(pd.DataFrame({"epoch": [0, 1, 2], "train/stage": [1, 2, 2]}))["epoch"].tolist()
+        [1, 2]
+        >>> last_stage(pd.DataFrame({"epoch": [0, 1]}))["epoch"].tolist()
+        [0, 1]
+    """
+    if "train/stage" not in metrics:
+        return metrics
+    return metrics[metrics["train/stage"] == metrics["train/stage"].max()]
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds, or ``None`` where there is none.
 

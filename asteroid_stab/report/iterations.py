@@ -12,7 +12,7 @@ from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Figure, Key, Part, Section
 from asteroid_stab.report.plot import Plot
 from asteroid_stab.report.run_data import Run
-from asteroid_stab.report.wording import count, number
+from asteroid_stab.report.wording import number
 
 FEWEST = 3  # mixtures in a bin: a mean of fewer says nothing
 
@@ -114,13 +114,12 @@ class Point(NamedTuple):
 
 
 def _points(run: Run) -> list[Point]:
-    """The run's evaluations of its model, by what they computed; the one without a limit comes last among equals."""
-    limited = [(f"at most {count(n, 'iteration')}", one) for n, one in run.limited.items() if not one.of_another_model]
+    """The run's evaluations of its models, by what they computed; that of the whole model is last among equals."""
     points = []
-    for limit, one in [*limited, *([("", run.evaluation)] if run.evaluation else [])]:
+    for one in [one for one in run.variants if not one.of_another_model] + ([run.evaluation] if run.evaluation else []):
         gain = one.metrics.get("si_sdr_i", {}).get("mean", float("nan"))
         if one.sub_blocks is not None and np.isfinite(gain):
-            name = f"{run.name}, {limit}" if limit else run.name
+            name = f"{run.name}, {one.variant}" if one.variant else run.name
             text = f"{name}: {number(one.sub_blocks)} sub-blocks, {number(gain, 2, 'dB')}"
             points.append(Point(one.sub_blocks, gain, text))
     return sorted(points, key=lambda point: point.sub_blocks)
@@ -137,7 +136,7 @@ def _by_compute(runs: Sequence[Run]) -> Figure:
         draw(x, y, run_key(run.index), [point.text for point in points])
     plot.axes.margins(0.15)  # few points: none of them on the edge
     caption = (
-        "Further left: less computed, where sub-blocks are of one size; further up: better. A line joins what one "
-        "model gives with other limits of its iterations (evaluate --max-iterations N)."
+        "Further left: less computed, where sub-blocks are of one size; further up: better. A line joins what a "
+        "run gives after other numbers of iterations or stages (evaluate --max-iterations N, --stage N)."
     )
     return Figure(plot.svg(), "SI-SDRi against compute", alt, caption, _legend(runs))

@@ -41,7 +41,7 @@ def _results(run: Run) -> list[tuple[str, str, str, str]]:
     of_split = f"{run.split.capitalize()} SI-SDRi"
     median = number(test["p50"] if test else None)
     over = f"mean ± std over {count(len(run.evaluation.utterances), 'mixture')}" if run.evaluation else ""
-    validation = run.column("val/si_sdr_i")
+    validation = run.validation
     best = UNDEFINED if validation is None else number(validation.max())
     best_at = "" if validation is None else f"at epoch {validation.idxmax()}"
     switches = run.switch_ratio()

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_limited
-from asteroid_stab.report.files import read_json, read_table
+from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_variants
+from asteroid_stab.report.files import last_stage, read_json, read_table
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Run:
         switches: ``switches.csv``, a row an epoch and layer; ``None`` where no tracker ran.
         whole: likewise, of ``switches_whole_train.csv``; ``None`` where ``asteroid-stab switches`` was not run.
         evaluation: the evaluation of the report's split; ``None`` where there is none.
-        limited: its evaluations with ``--max-iterations``, by their number.
+        variants: those of stages and of limited iterations.
         split: the report's split.
         date: when the training began.
         n_named_alike: (of the report) runs whose folder has the same name.
@@ -45,7 +45,7 @@ class Run:
     switches: pd.DataFrame | None = None
     whole: pd.DataFrame | None = None
     evaluation: Evaluation | None = None
-    limited: dict[int, Evaluation] = field(default_factory=dict)
+    variants: list[Evaluation] = field(default_factory=list)
     split: str = "test"
     date: str = ""
 
@@ -59,6 +59,15 @@ class Run:
         if self.metrics is None or name not in self.metrics:
             return None
         values = self.metrics.set_index("epoch")[name].dropna()
+        return None if values.empty else values
+
+    @property
+    def validation(self) -> pd.Series | None:
+        """The validation SI-SDRi by epoch, of a training in stages in the last of them; ``None`` where undefined."""
+        values = self.column("val/si_sdr_i")
+        if self.metrics is None or values is None:
+            return None
+        values = values[values.index.isin(last_stage(self.metrics)["epoch"])]
         return None if values.empty else values
 
     def switch_ratio(self, layer: int | None = None) -> pd.Series | None:
@@ -125,7 +134,7 @@ def _read_run(path: Path, name: str, index: int, split: str) -> Run:
         switches=read_table(path / "switches.csv", needed=("epoch", "layer", "switch_ratio")),
         whole=read_table(path / "switches_whole_train.csv", needed=("epoch", "switch_ratio")),
         evaluation=read_evaluation(path / "evaluation" / split, split),
-        limited=read_limited(path / "evaluation", split),
+        variants=read_variants(path / "evaluation", split),
         split=split,
         date=str(versions.get("date") or f"{written} (of config.yaml)"),
     )

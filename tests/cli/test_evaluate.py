@@ -211,8 +211,33 @@ def test_iterations_are_limited_and_counted(refining, here, capsys):
     assert HerePool.made == 2
     (read,) = read_runs([refining])
     assert read.metric("n_iterations")["mean"] == 4
-    assert read.limited[1].metrics["n_iterations"]["mean"] == 2
-    assert (read.evaluation.sub_blocks, read.limited[1].sub_blocks) == (12, 6)
+    (limited,) = read.variants
+    assert limited.variant == "1 iteration of every block"
+    assert limited.metrics["n_iterations"]["mean"] == 2
+    assert (read.evaluation.sub_blocks, limited.sub_blocks) == (12, 6)
+
+
+def test_a_stage_is_evaluated_beside_the_whole(refining, here):
+    evaluate.main([str(refining)])
+    with pytest.raises(
+        StabError, match=r"no model at '.*stage_1.pth'; a training with callbacks=\[progressive\] has one"
+    ):
+        evaluate.main([str(refining), "--stage", "1"])
+    layout = {"n_blocks": 1, "n_sub_blocks": 3, "n_iterations": 3}
+    first = LatentRefinementNet(2, **layout, n_filters=16, bn_chan=8, upsampling_depth=2)
+    save_model(first, refining / "stages" / "stage_1.pth")
+    evaluate.main([str(refining), "--stage", "1"])
+    evaluate.main([str(refining), "--stage", "1", "--max-iterations", "2"])
+    evaluate.main([str(refining), "--max-iterations", "2", "--limit", "1"])  # of other mixtures: not drawn with them
+    (read,) = read_runs([refining])
+    assert [(one.variant, one.sub_blocks) for one in read.variants] == [
+        ("stage 1", 9), ("stage 1, 2 iterations of every block", 6)
+    ]  # fmt: skip
+    assert not any(one.of_another_model for one in read.variants)
+    save_model(first.truncated(1), refining / "best_model.pth")
+    (read,) = read_runs([refining])
+    assert read.evaluation.of_another_model
+    assert not any(one.of_another_model for one in read.variants)
 
 
 def test_iterations_of_another_model_are_refused(run, here):

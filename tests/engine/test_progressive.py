@@ -59,7 +59,8 @@ def test_each_stage_trains_its_block_alone_and_begins_anew(tmp_path, tiny_data, 
             assert torch.equal(value, before[name]) != name.startswith(own), (stage, name)
         assert held == {name for name in held if name.startswith(own)}
     sizes = [len(load_model(file).masker.blocks) for file in sorted((tmp_path / "stages").glob("*.pth"))]
-    assert sizes == [1, 2]
+    assert sizes == [1, 2, 3]
+    assert ["train/switch_ratio" in row for row in table.rows] == [False, True] * 3  # none from one head to another
     best = load_model(tmp_path)
     assert len(best.masker.blocks) == 3
     assert best(torch.randn(1, 800)).shape == (1, 2, 800)

@@ -160,6 +160,8 @@ optim: {{_target_: torch.optim.Adam, lr: 0.002}}
     for n in limits:
         folder = path / "evaluation" / f"test_iterations{n}"
         write_evaluation(folder, rng, n_items, n_src, final - 1, seconds, classes, n, noisy)
+        summary = json.loads((folder / "summary.json").read_text())
+        (folder / "summary.json").write_text(json.dumps({**summary, "max_iterations": n}))
     return path
 
 

@@ -1,0 +1,72 @@
+"""What a run folder says of its run: the config that it was made with, and on what."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from asteroid_stab.atomic import write_text
+
+
+class RunDescription(pl.Callback):
+    """Describes a run once nothing can refuse it any more: a refused resume leaves the folder as it was.
+
+    Args:
+        config: the run's.
+        command: the words that it was begun with.
+    """
+
+    def __init__(self, config: DictConfig, command: Sequence[str]):
+        self.config, self.command = config, list(command)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Called after the callbacks' setup and after the checkpoint's state was taken."""
+        if trainer.is_global_zero:
+            Path(self.config.run_dir).mkdir(parents=True, exist_ok=True)
+            describe(self.config, trainer, pl_module, self.command)
+
+
+def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list[str]) -> None:
+    """Writes ``config.yaml`` and ``versions.json`` and prints what is about to be trained."""
+    run_dir = Path(config.run_dir)
+    versions = run_dir / "versions.json"
+    now = datetime.now().isoformat(sep=" ", timespec="minutes")
+    begun = json.loads(versions.read_text())["date"] if versions.exists() else now  # a resumed run began before
+    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))
+    n_parameters = sum(p.numel() for p in system.model.parameters())
+    facts = {
+        "command": shlex.join(["asteroid-stab", *command[1:]]),
+        "recipe": config.recipe,
+        "date": begun,
+        "python": platform.python_version(),
+        "packages": dict(sorted((d.name, d.version) for d in distributions())),
+        "git": git_state(),
+        "device": f"{trainer.strategy.root_device} x {trainer.world_size}",
+        "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
+        "n_parameters": n_parameters,
+    }
+    write_text(versions, json.dumps(facts, indent=1))
+    print(f"{config.recipe}: {n_parameters / 1e6:.2f} M parameters, run folder {run_dir}", flush=True)
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that this package is run from, and whether it has changes; None outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git here, or a repository that is not ours to read
+        return None
+    return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
