@@ -83,6 +83,7 @@ def test_a_schedule_of_one_rate_for_all_is_refused(tmp_path, capsys):
             ["ssl/toy_multitask", "model.n_src=3"],
             r"for each of 3 sources and one that enhances \(model.n_src=4\), got 3",
         ),
+        (["lir/toy_progressive", "trainer.max_epochs=7"], "trainer.max_epochs must be 10, epochs_per_stage=5 for each"),
         (["ssl/toy_multitask", "model.mask_act=softmax"], "mask_act=softmax makes each mask depend on all others"),
     ],
 )
@@ -91,7 +92,7 @@ def test_parts_that_do_not_fit_are_told_before_a_run_folder_is_made(tmp_path, es
     if "multitask" in words[0]:
         data = [f"data.{part}.{size}" for part in ("base", "enhancement") for size in small]
         data += [f"data.enhancement.noise_root={esc}", "data.base.n_utterances=1", "data.segment_s=0.5"]
-    elif words[0] == "ssl/toy_mama":
+    elif words[0] in ("ssl/toy_mama", "lir/toy_progressive"):
         data = [f"data.{size}" for size in small]
         data += [f"data.noise_root={esc}", "data.base.n_utterances=1", "data.segment_s=0.5"]
     else:

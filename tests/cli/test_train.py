@@ -204,8 +204,10 @@ def test_a_folder_that_holds_a_run_is_not_written_over(whole, capsys):
     ],
 )
 def test_resume_refuses_what_would_change_the_result(whole, words, message, capsys):
+    before = {name: (whole[0] / name).read_bytes() for name in ("config.yaml", "versions.json", "metrics.csv")}
     assert main(["train", f"resume={whole[0]}", "trainer.max_epochs=4", *words]) == 2
     assert re.search(message, capsys.readouterr().err)
+    assert before == {name: (whole[0] / name).read_bytes() for name in before}, "or it could never be gone on with"
 
 
 def test_a_checkpoint_of_another_model_is_named(whole, tmp_path, capsys):

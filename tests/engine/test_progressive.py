@@ -3,11 +3,19 @@
 import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
+from pytorch_lightning.callbacks import EarlyStopping
 
-from asteroid_stab.engine import AssignmentTracker, EpochTable, ProgressiveTraining, RefinementSystem, RunCheckpoint
+from asteroid_stab.engine import (
+    AssignmentTracker,
+    EpochTable,
+    ProgressiveTraining,
+    RefinementSystem,
+    RunCheckpoint,
+    SampleDropout,
+)
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import ExactPITLossWrapper
-from asteroid_stab.models import LatentRefinementNet, load_model
+from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
+from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
 
 SIZE = {"n_blocks": 3, "n_iterations": 2, "own_heads": True, "n_filters": 16, "bn_chan": 8, "upsampling_depth": 2}
 
@@ -136,3 +144,46 @@ def test_other_models_are_refused(tmp_path, tiny_data, tiny_trainer, tiny_system
         tiny_trainer(tmp_path, callbacks=[ProgressiveTraining(1)]).fit(tiny_system(), datamodule=tiny_data())
     with pytest.raises(StabError, match="epochs_per_stage must be at least 1, got 0"):
         ProgressiveTraining(0)
+
+
+def test_a_stage_that_may_have_no_best_model_is_refused(tmp_path, tiny_data, tiny_trainer):
+    trainer = tiny_trainer(tmp_path, callbacks=[ProgressiveTraining(2)], max_epochs=6, check_val_every_n_epoch=3)
+    with pytest.raises(StabError, match="check_val_every_n_epoch must be at most epochs_per_stage=2, got 3"):
+        trainer.fit(make_system(), datamodule=tiny_data())
+
+
+def test_with_rare_validations_every_stage_has_a_model(tmp_path, tiny_data, tiny_trainer):
+    callbacks = [ProgressiveTraining(2), RunCheckpoint()]
+    trainer = tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=6, check_val_every_n_epoch=2)
+    trainer.fit(make_system(), datamodule=tiny_data())
+    sizes = [len(load_model(file).masker.blocks) for file in sorted((tmp_path / "stages").glob("*.pth"))]
+    assert sizes == [1, 2, 3]
+
+
+def test_early_stopping_would_leave_blocks_untrained(tmp_path, tiny_data, tiny_trainer):
+    callbacks = [EarlyStopping("val/si_sdr", mode="max"), ProgressiveTraining(2)]
+    with pytest.raises(StabError, match="early_stopping would leave blocks untrained"):
+        tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=6).fit(make_system(), datamodule=tiny_data())
+
+
+def test_a_validation_is_of_the_whole_model(tmp_path, tiny_data, tiny_trainer):
+    system = make_system()
+    trainer = tiny_trainer(tmp_path, callbacks=[ProgressiveTraining(2)], max_epochs=6)
+    trainer.validate(system, datamodule=tiny_data(), verbose=False)
+    assert system.model.stage is None
+
+
+def test_what_was_remembered_of_items_is_forgotten(tmp_path, tiny_data, tiny_trainer):
+    """With a loss for every layer a stage has more layers than the one before, and the bank begins empty."""
+    torch.manual_seed(0)
+    model = layered_model(LatentRefinementNet(2, **SIZE), "shared")
+    loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+    system = RefinementSystem(model, torch.optim.Adam(model.parameters(), lr=1e-2), loss)
+    tracker, dropout, table = AssignmentTracker(), SampleDropout(0.0, keep_same=False), EpochTable()
+    callbacks = [tracker, dropout, ProgressiveTraining(2), table, RunCheckpoint()]
+    tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=6).fit(system, datamodule=tiny_data())
+    assert [row["train/kept_first"] for row in table.rows] == [1, 0] * 3
+    assert [(row["epoch"], row["n_compared"] > 0) for row in tracker.rows if row["layer"] == 0] == [
+        (epoch, epoch % 2 == 1) for epoch in range(6)
+    ]
+    assert [sum(row["epoch"] == epoch for row in tracker.rows) for epoch in (0, 2, 4)] == [2, 4, 6]

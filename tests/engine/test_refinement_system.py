@@ -12,6 +12,7 @@ from asteroid_stab.engine import (
     SampleDropout,
     StabSystem,
 )
+from asteroid_stab.engine.refinement_system import audible
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.losses.matched import matched_neg_sdr
@@ -181,3 +182,33 @@ def test_other_models_and_weights_of_single_sources_are_refused(tmp_path, noisy_
     trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.1, level="mixture")])
     trainer.fit(make_system(make_model(), noise_in_loss=True), datamodule=noisy_data())
     assert trainer.callback_metrics["train/effective_share"] < 1
+
+
+def test_what_is_only_rounded_is_no_noise():
+    mixture = torch.ones(3, 100)
+    noise = torch.stack([torch.full((100,), level) for level in (1.1e-3, 0.9e-3, 0.0)])
+    assert torch.equal(audible(noise, mixture), noise * torch.tensor([[1.0], [0.0], [0.0]]))
+
+
+def test_noise_that_is_not_there_has_no_part_in_the_loss(tmp_path, tiny_data, tiny_trainer):
+    """The tones' mixtures are sums, rounded or not."""
+    losses = []
+    for noise_in_loss in (False, True):
+        trainer = tiny_trainer(tmp_path / str(noise_in_loss), max_epochs=1)
+        trainer.fit(make_system(make_model(), noise_in_loss=noise_in_loss), datamodule=tiny_data())
+        losses.append(trainer.callback_metrics["train/loss"])
+    assert torch.equal(*losses)
+
+
+def test_one_item_cannot_be_mixed_anew(tmp_path, tiny_data, tiny_trainer):
+    system = make_system(make_model(), remix=True)
+    with pytest.raises(StabError, match="remix=true mixes the items of a process' batch with each other, got one item"):
+        tiny_trainer(tmp_path, callbacks=[]).fit(system, datamodule=tiny_data(batch_size=1))
+
+
+def test_a_stages_gates_leave_no_noise_behind(tmp_path, tiny_data, tiny_trainer):
+    model = make_model(n_blocks=2, gate=True, own_heads=True)
+    model.train_stage(2)
+    system = make_system(model)
+    tiny_trainer(tmp_path, callbacks=[]).fit(system, datamodule=tiny_data())
+    assert model.masker.gate_noise == []

@@ -154,3 +154,14 @@ def test_noise_of_the_callers_is_taken():
     gate(hidden, noise)
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(gate.eval()(hidden, noise), gate(hidden))
+
+
+@pytest.mark.parametrize("shape", [(3, 10), (2, 4, 10), (2, 3, 0)])
+def test_frames_of_another_shape_are_refused(shape):
+    with pytest.raises(StabError, match=r"needs frames \[B, 3, L\] with L above 0, got \["):
+        ExitGate(n_chan=3, n_frames=10)(torch.zeros(shape))
+
+
+def test_noise_of_another_batch_is_refused():
+    with pytest.raises(StabError, match=r"noise must be \[2, 2\], got \[4, 2\]"):
+        ExitGate(n_chan=3, n_frames=10)(torch.zeros(2, 3, 10), torch.zeros(4, 2))

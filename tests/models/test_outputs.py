@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import conv_tasnet, dprnn_tasnet, dptnet, layered_model, load_model, save_model, sudormrf
+from asteroid_stab.models import (
+    LatentRefinementNet,
+    conv_tasnet,
+    dprnn_tasnet,
+    dptnet,
+    layered_model,
+    load_model,
+    save_model,
+    sudormrf,
+)
 from asteroid_stab.models.outputs import keep_outputs
 
 SMALL = {
@@ -53,3 +62,9 @@ def test_a_model_without_a_known_output_layer_is_refused():
 
     with pytest.raises(StabError, match=r"DeMask has no output layer masker.mask_net.1"):
         keep_outputs(DeMask(), [0])
+
+
+def test_a_decoder_that_mixes_cannot_be_cut():
+    model = LatentRefinementNet(2, n_filters=16, bn_chan=8, upsampling_depth=2)
+    with pytest.raises(StabError, match="LatentRefinementNet mixes what it separates in its decoder"):
+        keep_outputs(model, [0])

@@ -135,3 +135,41 @@ def test_what_holds_no_weights_is_told(tmp_path, tiny_model):
         torch.save(content, tmp_path / f"{i}.pth")
         with pytest.raises(StabError, match="holds no weights"):
             load_pretrained(tiny_model(), tmp_path / f"{i}.pth")
+
+
+REFINER = {"n_filters": 16, "bn_chan": 8, "upsampling_depth": 2, "gate_segment_s": 0.1}
+
+
+def test_a_network_with_other_outputs_is_told_though_the_shapes_are_equal(tmp_path):
+    save_model(LatentRefinementNet(2, noise_slot=False, **REFINER), tmp_path / "best_model.pth")
+    with pytest.raises(StabError, match="noise_slot is False, not True"):
+        load_pretrained(LatentRefinementNet(1, noise_slot=True, **REFINER), tmp_path)
+
+
+@pytest.mark.parametrize("own_heads", [False, True])
+def test_a_refining_network_for_more_speakers(tmp_path, own_heads):
+    """Its decoder mixes the outputs, so that it is left new with the masks."""
+    layout = {**REFINER, "n_blocks": 2, "own_heads": own_heads}
+    one, two = LatentRefinementNet(1, **layout), LatentRefinementNet(2, **layout)
+    save_model(one, tmp_path / "best_model.pth")
+    with pytest.raises(StabError, match=r"decoder.weight is .*init.new_output=true leaves what makes them new"):
+        load_pretrained(two, tmp_path)
+    transfer = load_pretrained(two, tmp_path, new_output=True)
+    assert {name.split(".")[0] for name in transfer.new} == {
+        "masker",
+        "decoder",
+        *(["early_heads"] if own_heads else []),
+    }
+    assert {name for name in transfer.new if name.startswith("masker")} == set(OUTPUT)
+    taken = two.state_dict()
+    assert all(torch.equal(taken[name], value) for name, value in one.state_dict().items() if name in transfer.loaded)
+
+
+def test_hints_are_of_what_does_not_fit(tmp_path):
+    save_model(LatentRefinementNet(2, gate=True, **REFINER), tmp_path / "best_model.pth")
+    longer = LatentRefinementNet(2, gate=True, **{**REFINER, "gate_segment_s": 0.2})
+    with pytest.raises(StabError, match=r"\(gates for another length, model.gate_segment_s\?"):
+        load_pretrained(longer, tmp_path)
+    with pytest.raises(StabError) as told:
+        load_pretrained(LatentRefinementNet(2, gate=True, n_blocks=2, **REFINER), tmp_path)
+    assert "init." not in str(told.value)

@@ -531,6 +531,7 @@ def test_the_config_has_the_defaults():
 def test_a_sub_block_of_ones_own():
     register_sub_block("half", lambda c, n, depth: torch.nn.Conv1d(c, c, 1, bias=False))
     register_sub_block("wide", lambda c, n, depth: torch.nn.Conv1d(c, n, 1))
+    register_sub_block("lines", lambda c, n, depth: torch.nn.Linear(100, 100))
     register_sub_block("short", lambda c, n, depth: torch.nn.Conv1d(c, c, 3))
     try:
         model = net(sub_block="half", n_iterations=2)
@@ -540,10 +541,12 @@ def test_a_sub_block_of_ones_own():
             net(sub_block="wide", stride=9)
         with pytest.raises(StabError, match=r"got \[1, 6, 2\] of \[1, 6, 4\] from 'short'"):
             net(sub_block="short")
+        with pytest.raises(StabError, match=r"a sub-block must take \[1, 6, 4\], 'lines' does not: .*shapes"):
+            net(sub_block="lines")
         with pytest.raises(ValueError, match="a sub-block 'half' is registered already"):
             register_sub_block("half", torch.nn.Identity)
     finally:
-        for name in ("half", "wide", "short"):
+        for name in ("half", "wide", "lines", "short"):
             del _MAKERS[name]
     with pytest.raises(StabError, match=r"sub_block must be one of uconv, ublock, got 'ucnv' \(did you mean 'uconv'"):
         net(sub_block="ucnv")
