@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asteroid_stab.cli.study_tables import by_epoch, distribution, evaluations, reached, table
+from asteroid_stab.cli.study_tables import by_epoch, by_snr, distribution, evaluations, reached, table
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.summary import PERCENTILES
 
@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--by-epoch", action="store_true", help="the switches of every epoch, in percent")
+    parser.add_argument("--by-snr", action="store_true", help="SI-SDRi and iterations in quarters of the input SNR")
     parser.add_argument("--reach", metavar="ROW", help="epochs that each row took to ROW's last validation SI-SDRi")
     parser.add_argument(
         "--distribution", action="store_true", help="mean, deviation and percentiles of the SI-SDRi, also by class"
@@ -60,6 +61,8 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.by_epoch:
         lines = by_epoch(options.folder)
+    elif options.by_snr:
+        lines = by_snr(options.folder, options.split)
     elif options.reach:
         lines = reached(options.folder, options.reach)
     else:

@@ -42,7 +42,9 @@ def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list
     versions = run_dir / "versions.json"
     now = datetime.now().isoformat(sep=" ", timespec="minutes")
     begun = json.loads(versions.read_text())["date"] if versions.exists() else now  # a resumed run began before
-    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config))
+    text, file = OmegaConf.to_yaml(config), run_dir / "config.yaml"
+    if not file.exists() or file.read_text(encoding="utf-8") != text:  # its time is that of the run's beginning
+        write_text(file, text)
     n_parameters = sum(p.numel() for p in system.model.parameters())
     facts = {
         "command": shlex.join(["asteroid-stab", *command[1:]]),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NUMBERS = ("mean", "std", *(f"p{p}" for p in PERCENTILES))
 
+QUARTERS = ("lowest quarter of SNR", "second", "third", "highest")
+
 
 class Figures(NamedTuple):
     """The numbers of one run; nan where it has none."""
@@ -182,6 +184,41 @@ def distribution(folder: Path, split: str) -> list[str]:
         for name in names:
             columns = [[table.get(name, {}).get(key, math.nan) for table in tables] for key in NUMBERS]
             lines.append([row, name, *(spread(values, 2) for values in columns)])
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def by_snr(folder: Path, split: str) -> list[str]:
+    """The lines of a table of SI-SDRi and iterations, of all mixtures and in the quarters of their input SNR.
+
+    Raises:
+        StabError: no run was evaluated on noisy mixtures.
+
+    References:
+        Bralios et al., arXiv 2211.11917, figure 5.
+    """
+    import numpy as np
+
+    from asteroid_stab.report.iterations import binned_means
+    from asteroid_stab.report.run_data import read_runs
+
+    names = {"input_snr": "input SNR, dB", "si_sdr_i": f"{split} SI-SDRi, dB", "n_iterations": "iterations"}
+    lines = [["row", "of", "all", *QUARTERS], ["---"] * (3 + len(QUARTERS))]
+    for row, runs in study(folder).items():
+        found: dict[str, list[list[float]]] = {name: [] for name in names}
+        for run in read_runs(runs, split):
+            if not _measured(run) or run.evaluation is None or "input_snr" not in run.evaluation.utterances:
+                continue
+            here = run.evaluation.utterances
+            here = here[np.isfinite(here["input_snr"]) & np.isfinite(here["si_sdr_i"])]
+            for name in names.keys() & set(here.columns):
+                [_, means] = binned_means(here["input_snr"].to_numpy(), [here[name].to_numpy()], len(QUARTERS))
+                found[name].append([float(here[name].mean()), *map(float, means)])
+        for name, values in found.items():
+            if values:
+                cells = [spread(column, 2) for column in zip(*values, strict=True)]
+                lines.append([row, names[name], *cells])
+    if len(lines) == 2:
+        raise StabError(f"no run of {folder} was evaluated on noisy mixtures of {split}")
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 

@@ -122,3 +122,22 @@ def test_epochs_to_another_rows_end_are_counted_by_seed(study, capsys):
     (study / "a" / "1" / "metrics.csv").unlink()
     assert main(["compare", str(study), "--reach", "a"]) == 2
     assert "no run of row 'a' was validated" in capsys.readouterr().err
+
+
+def test_iterations_are_told_by_snr(study, capsys):
+    assert main(["compare", str(study), "--by-snr"]) == 2
+    assert "was evaluated on noisy mixtures of test" in capsys.readouterr().err
+    table = pd.DataFrame({"name": list("abcdefgh"), "input_si_sdr": 0.0, "input_snr": [7, 6, 5, 4, 3, 2, 1, 0]})
+    table["si_sdr_i"] = [8.0, 7, 6, 5, 4, 3, 2, float("nan")]
+    for row, iterations in (("a", None), ("b", [1, 1, 1, 2, 2, 3, 4, 4])):
+        own = table if iterations is None else table.assign(n_iterations=iterations)
+        own.to_csv(study / row / "1" / "evaluation" / "test" / "utterances.csv", index=False)
+    assert main(["compare", str(study), "--by-snr"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == [  # the undefined one is in no quarter
+        "| b | input SNR, dB | 4.00 | 1.50 | 3.50 | 5.50 | 7.00 |",
+        "| b | test SI-SDRi, dB | 5.00 | 2.50 | 4.50 | 6.50 | 8.00 |",
+        "| b | iterations | 2.00 | 3.50 | 2.00 | 1.00 | 1.00 |",
+        "| a | input SNR, dB | 4.00 | 1.50 | 3.50 | 5.50 | 7.00 |",
+        "| a | test SI-SDRi, dB | 5.00 | 2.50 | 4.50 | 6.50 | 8.00 |",
+    ]
