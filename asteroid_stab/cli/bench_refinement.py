@@ -69,7 +69,9 @@ def exit_calls(n_iterations: int, n_items: int, segment_s: float, device: str) -
             return self.gate(hidden).fill_(0) + stays
 
     torch.manual_seed(0)
-    model = LatentRefinementNet(N_SRC, n_iterations=n_iterations, gate=True, gate_segment_s=segment_s).to(device)
+    model = LatentRefinementNet(
+        N_SRC, n_iterations=n_iterations, gate=True, gate_segment_s=segment_s, noise_slot=True
+    ).to(device)
     masker = model.eval().masker
     with torch.no_grad():
         tf_rep = model.forward_encoder(torch.randn(n_items, 1, round(segment_s * SAMPLE_RATE), device=device))
@@ -137,7 +139,9 @@ def model_of(layout: Layout, device: str = "cpu") -> Any:
 
     n_blocks, n_sub_blocks, n_iterations = layout
     own_heads = n_blocks > 1
-    return LatentRefinementNet(N_SRC, n_blocks, n_sub_blocks, n_iterations, own_heads=own_heads).to(device)
+    return LatentRefinementNet(N_SRC, n_blocks, n_sub_blocks, n_iterations, own_heads=own_heads, noise_slot=True).to(
+        device
+    )
 
 
 def stage_bytes(layout: Layout, options: argparse.Namespace) -> list[int]:

@@ -67,7 +67,7 @@ class LatentRefinementNet(StagedModel):
         StabError: an argument is out of its range.
 
     Example:
-        >>> size = {"n_filters": 16, "bn_chan": 8, "upsampling_depth": 2}
+        >>> size = {"noise_slot": True, "n_filters": 16, "bn_chan": 8, "upsampling_depth": 2}
         >>> model = LatentRefinementNet(n_src=3, n_blocks=2, n_iterations=[4, 1], gate=True, **size)
         >>> model(torch.randn(2, 800)).shape
         torch.Size([2, 4, 800])
@@ -90,7 +90,7 @@ class LatentRefinementNet(StagedModel):
         n_iterations: int | list[int] = 1,
         gate: bool = False,
         gate_segment_s: float = 4.0,
-        noise_slot: bool = True,
+        noise_slot: bool = False,
         own_heads: bool = False,
         sample_rate: float = 8000,
         n_filters: int = 512,

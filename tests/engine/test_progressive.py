@@ -18,6 +18,7 @@ from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
 
 SIZE = {"n_blocks": 3, "n_iterations": 2, "own_heads": True, "n_filters": 16, "bn_chan": 8, "upsampling_depth": 2}
+SIZE["noise_slot"] = True
 
 
 def make_system(scheduler=None, lr=1e-2, **kwargs):

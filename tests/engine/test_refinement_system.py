@@ -19,6 +19,7 @@ from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
 
 SIZE = {"n_filters": 16, "bn_chan": 8, "upsampling_depth": 2, "n_iterations": 3, "gate_segment_s": 0.1}
+SIZE["noise_slot"] = True
 
 
 def make_model(n_src=2, seed=0, **kwargs):

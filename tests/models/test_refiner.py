@@ -16,7 +16,7 @@ from asteroid_stab.masknn import register_sub_block
 from asteroid_stab.masknn.sub_blocks import _MAKERS
 from asteroid_stab.models import LatentRefinementNet, load_model, load_pretrained, save_model
 
-SIZE = {"n_filters": 12, "bn_chan": 6, "upsampling_depth": 3, "gate_segment_s": 0.1}
+SIZE = {"n_filters": 12, "bn_chan": 6, "upsampling_depth": 3, "gate_segment_s": 0.1, "noise_slot": True}
 
 
 def net(n_src=2, seed=0, **arguments):
@@ -94,7 +94,7 @@ def size_of(module):
 def test_sizes_are_the_papers(n_sub_blocks):
     (*wanted,) = TABLE[n_sub_blocks]
     for n_src, size, printed in ((1, *wanted[:2]), (2, *wanted[2:])):
-        model = LatentRefinementNet(n_src, n_sub_blocks=n_sub_blocks)
+        model = LatentRefinementNet(n_src, n_sub_blocks=n_sub_blocks, noise_slot=True)
         assert size_of(model) == size
         assert f"{size / 1e6:.1f}" == printed
     assert size_of(model.masker.blocks[0][0]) == 147_074
@@ -102,8 +102,10 @@ def test_sizes_are_the_papers(n_sub_blocks):
 
 
 def test_blocks_times_sub_blocks_is_what_counts_and_iterations_are_free():
-    assert size_of(LatentRefinementNet(1, n_blocks=2, n_sub_blocks=4, n_iterations=[2, 3])) == TABLE[8][0]
-    gated = LatentRefinementNet(1, gate=True, n_iterations=4)
+    assert (
+        size_of(LatentRefinementNet(1, n_blocks=2, n_sub_blocks=4, n_iterations=[2, 3], noise_slot=True)) == TABLE[8][0]
+    )
+    gated = LatentRefinementNet(1, gate=True, n_iterations=4, noise_slot=True)
     assert size_of(gated) - TABLE[1][0] == 13_061
     assert gated.masker.gates[0].n_frames == 3200
 
@@ -520,7 +522,7 @@ def test_a_file_without_a_gate_lacks_the_gates_keys_alone(tmp_path):
 
 def test_the_config_has_the_defaults():
     config = compose_recipe("baseline/toy", ["model=refiner"]).model
-    model = LatentRefinementNet(2, **{k: v for k, v in config.items() if k not in ("_target_", "n_src", "noise_slot")})
+    model = LatentRefinementNet(2, **{k: v for k, v in config.items() if k not in ("_target_", "n_src")})
     assert model.get_model_args() == LatentRefinementNet(2).get_model_args()
     assert set(config) - {"_target_"} == set(model.get_model_args())
 
