@@ -65,7 +65,7 @@ class SpeechFolderData(MixtureDataModule):
     ):
         super().__init__(n_src=1, sample_rate=sample_rate)
         self.speech = SpeechFolders(
-            root, train_subset, valid_subset, test_subset, valid_speakers, corpus_seed, key="base.root"
+            root, train_subset, valid_subset, test_subset, valid_speakers, corpus_seed, key="root"
         )
         self._utterances: dict[str, FolderUtterances] = {}
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from asteroid_stab.data import EpochSampler, MultiTaskData
+from asteroid_stab.data.datamodule import check_folder
 from asteroid_stab.data.esc import EscData
 from asteroid_stab.data.sampler import TaskSampler
 from asteroid_stab.errors import StabError
@@ -102,3 +103,14 @@ def test_a_set_smaller_than_a_batch_is_refused(tiny_data, sizes, message):
     data = joined(tiny_data, *sizes, batch_size=4)
     with pytest.raises(StabError, match=message):
         data.train_dataloader()
+
+
+def test_errors_of_its_corpora_name_their_keys(tiny_data):
+    class Nowhere(tiny_data):
+        def dataset(self, split, segment_s):
+            check_folder("noise_root", None, "the noise")
+
+    for parts, key in (((tiny_data, Nowhere), "enhancement"), ((Nowhere, tiny_data), "base")):
+        data = MultiTaskData(parts[0](n_src=3), parts[1](n_src=1), n_src=3, segment_s=0.1)
+        with pytest.raises(StabError, match=rf"must be said: set data\.{key}\.noise_root=FOLDER"):
+            data.setup("fit")
