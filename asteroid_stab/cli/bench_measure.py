@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,7 @@ def peak_bytes(
     given = (prepare, args, warm_args, device, threads)
     if device.startswith("cuda"):
         return _peak_bytes_here(*given)
-    context = get_context("forkserver")  # imports once, and its children have a peak of their own
+    context = get_context("forkserver")  # imports once
     context.set_forkserver_preload(["asteroid.losses", "asteroid_stab.losses", prepare.__module__])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
@@ -128,6 +127,13 @@ def peak_of_tensors(call: Call) -> int:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text())["traceEvents"]
-    steps = [(event["ts"], event["args"]["Bytes"]) for event in events if event["name"] == "[memory]"]
-    steps.sort(key=lambda step: step[0])  # kept in order within a moment
-    return max(accumulate((n for _, n in steps), initial=0))
+    steps = sorted((event for event in events if event["name"] == "[memory]"), key=lambda event: event["ts"])
+    held: dict[int, int] = {}
+    most = total = 0
+    for step in steps:
+        where, n_bytes = step["args"]["Addr"], step["args"]["Bytes"]
+        if n_bytes > 0:
+            held[where] = n_bytes
+        total += n_bytes if n_bytes > 0 else -held.pop(where, 0)  # what was there before is none of the call's
+        most = max(most, total)
+    return most

@@ -19,7 +19,7 @@ from asteroid_stab.atomic import write_text
 
 
 class RunDescription(pl.Callback):
-    """Describes a run once nothing can refuse it any more: a refused resume leaves the folder as it was.
+    """Describes a run when its first epoch begins, after all that may refuse it: a refused resume changes nothing.
 
     Args:
         config: the run's.
@@ -27,11 +27,12 @@ class RunDescription(pl.Callback):
     """
 
     def __init__(self, config: DictConfig, command: Sequence[str]):
-        self.config, self.command = config, list(command)
+        self.config, self.command, self._done = config, list(command), False
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Called after the callbacks' setup and after the checkpoint's state was taken."""
-        if trainer.is_global_zero:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Called after the setup, the checkpoint's state and the loaders."""
+        if trainer.is_global_zero and not self._done:
+            self._done = True
             Path(self.config.run_dir).mkdir(parents=True, exist_ok=True)
             describe(self.config, trainer, pl_module, self.command)
 

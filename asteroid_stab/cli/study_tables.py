@@ -210,6 +210,8 @@ def by_snr(folder: Path, split: str) -> list[str]:
                 continue
             here = run.evaluation.utterances
             here = here[np.isfinite(here["input_snr"]) & np.isfinite(here["si_sdr_i"])]
+            if len(here) < len(QUARTERS):
+                continue
             for name in names.keys() & set(here.columns):
                 [_, means] = binned_means(here["input_snr"].to_numpy(), [here[name].to_numpy()], len(QUARTERS))
                 found[name].append([float(here[name].mean()), *map(float, means)])

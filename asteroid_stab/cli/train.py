@@ -116,7 +116,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
 
     from asteroid_stab.cli.building import build_run, check_checkpoint, show_summary, stopped_early
     from asteroid_stab.cli.description import RunDescription
-    from asteroid_stab.engine import StepCallback
+    from asteroid_stab.engine import ProgressiveTraining, StepCallback
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
@@ -129,13 +129,22 @@ def _train(config: DictConfig, resume: str | None) -> None:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, StepCallback):
             callback.check_items(data.train_set)
-    trainer.callbacks.append(RunDescription(config, sys.argv))  # type: ignore[attr-defined]
+        if isinstance(callback, ProgressiveTraining):
+            callback.check(trainer, system)
     if checkpoint.exists():
-        if stopped_early(check_checkpoint(checkpoint, system)):
+        saved = check_checkpoint(checkpoint, system)
+        if type(data).__qualname__ in saved:
+            data.load_state_dict(saved[type(data).__qualname__])
+        if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
+            raise StabError(
+                f"{run_dir} has {saved['epoch'] + 1} epochs already, got trainer.max_epochs={trainer.max_epochs}"
+            )
+        if stopped_early(saved):
             print(f"{run_dir} has ended early, as its early_stopping asks for; nothing is left to train", flush=True)
             return
     elif resume:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
+    trainer.callbacks.append(RunDescription(config, sys.argv))  # type: ignore[attr-defined]
     trainer.fit(system, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     if trainer.is_global_zero:
         show_summary(run_dir, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 
 import numpy as np
@@ -60,6 +61,12 @@ class DynamicDataset(MixtureDataset):
                 f"n_src must be at most {len(self.spoken)}, the speakers who have an utterance "
                 f"of segment_s={segment_s:g}, got {n_src}"
             )
+
+    @property
+    def fingerprint(self) -> str:
+        """That of what is drawn from, and of the levels."""
+        drawn = "\n".join(self.utterances.names)
+        return hashlib.sha256(f"{super().fingerprint} {self.level_db}\n{drawn}".encode()).hexdigest()[:16]
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
         """Mixture ``[T]`` and sources ``[J, T]`` of the draw of (seed, epoch, item)."""

@@ -25,4 +25,4 @@ def inner(name: str) -> Iterator[None]:
     try:
         yield
     except StabError as error:
-        raise StabError(re.sub(r"(?<![\w.])data\.(?=\w)", f"data.{name}.", str(error))) from error
+        raise StabError(re.sub(r"(?<![\w./\\-])data\.(?=\w)", f"data.{name}.", str(error))) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from asteroid_stab.data.datamodule import MixtureDataModule
@@ -31,6 +33,11 @@ class JoinedMixtures(MixtureDataset):
             unused = np.zeros((len(enhancement), separation.n_src), separation.labels.dtype)
             self.labels = np.concatenate([separation.labels, unused])
         self.n_short = separation.n_short + enhancement.n_short
+
+    @property
+    def fingerprint(self) -> str:
+        """That of both sets."""
+        return hashlib.sha256(f"{self.separation.fingerprint} {self.enhancement.fingerprint}".encode()).hexdigest()[:16]
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
         """Mixture ``[T]`` and sources ``[J, T]``, or ``[1, T]``, that item ``item`` gives in epoch ``epoch``."""

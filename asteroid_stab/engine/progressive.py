@@ -59,8 +59,16 @@ class ProgressiveTraining(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str | None = None) -> None:
         """Begins a training with the first block."""
-        if stage not in (None, "fit"):
-            return
+        if stage in (None, "fit"):
+            self.check(trainer, pl_module)
+            pl_module.model.train_stage(1)
+
+    def check(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Nothing, if the model can be trained in these stages.
+
+        Raises:
+            StabError: see the class.
+        """
         model = pl_module.model
         if not isinstance(model, StagedModel):
             raise StabError(
@@ -83,7 +91,8 @@ class ProgressiveTraining(pl.Callback):
                 "stages have a fixed number of epochs, and early_stopping would leave blocks untrained: "
                 "train without it (callbacks=[tracker,progressive])"
             )
-        model.train_stage(1)
+        if model.n_blocks > 1 and not model.own_heads:
+            raise StabError("stages need own_heads=true: later ones would change the head of the earlier ones")
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Goes to the checkpoint's stage, whose parameters the saved optimizer's are."""
@@ -111,7 +120,7 @@ class ProgressiveTraining(pl.Callback):
         """Logs the stage."""
         pl_module.log("train/stage", float(self.stage_of(trainer.current_epoch)))
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keeps the last stage's model as well."""
         stage = pl_module.model.stage
         if trainer.is_global_zero and trainer.current_epoch == stage * self.epochs_per_stage:

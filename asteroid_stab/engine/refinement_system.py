@@ -16,19 +16,19 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.metrics.input_snr import NOISELESS_DB
 from asteroid_stab.models.refiner import LatentRefinementNet
 
 PENALTIES = ("linear", "share", "square")
-ROUNDING_DB = 60.0  # what is as far below the mixture is the rounding of its files, and no noise
 
 
-def audible(noise: Tensor, mixture: Tensor) -> Tensor:
-    """``noise``, and silence where it is 60 dB below the mixture and more.
+def audible(noise: Tensor, speech: Tensor) -> Tensor:
+    """``noise``, and silence where it is 60 dB below the speech and more, which is rounding.
 
     Shapes:
-        - noise and mixture [B, T]; returns [B, T].
+        - noise and speech [B, T]; returns [B, T].
     """
-    heard = noise.square().sum(1) > 10 ** (-ROUNDING_DB / 10) * mixture.square().sum(1)
+    heard = noise.square().sum(1) > 10 ** (-NOISELESS_DB / 10) * speech.square().sum(1)
     return noise * heard.unsqueeze(1)
 
 
@@ -117,7 +117,7 @@ class RefinementSystem(StabSystem):
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         """As the base's, with the noise's loss and the penalty."""
         mixture, sources, ids = batch
-        noise = audible(mixture - sources.sum(1), mixture)
+        noise = audible(mixture - sources.sum(1), sources.sum(1))
         if self.remix:
             if len(mixture) == 1:
                 raise StabError("system.remix=true mixes the items of a process' batch with each other, got one item")

@@ -212,7 +212,8 @@ class StabSystem(LossSystem):
         seed = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)[0]
         torch.manual_seed(int(seed))
         # What this epoch does not log anew (a loss that is over, no validation) must not stand in the table for ever.
-        self.trainer.callback_metrics.clear()
+        for name in [name for name in self.trainer.callback_metrics if name.startswith(("train/", "val/"))]:
+            del self.trainer.callback_metrics[name]
         self._train_sums.reset()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -25,9 +25,10 @@ COMPARED = (
     "norm_type",
     "encoder_activation",
     "rnn_type",
-    "noise_slot",
 )
 """Arguments of which the weights' shapes tell nothing."""
+OF_THE_OUTPUT = ("noise_slot",)
+"""Likewise, of what makes the outputs."""
 _N_SHOWN = 3
 
 
@@ -80,11 +81,11 @@ def load_pretrained(
         return Transfer([], list(model.state_dict()), [])
     file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
     weights, arguments = _weights(file)
-    _check_arguments(model, arguments, file)
+    _check_arguments(model, arguments, file, COMPARED if new_output else (*COMPARED, *OF_THE_OUTPUT))
     own = model.state_dict()
     outputs = tuple(f"{layer}." for layer in output_layers(model))
     if new_output and not any(key.startswith(outputs) for key in own):
-        raise StabError(f"{type(model).__name__} has no output layer {' or '.join(OUTPUT_LAYERS)} to leave new")
+        raise StabError(f"{type(model).__name__} has no output layer {' or '.join(output_layers(model))} to leave new")
     if new_gate and not any(key.startswith(GATES) for key in own):
         raise StabError(f"{type(model).__name__} has no gate to leave new (model.gate=true)")
     stays_new = (*(outputs if new_output else ()), *((GATES,) if new_gate else ()))
@@ -122,14 +123,16 @@ def _hint(faults: list[str], outputs: tuple[str, ...]) -> str:
     return ""
 
 
-def _check_arguments(model: torch.nn.Module, arguments: Mapping[str, Any], file: Path) -> None:
+def _check_arguments(
+    model: torch.nn.Module, arguments: Mapping[str, Any], file: Path, compared: tuple[str, ...]
+) -> None:
     """Raises where a model of the same shapes is another all the same: another hop, activation or sample rate."""
     own: dict[str, Any] = model.get_model_args() if hasattr(model, "get_model_args") else {}  # type: ignore[operator]
     own = {**own, "sample_rate": getattr(model, "sample_rate", None)}
     differ = [
         f"{name} is {arguments[name]}, not {value}"
         for name, value in own.items()
-        if name in COMPARED and None not in (value, arguments.get(name)) and arguments[name] != value
+        if name in compared and None not in (value, arguments.get(name)) and arguments[name] != value
     ]
     if differ:
         raise StabError(f"the weights in {file} are another model's: {', '.join(differ)}")

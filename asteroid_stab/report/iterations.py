@@ -76,7 +76,7 @@ def _histogram(runs: Sequence[Run]) -> Figure:
 
 def _by_difficulty(runs: Sequence[Run]) -> Figure:
     """Against the noise where all runs' mixtures have some, as the paper's figure 5, else against the SI-SDR."""
-    noisy = all(run.metric("input_snr") is not None for run in runs)
+    noisy = all(_is_noisy(run) for run in runs)
     level, of = ("input_snr", "input SNR") if noisy else ("input_si_sdr", "mixture's SI-SDR")
     binned = []
     for run in runs:
@@ -98,6 +98,11 @@ def _by_difficulty(runs: Sequence[Run]) -> Figure:
     return Figure(plot.svg(), title, alt, caption, _legend(runs))
 
 
+def _is_noisy(run: Run) -> bool:
+    rows = finite(run)
+    return "input_snr" in rows and bool(np.isfinite(rows["input_snr"]).mean() > 0.5)
+
+
 def _lines(plot: Plot, runs: Sequence[Run], curves: Sequence[tuple[np.ndarray, np.ndarray]], unit: str) -> None:
     for run, (x, y) in zip(runs, curves, strict=True):
         points = zip(x, y, strict=True)
@@ -116,7 +121,9 @@ class Point(NamedTuple):
 def _points(run: Run) -> list[Point]:
     """The run's evaluations of its models, by what they computed; that of the whole model is last among equals."""
     points = []
-    for one in [one for one in run.variants if not one.of_another_model] + ([run.evaluation] if run.evaluation else []):
+    for one in [*run.variants, *([run.evaluation] if run.evaluation else [])]:
+        if one.of_another_model:
+            continue
         gain = one.metrics.get("si_sdr_i", {}).get("mean", float("nan"))
         if one.sub_blocks is not None and np.isfinite(gain):
             name = f"{run.name}, {one.variant}" if one.variant else run.name

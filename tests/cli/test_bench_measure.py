@@ -26,8 +26,10 @@ def test_no_round_begins_once_the_time_is_over_and_there_are_enough():
 
 def test_the_peak_is_of_the_tensors_that_were_there_at_a_time():
     kept = []
+    older = [torch.ones(70 * 2**10)]
 
     def call():
+        older.clear()
         for _ in range(3):
             torch.ones(50 * 2**10)  # gone at once
         kept.append(torch.ones(100 * 2**10))

@@ -55,6 +55,14 @@ def which(sources):
     return [round(float(source[0]) / 0.01 - 0.5) - 1 for source in sources]
 
 
+def test_its_fingerprint_is_that_of_what_is_drawn_from(monkeypatch):
+    data = drawn()
+    assert data.fingerprint == drawn(seed=1).fingerprint
+    found = [data.fingerprint, drawn(level_db=1.0).fingerprint, drawn(n_items=199).fingerprint]
+    monkeypatch.setattr(Tones, "names", ("a0", "a1", "b0", "b1", "c0", "d1"))
+    assert len({*found, drawn().fingerprint}) == 4
+
+
 def test_a_draw_is_different_speakers_and_their_sum():
     data, places = drawn(), set()
     counts = np.zeros(6, int)

@@ -114,3 +114,11 @@ def test_errors_of_its_corpora_name_their_keys(tiny_data):
         data = MultiTaskData(parts[0](n_src=3), parts[1](n_src=1), n_src=3, segment_s=0.1)
         with pytest.raises(StabError, match=rf"must be said: set data\.{key}\.noise_root=FOLDER"):
             data.setup("fit")
+
+
+def test_its_fingerprint_is_that_of_both_sets(tiny_data):
+    first, same, more, fewer = (
+        joined(tiny_data, *sizes).train_set.fingerprint for sizes in ((11, 6), (11, 6), (11, 7), (10, 6))
+    )
+    assert first == same
+    assert len({first, more, fewer}) == 3

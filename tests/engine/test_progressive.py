@@ -128,7 +128,7 @@ def test_a_stage_that_was_kept_is_not_kept_again(tmp_path):
     ("kwargs", "epochs", "message"),
     [
         ({}, 7, "trainer.max_epochs must be 6, epochs_per_stage=2 for each of 3 blocks, got 7"),
-        ({"own_heads": False}, 6, "needs own_heads=true"),
+        ({"own_heads": False}, 6, "need own_heads=true"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, tiny_data, tiny_trainer, kwargs, epochs, message):
@@ -159,6 +159,12 @@ def test_with_rare_validations_every_stage_has_a_model(tmp_path, tiny_data, tiny
     trainer.fit(make_system(), datamodule=tiny_data())
     sizes = [len(load_model(file).masker.blocks) for file in sorted((tmp_path / "stages").glob("*.pth"))]
     assert sizes == [1, 2, 3]
+    (tmp_path / "stages" / "stage_3.pth").unlink()  # as after a kill behind the last checkpoint
+    again = tiny_trainer(tmp_path, callbacks=[ProgressiveTraining(2), RunCheckpoint()], max_epochs=6)
+    again.fit(
+        make_system(), datamodule=tiny_data(), ckpt_path=tmp_path / "checkpoints" / "last.ckpt", weights_only=True
+    )
+    assert len(load_model(tmp_path / "stages" / "stage_3.pth").masker.blocks) == 3
 
 
 def test_early_stopping_would_leave_blocks_untrained(tmp_path, tiny_data, tiny_trainer):

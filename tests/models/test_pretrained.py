@@ -144,6 +144,7 @@ def test_a_network_with_other_outputs_is_told_though_the_shapes_are_equal(tmp_pa
     save_model(LatentRefinementNet(2, noise_slot=False, **REFINER), tmp_path / "best_model.pth")
     with pytest.raises(StabError, match="noise_slot is False, not True"):
         load_pretrained(LatentRefinementNet(1, noise_slot=True, **REFINER), tmp_path)
+    load_pretrained(LatentRefinementNet(1, noise_slot=True, **REFINER), tmp_path, new_output=True)
 
 
 @pytest.mark.parametrize("own_heads", [False, True])
