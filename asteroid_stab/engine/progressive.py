@@ -91,8 +91,7 @@ class ProgressiveTraining(pl.Callback):
                 "stages have a fixed number of epochs, and early_stopping would leave blocks untrained: "
                 "train without it (callbacks=[tracker,progressive])"
             )
-        if model.n_blocks > 1 and not model.own_heads:
-            raise StabError("stages need own_heads=true: later ones would change the head of the earlier ones")
+        model.check_stages()
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Goes to the checkpoint's stage, whose parameters the saved optimizer's are."""

@@ -117,7 +117,8 @@ class RefinementSystem(StabSystem):
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         """As the base's, with the noise's loss and the penalty."""
         mixture, sources, ids = batch
-        noise = audible(mixture - sources.sum(1), sources.sum(1))
+        speech = sources.sum(1)
+        noise = audible(mixture - speech, speech)
         if self.remix:
             if len(mixture) == 1:
                 raise StabError("system.remix=true mixes the items of a process' batch with each other, got one item")

@@ -79,8 +79,8 @@ class StagedModel(BaseEncoderMaskerDecoder):
         """
         if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= self.n_blocks):
             raise StabError(f"stage must be from 1 to n_blocks={self.n_blocks}, or None, got {n!r}")
-        if n is not None and self.n_blocks > 1 and not self.own_heads:
-            raise StabError("train_stage needs own_heads=true: later stages would change the head of the earlier ones")
+        if n is not None:
+            self.check_stages()
         self._stage = n or 0
         for part in (self.encoder, self.masker, self.decoder, self.early_heads):
             part.requires_grad_(n is None)
@@ -88,6 +88,15 @@ class StagedModel(BaseEncoderMaskerDecoder):
             for part in (*(self._before() if n == 1 else ()), *self._block(n - 1), *self.head(n).values()):
                 part.requires_grad_(True)
         self.train(self.training)
+
+    def check_stages(self) -> None:
+        """Nothing, if the blocks can be trained one after the other.
+
+        Raises:
+            StabError: they share one head.
+        """
+        if self.n_blocks > 1 and not self.own_heads:
+            raise StabError("train_stage needs own_heads=true: later stages would change the head of the earlier ones")
 
     def _before(self) -> tuple[nn.Module, ...]:
         return self.encoder, self.masker.ln, self.masker.bottleneck

@@ -128,7 +128,7 @@ def test_a_stage_that_was_kept_is_not_kept_again(tmp_path):
     ("kwargs", "epochs", "message"),
     [
         ({}, 7, "trainer.max_epochs must be 6, epochs_per_stage=2 for each of 3 blocks, got 7"),
-        ({"own_heads": False}, 6, "need own_heads=true"),
+        ({"own_heads": False}, 6, "needs own_heads=true"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, tiny_data, tiny_trainer, kwargs, epochs, message):
