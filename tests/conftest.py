@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from speech_corpora import make_speech, noise, speech, write_list  # noqa: F401  fixtures
 
 import asteroid_stab  # noqa: F401  repairs Asteroid: before any test imports it
 

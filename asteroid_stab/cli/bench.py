@@ -1,22 +1,26 @@
-"""``asteroid-stab bench NAME``: measurements of this package against its hosts, side by side in one run."""
+"""``asteroid-stab bench NAME``: the door to ``bench/``, which a checkout has and a wheel does not."""
 
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 
-from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.errors import StabError
 
-SUMMARY = "measures time and memory against Asteroid, both sides in one run"
-BENCHES = ("pit", "step", "data", "evaluate", "callbacks", "layers", "refinement")
+SUMMARY = "measures time and memory against Asteroid, both sides in one run (from a checkout)"
 
 
 def main(argv: list[str]) -> int:
-    """Runs one benchmark."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print("usage: asteroid-stab bench NAME ...\n\nbenchmarks:")
-        for name in BENCHES:
-            print(f"  {name:<10} {importlib.import_module(f'asteroid_stab.cli.bench_{name}').SUMMARY}")
-        return 0 if argv else 2
-    if argv[0] not in BENCHES:
-        raise StabError(f"no benchmark {argv[0]!r}{nearest(argv[0], BENCHES)}; there are {', '.join(BENCHES)}")
-    return importlib.import_module(f"asteroid_stab.cli.bench_{argv[0]}").main(argv[1:])
+    """Runs one benchmark of the checkout that this package is imported from.
+
+    Raises:
+        StabError: the package is not imported from a checkout, or there is no such benchmark.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "bench" / "__main__.py").is_file():
+        raise StabError(
+            "the benchmarks are in the folder bench of a checkout, and this package was installed without it"
+        )
+    sys.path.insert(0, str(root))
+    return importlib.import_module("bench.__main__").main(argv)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asteroid_stab.cli.study_tables import by_epoch, by_snr, distribution, evaluations, reached, table
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.summary import PERCENTILES
+from asteroid_stab.run.study import by_epoch, by_snr, distribution, evaluations, reached, table
 
 SUMMARY = "prints the table of a study: DIR/ROW/SEED run folders, mean and spread over the seeds"
 

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
     check_data_overrides(options.overrides)
 
-    from asteroid_stab.cli.run_folder import RunFolder
+    from asteroid_stab.run.folder import RunFolder
 
     run = RunFolder(options.run)
     model_path = run.model(options.stage)

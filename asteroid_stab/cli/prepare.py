@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from asteroid_stab.data.list_maker import ListSummary
+    from asteroid_stab.data.lists.maker import ListSummary
 
 SUMMARY = "makes mixture lists for any folder laid out like LibriSpeech"
 _EPILOG = """\
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from asteroid_stab.data.prepare import Plan, prepare_lists
+    from asteroid_stab.data.lists.prepare import Plan, prepare_lists
 
     plan = {"subsets": args["subset"], **{f.name: args.get(f.name) for f in dataclasses.fields(Plan)[1:]}}
     with Progress(console=Console(stderr=True), transient=True) as bar:

@@ -40,10 +40,10 @@ def main(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
 
-    from asteroid_stab.cli.run_folder import RunFolder
     from asteroid_stab.errors import StabError
     from asteroid_stab.report.page import render, write
     from asteroid_stab.report.run_data import read_runs
+    from asteroid_stab.run.folder import RunFolder
 
     folders = [RunFolder(path) for path in args.runs]
     out: Path = args.out or (folders[0].path if len(folders) == 1 else Path()) / "report.html"

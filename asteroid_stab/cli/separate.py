@@ -56,7 +56,7 @@ def _attempt(
     from rich.console import Console
     from rich.progress import Progress
 
-    from asteroid_stab.separation.audio_input import AudioInput
+    from asteroid_stab.audio.stream import AudioInput
     from asteroid_stab.separation.files import separate_file
 
     folder = Path(options.out) if options.out else Path(name).parent

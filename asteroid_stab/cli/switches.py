@@ -29,8 +29,8 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_intermixed_args(argv)
     check_data_overrides(options.overrides)
 
-    from asteroid_stab.cli.run_folder import RunFolder
-    from asteroid_stab.engine.epoch_models import epoch_models
+    from asteroid_stab.callbacks.epoch_models import epoch_models
+    from asteroid_stab.run.folder import RunFolder
 
     run = RunFolder(options.run)
     models = epoch_models(run.path)
@@ -88,7 +88,7 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
     from rich.table import Table
 
     from asteroid_stab.atomic import write_text
-    from asteroid_stab.engine.tracker import count_switches
+    from asteroid_stab.callbacks.tracker import count_switches
 
     rows: list[dict[str, Any]] = []
     previous = None

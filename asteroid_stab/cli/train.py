@@ -60,7 +60,7 @@ def _split(arguments: Sequence[str]) -> tuple[str | None, list[str], str | None]
 
 
 def _composed(recipe: str | None, overrides: Sequence[str], config_dir: str | None) -> DictConfig:
-    from asteroid_stab.cli.compose import compose_recipe
+    from asteroid_stab.run.compose import compose_recipe
 
     assert recipe is not None
     # The folder's name holds the time, so the children that Lightning starts by repeating this command are told it.
@@ -84,8 +84,8 @@ def _job_name() -> str:
 
 
 def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictConfig:
-    from asteroid_stab.check import check_config, leaf_keys, override
-    from asteroid_stab.cli.run_folder import RunFolder
+    from asteroid_stab.run.check import check_config, leaf_keys, override
+    from asteroid_stab.run.folder import RunFolder
 
     folder = RunFolder(resume)
     if recipe not in (None, folder.config.recipe):
@@ -114,9 +114,10 @@ def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictC
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
-    from asteroid_stab.cli.building import build_run, check_checkpoint, show_summary, stopped_early
-    from asteroid_stab.cli.description import RunDescription
-    from asteroid_stab.engine import ProgressiveTraining, StepCallback
+    from asteroid_stab.callbacks import ProgressiveTraining
+    from asteroid_stab.run.build import build_run, check_checkpoint, show_summary, stopped_early
+    from asteroid_stab.run.describe import RunDescription
+    from asteroid_stab.stabilizers import StepCallback
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from asteroid_stab.engine.host_system import HostSystem
-from asteroid_stab.engine.items import stable_items, training_set
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import AssignmentLossWrapper
+from asteroid_stab.stabilizers.items import stable_items, training_set
 
 
 class LossSystem(HostSystem):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asteroid_stab.data.multitask import JoinedMixtures
+from asteroid_stab.data.corpora.multitask import JoinedMixtures
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
@@ -31,7 +31,7 @@ class MultiTaskSystem(StabSystem):
     validation judges and what the model file has. Both kinds of batch count alike. Where batches are accumulated, both
     kinds meet in one update, so that the separation has as many batches as alone but shares its updates.
 
-    Args: as ``StabSystem``; the data are :class:`~asteroid_stab.data.multitask.MultiTaskData`'s.
+    Args: as ``StabSystem``; the data are :class:`~asteroid_stab.data.corpora.multitask.MultiTaskData`'s.
 
     Raises:
         StabError: the model has not one output more than the data have sources.

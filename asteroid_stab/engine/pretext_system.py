@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asteroid_stab.engine.step import StepCallback
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.weighting import weighted_mean
 from asteroid_stab.models.layered import LayeredModel
-from asteroid_stab.models.pretext import Pretext
+from asteroid_stab.pretext.base import Pretext
+from asteroid_stab.stabilizers.base import StepCallback
 
 log = logging.getLogger(__name__)
 _VALIDATION = 2**31 - 1  # in the place of an epoch: what is drawn for the validation is the same in all of them

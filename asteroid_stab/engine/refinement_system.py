@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asteroid_stab.data.remix import remix
-from asteroid_stab.engine.step import StepCallback
+from asteroid_stab.engine.remix import remix
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
@@ -18,6 +17,7 @@ from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.metrics.input_snr import NOISELESS_DB
 from asteroid_stab.models.refiner import LatentRefinementNet
+from asteroid_stab.stabilizers.base import StepCallback
 
 PENALTIES = ("linear", "share", "square")
 

@@ -13,14 +13,14 @@ from asteroid.losses import PairwiseNegSDR
 from torch import Tensor
 
 from asteroid_stab.engine.loss_system import LossSystem
-from asteroid_stab.engine.step import Stabilizer, Step, StepCallback
-from asteroid_stab.engine.sums import EpochSums
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import Assignment, ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
+from asteroid_stab.stabilizers.base import Stabilizer, Step, StepCallback
+from asteroid_stab.stabilizers.sums import EpochSums
 
 
 class StabSystem(LossSystem):
@@ -28,7 +28,7 @@ class StabSystem(LossSystem):
 
     A batch is ``(mixture [B, T], sources [B, J, T], id [B])``. A training step is
     ``loss_func.assign`` (which estimate belongs to which source), a softmax of the summed logits of all
-    :class:`~asteroid_stab.engine.step.Stabilizer` callbacks over the items of all ranks, and the sum of the losses
+    :class:`~asteroid_stab.stabilizers.base.Stabilizer` callbacks over the items of all ranks, and the sum of the losses
     under these weights. Without a stabilizer that is Asteroid's own mean.
 
     Sources whose loss is undefined (silent target) and items that are not finite are left out of the mean, counted and

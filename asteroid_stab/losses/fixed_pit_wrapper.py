@@ -14,9 +14,9 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import Assignment, reorder
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
 from asteroid_stab.losses.guard import finite_or_zero
-from asteroid_stab.losses.label_table import UNSEEN, read_labels
 from asteroid_stab.losses.pairs import best_order, losses_in_order, sdr_options
 from asteroid_stab.losses.pairwise import SI_SDR
+from asteroid_stab.run.assignments import UNSEEN, read_labels
 
 
 class FixedPITLossWrapper(PairwiseLossWrapper):

@@ -11,8 +11,8 @@ from asteroid.losses import pairwise_neg_sisdr
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.losses import ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
-from asteroid_stab.losses.label_table import UNSEEN
 from asteroid_stab.metrics.evaluation import check_model, separate_whole
+from asteroid_stab.run.assignments import UNSEEN
 
 
 def whole_labels(

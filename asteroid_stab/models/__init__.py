@@ -1,23 +1,17 @@
 """Separation models and their files."""
 
-from asteroid_stab.models.contrastive import ContrastivePrediction
 from asteroid_stab.models.conv_tasnet import conv_tasnet
 from asteroid_stab.models.dual_path import dprnn_tasnet, dptnet
 from asteroid_stab.models.files import build_model, load_model, save_model
 from asteroid_stab.models.layered import LayeredModel
 from asteroid_stab.models.layering import layered_model
-from asteroid_stab.models.masked_reconstruction import MaskedReconstruction
-from asteroid_stab.models.pretext import Pretext
 from asteroid_stab.models.pretrained import load_pretrained
 from asteroid_stab.models.refiner import LatentRefinementNet
 from asteroid_stab.models.sudormrf import sudormrf
 
 __all__ = [
-    "ContrastivePrediction",
     "LatentRefinementNet",
     "LayeredModel",
-    "MaskedReconstruction",
-    "Pretext",
     "build_model",
     "conv_tasnet",
     "dprnn_tasnet",

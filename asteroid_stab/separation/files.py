@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile as sf
 
+from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
-from asteroid_stab.separation.audio_input import AudioInput
 from asteroid_stab.separation.chunks import Forward, Layout, separate_blocks
 
 PEAK = 0.99

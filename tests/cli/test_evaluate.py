@@ -10,7 +10,6 @@ import yaml
 
 from asteroid_stab.cli import evaluate
 from asteroid_stab.cli.evaluation_table import ROWS
-from asteroid_stab.cli.speech_samples import speech_like
 from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
@@ -19,6 +18,7 @@ from asteroid_stab.metrics.separation_metrics import Measured, measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
+from bench.speech_samples import speech_like
 
 
 class SpeechSet(MixtureDataset):

@@ -5,7 +5,7 @@ import pytest
 import soundfile as sf
 
 from asteroid_stab.cli.main import main
-from asteroid_stab.data.mixture_list import read_mixture_list
+from asteroid_stab.data.lists.mixture_list import read_mixture_list
 
 
 @pytest.fixture

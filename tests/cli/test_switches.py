@@ -6,9 +6,9 @@ import pytest
 import torch
 from runs import SMALL
 
+from asteroid_stab.callbacks import AssignmentTracker, EpochModels
+from asteroid_stab.callbacks.epoch_models import epoch_models
 from asteroid_stab.cli.main import main
-from asteroid_stab.engine import AssignmentTracker, EpochModels
-from asteroid_stab.engine.epoch_models import epoch_models
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.whole_labels import whole_labels
 from asteroid_stab.models import load_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
 
-from asteroid_stab.engine import AssignmentTracker, EpochTable, RunCheckpoint
+from asteroid_stab.callbacks import AssignmentTracker, EpochTable, RunCheckpoint
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import (
     AttentionPITLossWrapper,
@@ -17,8 +17,8 @@ from asteroid_stab.losses import (
     SinkPITLossWrapper,
     SwitchedLossWrapper,
 )
-from asteroid_stab.losses.label_table import read_labels, write_epoch
 from asteroid_stab.models import conv_tasnet, layered_model
+from asteroid_stab.run.assignments import read_labels, write_epoch
 
 
 def attention(n_src=2):

@@ -4,12 +4,14 @@ import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
 
+from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint
 from asteroid_stab.data import MultiTaskData
-from asteroid_stab.engine import AssignmentTracker, MultiTaskSystem, RunCheckpoint, SampleDropout, StabSystem
+from asteroid_stab.engine import MultiTaskSystem, StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.models import layered_model, load_model
+from asteroid_stab.stabilizers import SampleDropout
 
 
 def make_system(model, kind=MultiTaskSystem, loss=None, lr=1e-2):

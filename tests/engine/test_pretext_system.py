@@ -5,10 +5,12 @@ import pytest
 import torch
 from asteroid.losses import PairwiseNegSDR
 
-from asteroid_stab.engine import AssignmentTracker, EpochTable, PretextSystem, RunCheckpoint
+from asteroid_stab.callbacks import AssignmentTracker, EpochTable, RunCheckpoint
+from asteroid_stab.engine import PretextSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
-from asteroid_stab.models import ContrastivePrediction, MaskedReconstruction, load_pretrained
+from asteroid_stab.models import load_pretrained
+from asteroid_stab.pretext import ContrastivePrediction, MaskedReconstruction
 
 TASKS = {
     "mama": lambda: MaskedReconstruction(n_fft=64, hop=16),

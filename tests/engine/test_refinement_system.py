@@ -4,19 +4,14 @@ import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
 
-from asteroid_stab.engine import (
-    AssignmentTracker,
-    RefinementSystem,
-    Reweighting,
-    RunCheckpoint,
-    SampleDropout,
-    StabSystem,
-)
+from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint
+from asteroid_stab.engine import RefinementSystem, StabSystem
 from asteroid_stab.engine.refinement_system import audible
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
+from asteroid_stab.stabilizers import Reweighting, SampleDropout
 
 SIZE = {"n_filters": 16, "bn_chan": 8, "upsampling_depth": 2, "n_iterations": 3, "gate_segment_s": 0.1}
 SIZE["noise_slot"] = True

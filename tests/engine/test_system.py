@@ -10,9 +10,11 @@ from asteroid.engine.system import System
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from asteroid_stab.engine import RunCheckpoint, Stabilizer, StabSystem, StepCallback
+from asteroid_stab.callbacks import RunCheckpoint
+from asteroid_stab.engine import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
+from asteroid_stab.stabilizers import Stabilizer, StepCallback
 
 
 def weights(system):

@@ -8,7 +8,7 @@ from asteroid.losses.mse import PairwiseMSE, singlesrc_mse
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper, FixedPITLossWrapper
-from asteroid_stab.losses.label_table import read_labels, write_epoch, write_items
+from asteroid_stab.run.assignments import read_labels, write_epoch, write_items
 
 NAMES = ["first", "second, with a comma", "third", "fourth"]
 CYCLE = [1, 2, 0]

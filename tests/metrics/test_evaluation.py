@@ -7,13 +7,13 @@ import pytest
 import soundfile as sf
 import torch
 
-from asteroid_stab.cli.speech_samples import speech_like
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, pick_examples, write_tables
 from asteroid_stab.metrics.examples import listenable, write_examples
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.separation_metrics import measure
+from bench.speech_samples import speech_like
 
 RATE = 8000
 

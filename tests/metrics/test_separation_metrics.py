@@ -6,10 +6,10 @@ import torch
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from asteroid.metrics import get_metrics
 
-from asteroid_stab.cli.bench_evaluate import make_items
-from asteroid_stab.cli.speech_samples import speech_like, spoken_sources, synthetic_sources
 from asteroid_stab.metrics import separation_metrics
 from asteroid_stab.metrics.separation_metrics import METRICS, MetricError, assign, measure, pesq, si_sdr
+from bench.evaluate import make_items
+from bench.speech_samples import speech_like, spoken_sources, synthetic_sources
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from asteroid.models import BaseModel, ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet
 
-from asteroid_stab.cli.compose import compose_recipe
 from asteroid_stab.models import conv_tasnet, dprnn_tasnet, dptnet, save_model, sudormrf
+from asteroid_stab.run.compose import compose_recipe
 
 BUILDERS = {
     "convtasnet": (conv_tasnet, ConvTasNet, {}),

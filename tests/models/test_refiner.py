@@ -10,11 +10,11 @@ from asteroid.masknn.norms import GlobLN
 from asteroid.models import BaseModel
 from asteroid.models.base_models import BaseEncoderMaskerDecoder
 
-from asteroid_stab.cli.compose import compose_recipe
 from asteroid_stab.errors import StabError
 from asteroid_stab.masknn import register_sub_block
 from asteroid_stab.masknn.sub_blocks import _MAKERS
 from asteroid_stab.models import LatentRefinementNet, load_model, load_pretrained, save_model
+from asteroid_stab.run.compose import compose_recipe
 
 SIZE = {"n_filters": 12, "bn_chan": 6, "upsampling_depth": 3, "gate_segment_s": 0.1, "noise_slot": True}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from asteroid_stab.engine import Stabilizer
+from asteroid_stab.stabilizers import Stabilizer
 
 
 class DropAt(Stabilizer):

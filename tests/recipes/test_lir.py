@@ -9,9 +9,9 @@ from asteroid.masknn.norms import GlobLN
 from omegaconf import OmegaConf
 from trees import librispeech
 
-from asteroid_stab.check import build
-from asteroid_stab.cli.compose import compose_recipe
 from asteroid_stab.masknn import ExitGate
+from asteroid_stab.run.check import build
+from asteroid_stab.run.compose import compose_recipe
 
 EGS = Path(__file__).parents[2] / "egs" / "wham"
 WHAM = ["sep", "enh", "progressive", "early_exit"]

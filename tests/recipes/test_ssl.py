@@ -5,10 +5,10 @@ import pytest
 from omegaconf import OmegaConf
 from trees import libri1mix
 
-from asteroid_stab.check import build
-from asteroid_stab.cli.compose import compose_recipe
 from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.check import build
+from asteroid_stab.run.compose import compose_recipe
 
 # Encoder, weight decay, segment in s, items a batch, batches a step, epochs of the fine-tuning, scheduler.
 VALUES = {

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asteroid_stab.cli.study_tables import figures
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.overview import _results
 from asteroid_stab.report.run_data import distinct_names, read_runs
+from asteroid_stab.run.study import figures
 
 
 def test_everything_of_a_run_is_read(whole_run):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
-from asteroid_stab.separation.audio_input import AudioInput
 from asteroid_stab.separation.chunks import layout
 from asteroid_stab.separation.files import separate_file
 

@@ -1,0 +1,190 @@
+"""Packed cache: the signals of a mixture list, decoded and resampled once, in one memory-mapped file.
+
+The file holds, one after the other: a magic word, a digest of what was packed, the tracks' scales
+(float32), and all samples as int16. A track's samples are its integers times its scale. Speech that is not
+resampled keeps the integers of its own 16-bit file, so nothing is lost; a resampled track is scaled to use
+the whole range.
+
+A mixture of J sources is therefore off by at most the sum over them of (gain x peak) / 2 steps of a 16-bit
+file: half a step each for sources that just fit, which is what writing them to 16-bit files would cost as
+well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track as progress
+
+from asteroid_stab.audio.tracks import Tracks
+from asteroid_stab.errors import StabError
+
+log = logging.getLogger(__name__)
+
+_MAGIC = b"STABPK01"
+_DIGEST_BYTES = 32
+_HIGHEST = 32_767
+_ONE_STEP = np.float32(1 / 32_768)
+
+
+def _name(tracks: Tracks) -> str:
+    """File name that stands for these signals, wherever their corpus lies and whatever state it is in."""
+    digest = hashlib.sha256(f"{tracks.sample_rate}".encode())
+    for name, n_frames in zip(tracks.names, tracks.n_frames, strict=True):
+        digest.update(f"\n{name}\t{n_frames}".encode())
+    return f"tracks_{tracks.sample_rate}hz_{digest.hexdigest()[:16]}.pack"
+
+
+def _digest(tracks: Tracks) -> bytes:
+    """Digest of the state of the files: their sizes and times of change."""
+    digest = hashlib.sha256()
+    stats = {path: os.stat(path) for path in dict.fromkeys(tracks.paths)}
+    for path, length in zip(tracks.paths, tracks.lengths, strict=True):
+        digest.update(f"{length} {stats[path].st_size} {stats[path].st_mtime_ns}\n".encode())
+    return digest.digest()
+
+
+def _data_offset(n_tracks: int) -> int:
+    return -(-(len(_MAGIC) + _DIGEST_BYTES + 4 * n_tracks) // 64) * 64
+
+
+def _quantise(samples: np.ndarray) -> tuple[np.ndarray, np.float32]:
+    """``samples`` as int16 and the scale that gives them back."""
+    steps = samples * np.float32(32_768)
+    whole = np.rint(steps)
+    if np.array_equal(steps, whole) and whole.max() <= _HIGHEST and whole.min() >= -_HIGHEST - 1:
+        return whole.astype(np.int16), _ONE_STEP
+    scale = np.float32(np.abs(samples).max() / _HIGHEST)
+    return np.rint(samples / scale).astype(np.int16), scale
+
+
+class PackedTracks:
+    """Reads tracks from a packed file; see :class:`~asteroid_stab.audio.tracks.TrackReader`.
+
+    Use :meth:`open_or_pack`. The object pickles by its path: every worker maps the file itself, and they
+    share its pages.
+
+    Args:
+        path: the packed file.
+        lengths: length of every track, in samples.
+    """
+
+    def __init__(self, path: Path, lengths: list[int]):
+        self.path = path
+        self.offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+        self._open()
+
+    def _open(self) -> None:
+        n_tracks = len(self.offsets) - 1
+        with open(self.path, "rb") as file:
+            file.seek(len(_MAGIC) + _DIGEST_BYTES)
+            self.scales = np.frombuffer(file.read(4 * n_tracks), np.float32)
+        # The plain array on the map: a memmap's slices carry Python attributes, which costs more than the
+        # samples.
+        self.samples = np.asarray(np.memmap(self.path, np.int16, "r", _data_offset(n_tracks), (int(self.offsets[-1]),)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "offsets": self.offsets}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+    def read_into(self, track: int, start: int, stop: int, gain: float, out: np.ndarray) -> None:
+        """See :class:`~asteroid_stab.audio.tracks.TrackReader`."""
+        offset = self.offsets[track]
+        out[:] = self.samples[offset + start : offset + stop]  # converting first is faster than a mixed product
+        out *= np.float32(gain * self.scales[track])
+
+    def peak(self, track: int) -> float:
+        """See :class:`~asteroid_stab.audio.tracks.TrackReader`."""
+        return float(self.scales[track]) * 32_768
+
+    @classmethod
+    def open_or_pack(cls, tracks: Tracks, folder: Path) -> PackedTracks:
+        """The packed copy of these tracks in ``folder``, made now unless a whole and current one is there.
+
+        The file appears under its name complete or not at all. Two processes that pack the same tracks at
+        once do the work twice and leave one good file.
+
+        Args:
+            tracks: what to pack.
+            folder: where packed files are kept; made if it is not there.
+
+        Raises:
+            StabError: a file cannot be decoded, or the disk has not enough room.
+        """
+        path, digest = folder / _name(tracks), _digest(tracks)
+        if path.exists():
+            defect = _defect(path, digest, _packed_size(tracks))
+            if defect is None:
+                return cls(path, tracks.lengths)
+            log.warning("packing %s again: it %s", path, defect)
+        _pack(tracks, path, digest)
+        return cls(path, tracks.lengths)
+
+
+def _packed_size(tracks: Tracks) -> int:
+    return _data_offset(len(tracks)) + 2 * sum(tracks.lengths)
+
+
+def _defect(path: Path, digest: bytes, size: int) -> str | None:
+    """Why the packed file cannot be used; None if it can."""
+    got = path.stat().st_size
+    if got != size:
+        return f"must have {size} bytes, has {got}"
+    with open(path, "rb") as file:
+        head = file.read(len(_MAGIC) + _DIGEST_BYTES)
+    if head[: len(_MAGIC)] != _MAGIC:
+        return "is of another version"
+    return None if head[len(_MAGIC) :] == digest else "is older than the audio files"
+
+
+def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
+    """Decodes all tracks into a temporary file beside ``path``, which then takes its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size, free = _packed_size(tracks), shutil.disk_usage(path.parent).free
+    if free < size:
+        raise StabError(f"the packed cache must have {size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB")
+    log.info("packing %d tracks into %s (%.2f GB)", len(tracks), path, size / 1e9)
+    offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+
+    def pack_one(track: int) -> np.float32:
+        integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
+        _write_at(descriptor, integers.tobytes(), int(offsets[track]))
+        return scale
+
+    try:
+        # Threads: libsndfile and the disk work outside Python's lock.
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            done = pool.map(pack_one, range(len(tracks)))
+            shown = progress(done, "packing", len(tracks), transient=True, disable=not sys.stderr.isatty())
+            scales = np.fromiter(shown, np.float32, len(tracks))
+        os.ftruncate(descriptor, size)
+        _write_at(descriptor, _MAGIC + digest + scales.tobytes(), 0)
+        os.fsync(descriptor)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except OSError as error:
+        raise StabError(f"cannot write the packed cache {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+        Path(part).unlink(missing_ok=True)
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """All of ``data`` at ``offset``; the system may take it in several parts."""
+    view = memoryview(data)
+    while view:
+        n_written = os.pwrite(descriptor, view, offset)
+        view, offset = view[n_written:], offset + n_written

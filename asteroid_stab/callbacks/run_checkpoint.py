@@ -1,0 +1,94 @@
+"""The checkpoints of a run folder, and the model file that plain Asteroid opens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from asteroid_stab.atomic import replacing
+from asteroid_stab.errors import StabError
+from asteroid_stab.models.files import MODEL_FILE, save_model
+from asteroid_stab.stabilizers.items import validates
+
+
+class RunCheckpoint(Checkpoint):
+    """Writes ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` with ``best_model.pth`` after the best.
+
+    Lightning's ``ModelCheckpoint`` forgets its best score when the run folder has been moved, writes best and last
+    under changing names, and knows nothing of model files. This one keeps everything relative to the run folder. A
+    checkpoint is written beside its place and moved there: a full disk or a kill leaves the old one whole. The best is
+    written before the last, so that an epoch that was cut short in between is simply done again.
+
+    Args:
+        monitor: the metric that makes a model the best.
+        mode: whether the metric should be ``max`` or ``min``.
+        infos: plain facts to keep in the model file.
+    """
+
+    def __init__(self, monitor: str = "val/si_sdr", mode: str = "max", infos: dict[str, Any] | None = None):
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
+        self.monitor, self.mode, self.infos = monitor, mode, dict(infos or {})
+        self.best_score: float | None = None
+        self.best_epoch: int | None = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Writes the epoch's checkpoints; Lightning calls checkpoint callbacks after all others."""
+        root = Path(trainer.default_root_dir)
+        score = trainer.callback_metrics.get(self.monitor)
+        # Without a validation set every epoch is the best so far; an epoch that was not validated is not.
+        if self._is_better(float(score)) if score is not None else not validates(trainer):
+            self.best_score = None if score is None else float(score)
+            self.best_epoch = trainer.current_epoch
+            self._save(trainer, root / "checkpoints" / "best.ckpt")
+            if trainer.is_global_zero:
+                facts = {**self.infos, "epoch": self.best_epoch, self.monitor: self.best_score}
+                with self._explained(root / MODEL_FILE):
+                    save_model(pl_module.exported(), root / MODEL_FILE, facts)
+        self._save(trainer, root / "checkpoints" / "last.ckpt")
+
+    def forget_best(self) -> None:
+        """Takes the next epoch for the best so far."""
+        self.best_score = self.best_epoch = None
+
+    def _is_better(self, score: float) -> bool:
+        if self.best_score is None or math.isnan(self.best_score):
+            return True
+        return score > self.best_score if self.mode == "max" else score < self.best_score
+
+    def _save(self, trainer: pl.Trainer, path: Path) -> None:
+        if trainer.is_global_zero:
+            with self._explained(path), replacing(path) as beside:
+                trainer.save_checkpoint(beside)
+        else:
+            trainer.save_checkpoint(path)  # every rank must call it; only the first writes
+        trainer.strategy.barrier()
+
+    @staticmethod
+    @contextmanager
+    def _explained(path: Path) -> Iterator[None]:
+        """Says what a failed write means for the run."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            # torch reports a full disk as a RuntimeError of its zip writer
+            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
+                raise StabError(
+                    f"could not write {path} ({error}); the checkpoint before it is whole: make room, then go on "
+                    "with resume=RUN"
+                ) from error
+            raise
+
+    def state_dict(self) -> dict[str, Any]:
+        """Score and epoch of the best model so far."""
+        return {"best_score": self.best_score, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint's."""
+        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]

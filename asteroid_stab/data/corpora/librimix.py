@@ -1,0 +1,194 @@
+"""LibriMix as its generator left it on disk, read through Asteroid's own data set."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from asteroid.data import LibriMix
+
+from asteroid_stab.audio.file import check_header, read_headers
+from asteroid_stab.data.corpora.mixture_tracks import MODES
+from asteroid_stab.data.datamodule import MixtureDataModule, check_choice, check_split
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
+
+log = logging.getLogger(__name__)
+
+# Asteroid's tasks, and the list each reads; enh_both reads the clean mixtures as its targets.
+_LISTS = {
+    "sep_clean": ("clean",),
+    "sep_noisy": ("both",),
+    "enh_single": ("single",),
+    "enh_both": ("both", "clean"),
+}
+_N_SHOWN = 3
+
+
+class LibriMixMixtures(MixtureDataset):
+    """Generated mixtures under stable ids: Asteroid's ``LibriMix`` reads them, this cuts the epoch's crop.
+
+    Asteroid takes whichever list stands first in a folder and draws its crops from Python's global
+    generator. Here it is given the one list that is meant, and whole mixtures are asked for.
+
+    Args:
+        folder: ``Libri2Mix/wav8k/min`` or the like, with ``metadata`` and a folder for each subset in it.
+        subset: ``train-100``, ``train-360``, ``dev`` or ``test``.
+        task: ``sep_clean``, ``sep_noisy``, ``enh_single`` or ``enh_both`` (the target is the clean mixture).
+        sample_rate: of the files, in Hz.
+        n_src: sources in a mixture; 1 for the two enhancement tasks.
+        segment_s: length of a crop, in seconds; None gives whole mixtures.
+        seed: seed of the crops.
+
+    Raises:
+        StabError: the list is missing or has another number of sources, or files are missing, shorter or
+            longer than it says, or of another sample rate.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        subset: str,
+        task: str,
+        sample_rate: int,
+        n_src: int,
+        segment_s: float | None = None,
+        seed: int = 0,
+    ):
+        self.items = _open(Path(folder), subset, task, sample_rate, n_src)
+        names = [str(name) for name in self.items.df["mixture_ID"]]
+        super().__init__(names, self.items.df["length"].tolist(), n_src, sample_rate, segment_s, seed)
+
+    def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`MixtureDataset.read`."""
+        try:
+            mixture, sources = self.items[row]
+        except (sf.LibsndfileError, ValueError) as error:  # numpy: sources of different lengths
+            path = self.items.df.iloc[row]["mixture_path"]
+            raise StabError(f"cannot decode {path} or its sources (damaged or truncated): {error}") from error
+        return mixture.numpy()[start:stop].copy(), np.ascontiguousarray(sources.numpy()[:, start:stop])
+
+
+def _open(folder: Path, subset: str, task: str, sample_rate: int, n_src: int) -> LibriMix:
+    """Asteroid's data set of the one list, with its files looked at."""
+    metadata = folder / "metadata"
+    lists = [metadata / f"mixture_{subset}_mix_{kind}.csv" for kind in _LISTS[task]]
+    for path in lists:
+        if not path.is_file():
+            raise StabError(f"there is no {path}; LibriMix's generator writes it last, so it may not have ended")
+    with tempfile.TemporaryDirectory() as alone:
+        for path in lists:
+            shutil.copy(path, alone)
+        items = LibriMix(alone, task=task, sample_rate=sample_rate, n_src=n_src, segment=None)
+    items.csv_dir, items.csv_path = str(metadata), str(lists[0])
+    n_listed = sum(column.startswith("source_") and column.endswith("_path") for column in items.df.columns)
+    if task.startswith("sep") and n_listed != n_src:
+        raise StabError(f"{lists[0]} has {n_listed} sources in a mixture, but n_src={n_src} was asked for")
+    _relocate(items, folder)
+    _check_files(items, str(lists[0]), sample_rate)
+    return items
+
+
+def _tables(items: LibriMix) -> list:
+    return [items.df, items.df_clean] if items.task == "enh_both" else [items.df]
+
+
+def _relocate(items: LibriMix, folder: Path) -> None:
+    """Takes files from ``folder`` where the list has the paths of the machine that it was generated on."""
+    n_moved = 0
+    for table in _tables(items):
+        for column in [column for column in table.columns if column.endswith("_path")]:
+            paths = []
+            for path in table[column]:
+                here = folder.joinpath(*Path(path).parts[-3:])  # subset/mix_clean/name.wav
+                moved = not os.path.isfile(path) and here.is_file()
+                n_moved += moved
+                paths.append(str(here) if moved else path)
+            table[column] = paths
+    if n_moved:
+        log.info("%s names %d files where they are not; took them from %s", items.csv_path, n_moved, folder)
+
+
+def _check_files(items: LibriMix, label: str, sample_rate: int) -> None:
+    """Raises if the folder is only part of what the list names."""
+    columns = ["mixture_path"]
+    if items.task != "enh_both":
+        columns += [f"source_{k + 1}_path" for k in range(items.n_src)]
+    paths, lengths = [], []
+    for table in _tables(items):
+        for column in [column for column in columns if column in table.columns]:
+            paths += table[column].tolist()
+            lengths += table["length"].tolist()
+    faults = []
+    for path, length, header in zip(paths, lengths, read_headers(paths), strict=True):
+        if header is None:
+            faults.append(f"{path} is missing")
+            continue
+        check_header(path, header, sample_rate, mono=True)
+        if header.n_frames != length:
+            faults.append(f"{path} has {header.n_frames} samples instead of {length}")
+    if faults:
+        first = ", ".join(faults[:_N_SHOWN]) + (", ..." if len(faults) > _N_SHOWN else "")
+        raise StabError(f"{len(faults)} of the {len(paths)} files of {label} are not what it says: {first}")
+
+
+class LibriMixData(MixtureDataModule):
+    """Generated LibriMix.
+
+    Args:
+        root: ``Libri2Mix``, the folder that holds ``wav8k`` or ``wav16k``.
+        train_subset: subset for training.
+        valid_subset: subset for validation.
+        test_subset: subset for testing.
+        task: ``sep_clean``, ``sep_noisy``, or, with ``n_src`` 1, ``enh_single`` or ``enh_both``.
+        mode: ``min`` or ``max``.
+        sample_rate: in Hz, 8000 or 16000.
+        n_src: sources in a mixture.
+        segment_s: length of the crops for training and validation, in seconds.
+        batch_size: items in a batch of one rank.
+        num_workers: processes that load; 0 loads in the training process.
+        seed: seed of order and crops.
+
+    Raises:
+        StabError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        train_subset: str = "train-100",
+        valid_subset: str = "dev",
+        test_subset: str = "test",
+        task: str = "sep_clean",
+        mode: str = "min",
+        sample_rate: int = 8000,
+        n_src: int = 2,
+        segment_s: float = 3.0,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
+        check_choice("task", task, tuple(_LISTS))
+        check_choice("mode", mode, MODES)
+        if sample_rate not in (8000, 16_000):
+            raise StabError(f"sample_rate must be 8000 or 16000, got {sample_rate}")
+        if task.startswith("enh") and n_src != 1:
+            raise StabError(f"n_src must be 1 for task {task}, got {n_src}")
+        self.root, self.task, self.mode = root, task, mode
+        self.subsets = {"train": train_subset, "valid": valid_subset, "test": test_subset}
+
+    def dataset(self, split: str, segment_s: float | None) -> LibriMixMixtures:
+        """See :meth:`MixtureDataModule.dataset`."""
+        if self.root is None:
+            raise StabError("where LibriMix is must be said: set data.root=FOLDER")
+        folder = Path(self.root, f"wav{self.sample_rate // 1000}k", self.mode)
+        if not folder.is_dir():
+            raise StabError(f"LibriMix is not at {folder}: set data.root=FOLDER to the one with wav8k or wav16k")
+        subset = self.subsets[check_split(split)]
+        return LibriMixMixtures(folder, subset, self.task, self.sample_rate, self.n_src, segment_s, self.seed)

@@ -1,0 +1,159 @@
+"""Mixtures that stand on disk in a folder for each role: the mixture, and each of its sources."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asteroid_stab.audio.file import read_headers, read_samples
+from asteroid_stab.data.corpora.mixture_tracks import MODES
+from asteroid_stab.data.datamodule import MixtureDataModule, check_choice, check_split
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
+
+_PARTS = {"train": "tr", "valid": "cv", "test": "tt"}
+_N_SHOWN = 3
+
+
+class FolderMixtures(MixtureDataset):
+    """The mixtures of ``folder/ROLE/NAME.wav``: an item's id is its file name's place in sorted order.
+
+    Every file's header is looked at first. Of the audio only the crop is read.
+
+    Args:
+        folder: holds a folder for each role.
+        mixture: role of the mixtures, such as ``mix``.
+        sources: roles of the sources, such as ``s1`` and ``s2``, in their order.
+        sample_rate: of the files, in Hz.
+        segment_s: length of a crop, in seconds; None gives whole mixtures.
+        seed: seed of the crops.
+
+    Raises:
+        StabError: a role's folder is not there or empty; or a file is missing in a role, has another sample rate,
+            another length than its mixture, no samples, or more than one channel. All such files are counted, and the
+            first three are named.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        mixture: str,
+        sources: Sequence[str],
+        sample_rate: int,
+        segment_s: float | None = None,
+        seed: int = 0,
+    ):
+        self.folder, self.roles = str(folder), [mixture, *sources]
+        self.files, lengths = _check_files(Path(folder), self.roles, sample_rate)
+        names = [Path(file).stem for file in self.files]
+        super().__init__(names, lengths, len(sources), sample_rate, segment_s, seed)
+
+    def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`MixtureDataset.read`."""
+        mixture, *sources = (read_samples(f"{self.folder}/{r}/{self.files[row]}", start, stop) for r in self.roles)
+        return mixture, np.stack(sources)
+
+
+def _check_files(folder: Path, roles: Sequence[str], sample_rate: int) -> tuple[list[str], list[int]]:
+    """The file names that all roles have, in order, and the mixtures' lengths; raises unless all can be used."""
+    found = {role: _names(folder / role) for role in roles}
+    files = sorted(set().union(*found.values()))
+    headers = {role: read_headers([f"{folder}/{role}/{file}" for file in files]) for role in roles}
+    faults = []
+    for i, file in enumerate(files):
+        mixture = headers[roles[0]][i]
+        for role in roles:
+            header = headers[role][i]
+            if header is None:
+                faults.append(f"{role}/{file} is missing")
+            elif header.sample_rate != sample_rate:
+                faults.append(f"{role}/{file} is sampled at {header.sample_rate} Hz instead of {sample_rate}")
+            elif header.n_channels != 1:
+                faults.append(f"{role}/{file} has {header.n_channels} channels instead of 1")
+            elif header.n_frames == 0:
+                faults.append(f"{role}/{file} has no samples")
+            elif mixture is not None and header.n_frames != mixture.n_frames:
+                faults.append(f"{role}/{file} has {header.n_frames} samples, its mixture {mixture.n_frames}")
+    if faults:
+        first = ", ".join(faults[:_N_SHOWN]) + (", ..." if len(faults) > _N_SHOWN else "")
+        raise StabError(f"{len(faults)} of the {len(files) * len(roles)} files of {folder} cannot be used: {first}")
+    return files, [header.n_frames for header in headers[roles[0]] if header is not None]
+
+
+def _names(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        raise StabError(f"there is no folder {folder}; its generator makes one for each role")
+    names = {name for name in os.listdir(folder) if name.endswith(".wav") and not name.startswith(".")}
+    if not names:
+        raise StabError(f"{folder} must hold .wav files, got none")
+    return names
+
+
+class FolderMixtureData(MixtureDataModule):
+    """A corpus whose ``wav8k/min`` and the like hold ``tr``, ``cv`` and ``tt``, each with a folder for each role.
+
+    A subclass has an explicit constructor and says where the tree begins (:meth:`places`).
+
+    Args:
+        root: the corpus, as the user names it.
+        what: what errors call the corpus.
+        mixture: role of the mixtures.
+        sources: roles of the sources.
+        mode: ``min`` or ``max``.
+        sample_rate: in Hz, 8000 or 16000.
+        segment_s: length of the crops for training and validation, in seconds.
+        batch_size: items in a batch of one rank.
+        num_workers: processes that load; 0 loads in the training process.
+        seed: seed of order and crops.
+
+    Raises:
+        StabError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        root: str | None,
+        what: str,
+        mixture: str,
+        sources: Sequence[str],
+        mode: str,
+        sample_rate: int,
+        segment_s: float,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+    ):
+        super().__init__(len(sources), sample_rate, segment_s, batch_size, num_workers, seed)
+        check_choice("mode", mode, MODES)
+        if sample_rate not in (8000, 16_000):
+            raise StabError(f"sample_rate must be 8000 or 16000, got {sample_rate}")
+        self.root, self.what, self.mode = root, what, mode
+        self.mixture, self.sources = mixture, list(sources)
+
+    @abstractmethod
+    def places(self, root: Path) -> list[Path]:
+        """Folders that may hold ``wav8k`` or ``wav16k``, the likeliest first."""
+
+    def dataset(self, split: str, segment_s: float | None) -> FolderMixtures:
+        """See :meth:`MixtureDataModule.dataset`."""
+        folder = self._tree() / _PARTS[check_split(split)]
+        if not folder.is_dir():
+            raise StabError(f"{self.what} has no {folder}: its generator makes tr, cv and tt")
+        self.check_part(folder)
+        return FolderMixtures(folder, self.mixture, self.sources, self.sample_rate, segment_s, self.seed)
+
+    def check_part(self, folder: Path) -> None:
+        """Raises if ``folder``, a split's, has other mixtures than the arguments say."""
+
+    def _tree(self) -> Path:
+        if self.root is None:
+            raise StabError(f"where {self.what} is must be said: set data.root=FOLDER")
+        trees = [place / f"wav{self.sample_rate // 1000}k" / self.mode for place in self.places(Path(self.root))]
+        for tree in trees:
+            if tree.is_dir():
+                return tree
+        raise StabError(f"{self.what} is not at {' nor at '.join(map(str, trees))}: set data.root=FOLDER")

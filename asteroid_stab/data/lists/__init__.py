@@ -1,0 +1,1 @@
+"""Mixture lists: which utterances, at which levels."""

@@ -1,0 +1,153 @@
+"""Makes mixture lists for a folder of speech: ``asteroid-stab prepare``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from asteroid_stab.atomic import replacing
+from asteroid_stab.audio.mixing import SOURCE_RATE
+from asteroid_stab.data.lists.levels import MIN_SECONDS
+from asteroid_stab.data.lists.maker import ListMaker, ListSummary, Progress, hold_out, stream
+from asteroid_stab.data.lists.mixture_list import write_mixture_list
+from asteroid_stab.data.lists.pairing import Mixture, most_mixtures, pair_utterances, shuffle
+from asteroid_stab.data.lists.speech_folder import Utterance, find_noise, find_speech
+from asteroid_stab.errors import StabError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which lists to make; the fields are the options of ``asteroid-stab prepare``.
+
+    Attributes:
+        subsets: folders of the corpus whose speakers are mixed with each other.
+        n_src: sources in a mixture, of as many speakers.
+        n_mixtures: mixtures; None for as many as can be made with each utterance once.
+        seed: of all draws.
+        noise_subset: take the noise from this folder of its corpus alone.
+        valid_speakers: speakers held out, for a list of their own; a tenth of the noises is held out with
+            them.
+        n_valid: mixtures of these; None as with ``n_mixtures``.
+        min_seconds: utterances shorter than this are left out (3 s in LibriMix).
+        reuse: use utterances several times where the number of mixtures needs it, no combination twice.
+
+    Raises:
+        StabError: a number is out of its range.
+    """
+
+    subsets: Sequence[str]
+    n_src: int = 2
+    n_mixtures: int | None = None
+    seed: int = 0
+    noise_subset: str | None = None
+    valid_speakers: int = 0
+    n_valid: int | None = None
+    min_seconds: float = 3.0
+    reuse: bool = False
+
+    def __post_init__(self) -> None:
+        least = {"n_src": 1, "n_mixtures": 1, "n_valid": 1, "valid_speakers": 0, "min_seconds": MIN_SECONDS}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise StabError(f"{name} must be at least {bound}, got {value}")
+        if not self.subsets:
+            raise StabError("subsets must name a folder of the corpus, got none")
+        if self.n_valid is not None and not self.valid_speakers:
+            raise StabError(f"n_valid needs valid_speakers, got n_valid={self.n_valid} and valid_speakers=0")
+
+    @property
+    def stems(self) -> list[str]:
+        """Names of the lists, without suffix: LibriMix's, and ``-valid`` for the speakers held out."""
+        stem = f"libri{self.n_src}mix_{'+'.join(dict.fromkeys(self.subsets))}"
+        return [stem, f"{stem}-valid"] if self.valid_speakers else [stem]
+
+
+def prepare_lists(
+    plan: Plan,
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    noise_root: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda work, name, amount: work,
+) -> list[ListSummary]:
+    """Writes ``out/libri<J>mix_<subset>.csv``, and ``..-valid.csv`` if speakers are held out.
+
+    The same plan and files give the same lists, on any machine. A list appears complete or not at all;
+    beside it stands ``.._info.json`` with the plan (LibriMix's generator passes over names with "info").
+
+    Args:
+        plan: which lists.
+        root: the speech corpus, as ``subset/speaker/.../utterance.flac`` or ``.wav``.
+        out: folder for the lists.
+        noise_root: folder of noise; None for lists without noise.
+        overwrite: replace lists that are there.
+        progress: wraps the long loops.
+
+    Raises:
+        StabError: a list is there already, audio cannot be used, or there are fewer different mixtures than
+            asked for.
+    """
+    paths = [Path(out) / f"{stem}.csv" for stem in plan.stems]
+    if there := [str(path) for path in paths if path.exists() and not overwrite]:
+        raise StabError(f"{', '.join(there)} must not be there yet; --overwrite replaces lists")
+    every = find_speech(root, plan.subsets)
+    usable = [u for u in every if u.n_frames >= plan.min_seconds * SOURCE_RATE]
+    noises = [] if noise_root is None else find_noise(noise_root, plan.noise_subset)
+    speech_parts, noise_parts = _split_speech(usable, plan), _split_noise(noises, plan)
+    # All pairs before the first loudness: what cannot be made shows at once, and no list is written.
+    pairs = [
+        _pair(part, n_mixtures, stem, plan)
+        for part, n_mixtures, stem in zip(speech_parts, (plan.n_mixtures, plan.n_valid), plan.stems, strict=False)
+    ]
+    made = []
+    for path, speech, mixtures, noise in zip(paths, speech_parts, pairs, noise_parts, strict=True):
+        maker = ListMaker(path.stem, speech, mixtures, root, noise, noise_root, plan.seed)
+        rows, summary = maker.make(str(path), len(every) - len(usable), progress)
+        made.append((path, rows, summary))
+    for path, rows, summary in made:
+        with replacing(path.with_name(f"{path.stem}_info.json")) as info:
+            report = {**asdict(summary), "path": path.name, "unused": len(summary.unused)}
+            info.write_text(json.dumps({"plan": asdict(plan), "list": report}, indent=1) + "\n", "utf-8")
+        write_mixture_list(rows, path)
+    return [summary for _, _, summary in made]
+
+
+def _split_speech(utterances: list[Utterance], plan: Plan) -> list[list[Utterance]]:
+    """The utterances of each list: all, or those of the other speakers and those of the speakers held out."""
+    speakers = sorted({u.speaker for u in utterances})
+    if not plan.valid_speakers:
+        return [utterances]
+    if plan.valid_speakers > len(speakers):
+        raise StabError(f"valid_speakers must be at most {len(speakers)}, got {plan.valid_speakers}")
+    held_out = hold_out(speakers, plan.valid_speakers, plan.seed)
+    return [[u for u in utterances if (u.speaker in held_out) == valid] for valid in (False, True)]
+
+
+def _split_noise(noises: list[Utterance], plan: Plan) -> list[list[Utterance]]:
+    """The noises of each list: all, or nine tenths and one tenth."""
+    if not plan.valid_speakers:
+        return [noises]
+    if len(noises) == 1:
+        raise StabError("with valid_speakers there must be at least 2 noises, one to hold out, got 1")
+    order = list(range(len(noises)))
+    shuffle(stream(plan.seed, "noises"), order)
+    n_valid = -(-len(noises) // 10)
+    return [[noises[i] for i in sorted(part)] for part in (order[n_valid:], order[:n_valid])]
+
+
+def _pair(utterances: list[Utterance], n_mixtures: int | None, stem: str, plan: Plan) -> list[Mixture]:
+    """Who is mixed with whom in one list."""
+    groups: dict[str, list[int]] = {}
+    for i, utterance in enumerate(utterances):
+        groups.setdefault(utterance.speaker, []).append(i)
+    decks = list(groups.values())
+    if n_mixtures is None:  # at least one, so that an empty list is refused as any other that cannot be made
+        n_mixtures = max(1, most_mixtures([len(deck) for deck in decks], plan.n_src))
+    try:
+        return pair_utterances(decks, plan.n_src, n_mixtures, stream(plan.seed, stem, "pairs"), plan.reuse)
+    except StabError as error:
+        raise StabError(f"{stem}: {error}") from error

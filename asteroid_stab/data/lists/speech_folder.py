@@ -1,0 +1,101 @@
+"""The utterances and noises that stand in a folder, in an order that is the same on every machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from asteroid_stab.audio.file import check_header, read_headers
+from asteroid_stab.audio.mixing import SOURCE_RATE
+from asteroid_stab.errors import StabError, nearest
+
+_AUDIO = {".flac", ".wav"}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A file of speech or noise.
+
+    Attributes:
+        name: path relative to the corpus, with slashes.
+        speaker: name of the speaker's folder; empty for noise.
+        n_frames: length in samples at 16 kHz.
+    """
+
+    name: str
+    speaker: str
+    n_frames: int
+
+
+def find_speech(root: str | os.PathLike[str], subsets: Sequence[str]) -> list[Utterance]:
+    """All utterances of ``root/subset/speaker/.../*.flac`` or ``.wav``, sorted by name.
+
+    Args:
+        root: the corpus.
+        subsets: its folders to look in.
+
+    Raises:
+        StabError: no such corpus or subset, no audio in it, audio outside a speaker's folder, or a file
+            that is not mono at 16 kHz.
+    """
+    root = _folder(root, "speech corpus")
+    names: list[str] = []
+    for subset in dict.fromkeys(subsets):
+        if len(PurePosixPath(subset).parts) != 1:
+            raise StabError(f"a subset must be a folder of {root}, got {subset!r}")
+        if not (root / subset).is_dir():
+            there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+            raise StabError(f"{root} has no subset {subset!r}{nearest(subset, there)}; it has {', '.join(there)}")
+        found = sorted(_walk(root, subset))
+        if not found:
+            raise StabError(f"{root / subset} must hold .flac or .wav files, got none")
+        names += found
+    for name in names:
+        if len(PurePosixPath(name).parts) < 3:
+            raise StabError(f"utterances must stand in subset/speaker/, got {root / name}")
+    return _with_lengths(root, names, mono=True)
+
+
+def find_noise(root: str | os.PathLike[str], subset: str | None = None) -> list[Utterance]:
+    """All ``.wav`` and ``.flac`` files in a folder of noise, sorted by name.
+
+    Args:
+        root: the noise corpus.
+        subset: take those in this folder of it alone.
+
+    Raises:
+        StabError: no such folder, no audio in it, or a file that is not at 16 kHz.
+    """
+    root = _folder(root, "noise corpus")
+    if subset is not None:
+        _folder(root / subset, "subset of noise")
+    names = sorted(_walk(root, subset or ""))
+    if not names:
+        raise StabError(f"{root / (subset or '')} must hold .flac or .wav files, got none")
+    return _with_lengths(root, names, mono=False)
+
+
+def _folder(path: str | os.PathLike[str], what: str) -> Path:
+    if not os.path.isdir(path):
+        raise StabError(f"there is no {what} at {path}")
+    return Path(path)
+
+
+def _walk(root: Path, subset: str) -> Iterator[str]:
+    for folder, _, files in os.walk(root / subset, followlinks=True):
+        for file in files:
+            if os.path.splitext(file)[1].lower() in _AUDIO and not file.startswith("."):
+                yield (Path(folder) / file).relative_to(root).as_posix()
+
+
+def _with_lengths(root: Path, names: Sequence[str], mono: bool) -> list[Utterance]:
+    paths = [f"{root}/{name}" for name in names]
+    found = []
+    for name, path, header in zip(names, paths, read_headers(paths), strict=True):
+        if header is None:
+            raise StabError(f"{path} is a link to a file that is missing")
+        check_header(path, header, SOURCE_RATE, mono)
+        found.append(Utterance(name, PurePosixPath(name).parts[1] if mono else "", header.n_frames))
+    return found

@@ -1,0 +1,1 @@
+"""The embedded corpus: sentences spoken by eSpeak NG."""

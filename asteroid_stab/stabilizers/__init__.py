@@ -1,0 +1,16 @@
+"""What weighs the items of a batch, and what they are weighed by."""
+
+from asteroid_stab.stabilizers.bank import AssignmentBank
+from asteroid_stab.stabilizers.base import Stabilizer, Step, StepCallback
+from asteroid_stab.stabilizers.reweighting import Reweighting, RisingSchedule
+from asteroid_stab.stabilizers.sample_dropout import SampleDropout
+
+__all__ = [
+    "AssignmentBank",
+    "Reweighting",
+    "RisingSchedule",
+    "SampleDropout",
+    "Stabilizer",
+    "Step",
+    "StepCallback",
+]

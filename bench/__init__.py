@@ -1,0 +1,1 @@
+"""Measurements of time and memory beside the hosts: ``python -m bench NAME`` from a checkout."""

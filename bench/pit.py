@@ -1,0 +1,162 @@
+"""``asteroid-stab bench pit``: the exact PIT loss beside Asteroid's, forward and backward."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from asteroid_stab.cli.arguments import positive
+from bench.measure import peak_bytes, take_turns
+from bench.options import add_device, add_json, check, pinned_threads, write
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUMMARY = "time and peak memory of the exact PIT loss, forward and backward, beside Asteroid's"
+SIDES = ("asteroid", "ours")
+MIN_ROUNDS = 3
+NOISE = 0.3  # of estimates around unit targets: an SI-SDR near 10 dB
+
+
+def batch(n_items: int, n_src: int, n_samples: int, device: str) -> tuple[Tensor, Tensor]:
+    """Estimates, which want a gradient, and targets; each item's estimates are in an order of its own.
+
+    Example:
+        >>> est, targets = batch(2, 3, 50, "cpu")
+        >>> est.shape == targets.shape, est.requires_grad
+        (True, True)
+    """
+    import torch
+
+    random = torch.Generator().manual_seed(n_src)
+    targets = torch.randn(n_items, n_src, n_samples, generator=random)
+    est = torch.randn(n_items, n_src, n_samples, generator=random).mul_(NOISE)
+    for item in range(n_items):  # item by item, so that no whole copy weighs on the memory's baseline
+        est[item] += targets[item, torch.randperm(n_src, generator=random)]
+    return est.to(device).requires_grad_(), targets.to(device)
+
+
+def loss_of(side: str, est: Tensor, targets: Tensor) -> Tensor:
+    """Mean negative SI-SDR under the best permutation, in dB."""
+    from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+
+    from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
+
+    if side == "ours":
+        return ExactPITLossWrapper(pairwise_neg_sisdr)(est, targets)  # type: ignore[return-value]
+    with warnings.catch_warnings():  # Asteroid's Hungarian search makes a tensor of a list of arrays
+        warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy")
+        if targets.shape[1] < 10:
+            return PITLossWrapper(pairwise_neg_sisdr)(est, targets)
+        # The wrapper refuses 10 sources and more; the functions that it would call do not.
+        return PITLossWrapper.find_best_perm(pairwise_neg_sisdr(est, targets))[0].mean()
+
+
+def measure_times(est: Tensor, targets: Tensor, n_rounds: int, budget_s: float) -> dict[str, Any]:
+    """Seconds of each side, and how far their results differ.
+
+    Args:
+        est: estimates, [B, J, T].
+        targets: targets, [B, J, T].
+        n_rounds: rounds of one call of each side, at most.
+        budget_s: no further round is begun after this, once there are three.
+    """
+    calls = {side: _forward_backward(side, est, targets) for side in SIDES}
+    seconds = take_turns(calls, n_rounds, budget_s, str(est.device), MIN_ROUNDS)
+    results = {side: (calls[side]().item(), est.grad) for side in SIDES}
+    (their_loss, theirs), (our_loss, ours) = (results[side] for side in SIDES)
+    assert theirs is not None
+    assert ours is not None
+    return {
+        **{f"{side}_s": statistics.median(seconds[side]) for side in SIDES},
+        **{f"{side}_min_s": min(seconds[side]) for side in SIDES},
+        "n_rounds": len(seconds["ours"]),
+        "difference_db": abs(our_loss - their_loss),
+        "gradient_difference": ((ours - theirs).norm() / theirs.norm()).item(),
+    }
+
+
+def _forward_backward(side: str, est: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+    def call() -> Tensor:
+        est.grad = None
+        loss = loss_of(side, est, targets)
+        loss.backward()
+        return loss
+
+    return call
+
+
+def prepare(side: str, n_items: int, n_src: int, n_samples: int, device: str) -> Callable[[], Tensor]:
+    """A forward and backward pass of a side."""
+    return _forward_backward(side, *batch(n_items, n_src, n_samples, device))
+
+
+def measure(options: argparse.Namespace, n_src: int) -> dict[str, Any]:
+    """One row of the table."""
+    sizes = (options.batch_size, n_src, options.n_samples, options.device)
+    warm = (options.batch_size, n_src, 64, options.device)
+    peaks = {
+        f"{side}_bytes": peak_bytes(
+            f"{side} with --n-src {n_src}", prepare, (side, *sizes), (side, *warm), options.device, options.threads
+        )
+        for side in SIDES
+    }
+    row = {"n_src": n_src, **measure_times(*batch(*sizes), options.rounds, options.budget_s), **peaks}
+    # The least time is what the code needs; a machine that is shared adds to it, never takes away.
+    row["time_ratio"] = row["asteroid_min_s"] / row["ours_min_s"]
+    row["memory_ratio"] = row["asteroid_bytes"] / max(1, row["ours_bytes"])
+    return row
+
+
+def _table(rows: list[dict[str, Any]], title: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "J": lambda r: str(r["n_src"]),
+        "Asteroid\nms": lambda r: f"{1e3 * r['asteroid_min_s']:.2f}",
+        "ours\nms": lambda r: f"{1e3 * r['ours_min_s']:.2f}",
+        "\nfaster": lambda r: f"{r['time_ratio']:.1f}×",
+        "Asteroid\nMiB": lambda r: f"{r['asteroid_bytes'] / 2**20:.1f}",
+        "ours\nMiB": lambda r: f"{r['ours_bytes'] / 2**20:.1f}",
+        "\nsmaller": lambda r: f"{r['memory_ratio']:.1f}×",
+        "Δ\ndB": lambda r: f"{r['difference_db']:.0e}",
+        "Δ\ngrad": lambda r: f"{r['gradient_difference']:.0e}",
+    }
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in table.columns:
+        column.justify, column.no_wrap = "right", True
+    for row in rows:
+        table.add_row(*(cell(row) for cell in columns.values()))
+    return table
+
+
+def main(argv: list[str]) -> int:
+    """Measures, prints a table, and writes the numbers to a file where one is asked for."""
+    parser = argparse.ArgumentParser(prog="asteroid-stab bench pit", description=SUMMARY)
+    parser.add_argument("--n-src", type=positive, nargs="+", default=[2, 5, 10, 20], help="numbers of sources")
+    parser.add_argument("--batch-size", type=positive, default=8, help="items (%(default)s)")
+    parser.add_argument("--n-samples", type=positive, default=24000, help="samples a signal (%(default)s)")
+    add_device(parser)
+    parser.add_argument("--rounds", type=positive, default=100, help="rounds of both sides (%(default)s)")
+    parser.add_argument("--budget-s", type=float, default=10.0, help="seconds for the rounds (%(default)s)")
+    add_json(parser)
+    options = parser.parse_args(argv)
+    check(options)
+
+    from rich.console import Console
+    from rich.progress import track
+
+    with pinned_threads(options.threads):
+        progress = Console(stderr=True)
+        rows = [measure(options, n) for n in track(options.n_src, "measuring", console=progress, transient=True)]
+    title = (
+        f"exact PIT of negative SI-SDR, forward + backward, least of the rounds\n"
+        f"B = {options.batch_size}, T = {options.n_samples}, {options.device}, {options.threads} thread(s)"
+    )
+    Console().print(_table(rows, title))
+    write(options, {"rows": rows}, ("torch", "asteroid"))
+    return 0

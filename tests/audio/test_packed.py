@@ -1,0 +1,169 @@
+"""The packed cache: what it loses, when it is made again, and that half of one is never used."""
+
+import errno
+import logging
+import os
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from asteroid_stab.audio import packed as cache
+from asteroid_stab.audio.packed import PackedTracks
+from asteroid_stab.audio.tracks import Tracks
+from asteroid_stab.errors import StabError
+
+LENGTHS = (9000, 12_001, 5000)
+
+
+def make_tracks(root: Path, rate: int = 8000, **options) -> Tracks:
+    names = [f"{i}.flac" for i in range(len(LENGTHS))]
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(names):
+        if not (root / name).exists():
+            scale = (0.9, 0.003, 0.0)[i]  # loud, soft, silent
+            sf.write(root / name, scale * rng.uniform(-1, 1, LENGTHS[i]), 16_000, **options)
+    return Tracks([str(root)] * 3, names, LENGTHS, LENGTHS, rate)
+
+
+def read(reader, track, start, stop, gain=1.0):
+    out = np.empty(stop - start, np.float32)
+    reader.read_into(track, start, stop, gain, out)
+    return out
+
+
+def test_packed_samples_are_within_half_a_step_of_full_scale(tmp_path):
+    tracks = make_tracks(tmp_path)
+    packed = PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    for track, length in enumerate(tracks.lengths):
+        whole = tracks.read(track, 0, length)
+        peak = float(np.abs(whole).max())
+        assert peak <= packed.peak(track) <= max(peak * 1.0001, 1.0)
+        gain = 0.9 / peak if peak else 1.0
+        for start, stop in ((0, length), (17, 1234)):
+            error = np.abs(read(packed, track, start, stop, gain) - gain * whole[start:stop]).max()
+            assert error <= 0.9 * 0.505 / 32_767  # half a step, and what float32 adds
+
+
+def test_a_mixture_is_within_one_step_of_16_bits(tmp_path, speech, noise, write_list):
+    from asteroid_stab.data.corpora.librispeech import LibriSpeechData
+
+    path = str(write_list(tmp_path / "l.csv", n_mixtures=8, gains=(0.2, 0.7)))
+    sets = [
+        LibriSpeechData(
+            str(speech), str(noise), test_list=path, task="sep_noisy", mode="max", cache=packed
+        ).test_dataset()
+        for packed in (None, str(tmp_path / "packed"))
+    ]
+    worst = 0.0
+    for item in range(8):
+        (mixture, sources, _), (close, parts, _) = sets[0][item], sets[1][item]
+        worst = max(worst, float((mixture - close).abs().max()), float((sources - parts).abs().max()))
+    assert 0.1 / 32_768 < worst <= 1 / 32_768
+
+
+def test_speech_that_is_not_resampled_loses_nothing(tmp_path):
+    tracks = make_tracks(tmp_path, rate=16_000)
+    sf.write(tmp_path / "0.flac", np.array([-1.0, 1.0, 0.5] * 3000), 16_000)  # the very ends of the range
+    packed = PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    for track, length in enumerate(tracks.lengths):
+        np.testing.assert_array_equal(read(packed, track, 0, length), tracks.read(track, 0, length))
+    assert read(packed, 0, 0, 2).tolist() == [-1.0, 32_767 / 32_768]
+
+
+def test_a_cache_is_made_once(tmp_path, monkeypatch):
+    PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "packed")
+    monkeypatch.setattr(Tracks, "read", None)  # decoding again would fail
+    packed = PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "packed")
+    assert len(list((tmp_path / "packed").iterdir())) == 1
+    assert packed.scales.shape == (3,)
+
+
+def test_other_tracks_have_a_cache_of_their_own(tmp_path):
+    for rate in (8000, 16_000):
+        PackedTracks.open_or_pack(make_tracks(tmp_path, rate), tmp_path / "packed")
+    assert len(list((tmp_path / "packed").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size - 2), "must have"),
+        (lambda path: os.truncate(path, 0), "must have"),
+        (lambda path: path.write_bytes(b"STABPK00" + path.read_bytes()[8:]), "is of another version"),
+    ],
+)
+def test_a_damaged_cache_is_made_again(tmp_path, caplog, spoil, reason):
+    tracks = make_tracks(tmp_path)
+    PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    (path,) = (tmp_path / "packed").iterdir()
+    whole = path.read_bytes()
+    spoil(path)
+    with caplog.at_level(logging.WARNING):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    assert f"packing {path} again: it {reason}" in caplog.text
+    assert path.read_bytes() == whole
+
+
+def test_audio_that_changed_is_packed_again(tmp_path, caplog):
+    tracks = make_tracks(tmp_path)
+    PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    sf.write(tmp_path / "1.flac", np.full(LENGTHS[1], 0.25), 16_000)
+    with caplog.at_level(logging.WARNING):
+        packed = PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    assert "is older than the audio files" in caplog.text
+    np.testing.assert_allclose(read(packed, 1, 1000, 2000), 0.25, atol=1e-4)
+
+
+def test_a_new_time_of_change_is_enough(tmp_path, caplog):
+    tracks = make_tracks(tmp_path)
+    PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    os.utime(tmp_path / "1.flac", ns=(0, 1))
+    with caplog.at_level(logging.WARNING):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    assert "is older than the audio files" in caplog.text
+
+
+def test_workers_get_the_path_and_map_the_file_themselves(tmp_path):
+    packed = PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "packed")
+    data = pickle.dumps(packed)
+    assert len(data) < 1000  # the samples do not travel
+    np.testing.assert_array_equal(read(pickle.loads(data), 0, 5, 50), read(packed, 0, 5, 50))
+
+
+def test_audio_that_cannot_be_decoded_leaves_no_cache(tmp_path):
+    tracks = make_tracks(tmp_path)
+    path = tmp_path / "1.flac"
+    path.write_bytes(path.read_bytes()[:8000])
+    with pytest.raises(StabError, match=r"1\.flac"):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    tracks = make_tracks(tmp_path)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.os, "pwrite", full)
+        with pytest.raises(StabError, match=r"cannot write the packed cache .*: No space left on device"):
+            PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(StabError, match=r"the packed cache must have 0\.0 GB in .*packed, got 0\.0 GB"):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
+
+
+def test_writes_that_the_system_takes_in_parts_are_completed(tmp_path, monkeypatch):
+    tracks, pwrite = make_tracks(tmp_path), os.pwrite
+    monkeypatch.setattr(cache.os, "pwrite", lambda file, data, offset: pwrite(file, data[:1000], offset))
+    PackedTracks.open_or_pack(tracks, tmp_path / "parts")
+    monkeypatch.undo()
+    PackedTracks.open_or_pack(tracks, tmp_path / "whole")
+    (parts,), (whole,) = (tmp_path / "parts").iterdir(), (tmp_path / "whole").iterdir()
+    assert parts.read_bytes() == whole.read_bytes()

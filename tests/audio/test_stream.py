@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import soundfile as sf
+from scipy.signal import resample_poly
+
+from asteroid_stab.audio.stream import AudioInput, resample_blocks
+from asteroid_stab.errors import StabError
+
+RATE = 8000
+
+
+def noise(n_samples, n_channels=1, seed=0):
+    signal = 0.1 * np.random.default_rng(seed).standard_normal((n_samples, n_channels))
+    return signal.astype(np.float32)
+
+
+def read(path, *args, **kwargs):
+    with AudioInput(path, RATE, *args, **kwargs) as audio:
+        samples = np.concatenate(list(audio.blocks()))
+        assert samples.dtype == np.float32
+        assert len(samples) == audio.n_samples
+        return samples
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("wav", "FLOAT"), ("wav", "PCM_16"), ("flac", "PCM_16")])
+def test_samples(tmp_path, kind, subtype):
+    signal = noise(200_001)
+    sf.write(tmp_path / f"a.{kind}", signal, RATE, subtype)
+    np.testing.assert_allclose(read(tmp_path / f"a.{kind}"), signal[:, 0], atol=4e-5)
+
+
+def test_channels(tmp_path):
+    signal = noise(1000, 3)
+    sf.write(tmp_path / "a.wav", signal, RATE, "FLOAT")
+    np.testing.assert_array_equal(read(tmp_path / "a.wav", 1), signal[:, 1])
+    np.testing.assert_allclose(read(tmp_path / "a.wav", "mix"), signal.mean(1), atol=1e-7)
+    with pytest.raises(StabError, match="has 3 channels"):
+        AudioInput(tmp_path / "a.wav", RATE)
+    with pytest.raises(StabError, match="at most 3, got 4"):
+        AudioInput(tmp_path / "a.wav", RATE, 3)
+
+
+@pytest.mark.parametrize("rate", [44_100, 16_000, 11_025, 4_000])
+def test_other_rates(tmp_path, rate):
+    signal = noise(3 * rate + 17)
+    sf.write(tmp_path / "a.wav", signal, rate, "FLOAT")
+    with pytest.raises(StabError, match=rf"works at 8000 Hz, the file is sampled at {rate} Hz"):
+        AudioInput(tmp_path / "a.wav", RATE)
+    whole = resample_poly(signal[:, 0].astype(np.float64), RATE, rate)
+    np.testing.assert_allclose(read(tmp_path / "a.wav", resample=True), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(("up", "down"), [(1, 6), (80, 441), (2, 1), (1, 2), (441, 80), (5, 4)])
+@pytest.mark.parametrize("n_samples", [1, 100, 20_011])
+def test_resampling_has_no_seams(up, down, n_samples):
+    rng = np.random.default_rng(n_samples)
+    signal = rng.standard_normal(n_samples)
+    cuts = np.sort(rng.integers(0, n_samples + 1, 5))
+    pieces = list(resample_blocks(np.split(signal, cuts), up, down, n_samples))
+    np.testing.assert_allclose(np.concatenate(pieces), resample_poly(signal, up, down), atol=2e-6)
+
+
+def test_files_that_are_no_recordings(tmp_path):
+    with pytest.raises(StabError, match="no such file"):
+        AudioInput(tmp_path / "a.wav", RATE)
+    with pytest.raises(StabError, match="a folder"):
+        AudioInput(tmp_path, RATE)
+    (tmp_path / "a.wav").write_text("not a sound")
+    with pytest.raises(StabError, match="no readable audio"):
+        AudioInput(tmp_path / "a.wav", RATE)
+    (tmp_path / "empty.wav").touch()
+    with pytest.raises(StabError, match="no readable audio"):
+        AudioInput(tmp_path / "empty.wav", RATE)
+    sf.write(tmp_path / "none.wav", noise(0), RATE)
+    with pytest.raises(StabError, match="no samples"):
+        AudioInput(tmp_path / "none.wav", RATE)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_truncated(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    sf.write(path, noise(300_000), RATE, "PCM_16")
+    path.write_bytes(path.read_bytes()[:200_000])
+    with pytest.raises(StabError, match=r"truncated|damaged after \d+\.\d\d s"):
+        read(path)
+
+
+def test_samples_that_are_not_finite(tmp_path):
+    signal = noise(100_000)
+    signal[90_000] = np.nan
+    sf.write(tmp_path / "a.wav", signal, RATE, "FLOAT")
+    with pytest.raises(StabError, match=r"a sample at 11\.25 s is not finite"):
+        read(tmp_path / "a.wav")

@@ -1,0 +1,194 @@
+"""WSJ0-mix and WHAM! on disk: what Asteroid reads, under ids and in our crops; trees that are not whole."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from asteroid.data import WhamDataset, Wsj0mixDataset
+from trees import RATE, wham, write, wsj0_mix
+
+from asteroid_stab.data.corpora.wsj0 import WhamData, Wsj0MixData
+from asteroid_stab.data.dataset import crop_start
+from asteroid_stab.errors import StabError
+from asteroid_stab.run.check import build, check_config
+from asteroid_stab.run.compose import compose_recipe
+
+TASKS = [("sep_clean", 2), ("sep_noisy", 2), ("enh_single", 1), ("enh_both", 1)]
+
+
+@pytest.fixture(scope="module")
+def wsj0_2mix(tmp_path_factory):
+    return wsj0_mix(tmp_path_factory.mktemp("wsj0-mix"))
+
+
+@pytest.fixture(scope="module")
+def wham_tree(tmp_path_factory):
+    return wham(tmp_path_factory.mktemp("wham"))
+
+
+def json_lists(part, folder):
+    """Asteroid's lists of a part's files, with their lengths."""
+    for role in part.iterdir():
+        files = [(str(path), soundfile.info(path).frames) for path in sorted(role.iterdir())]
+        (folder / f"{role.name}.json").write_text(json.dumps(files))
+    return str(folder)
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs) == 4
+    for item in range(4):
+        assert torch.equal(ours[item][0], theirs[item][0])
+        assert torch.equal(ours[item][1], theirs[item][1])
+        assert ours[item][2] == item
+
+
+@pytest.mark.parametrize(("split", "part"), [("train", "tr"), ("valid", "cv"), ("test", "tt")])
+def test_whole_mixtures_are_asteroids(wsj0_2mix, tmp_path, split, part):
+    theirs = Wsj0mixDataset(json_lists(wsj0_2mix / "2speakers/wav8k/min" / part, tmp_path), segment=None)
+    ours = Wsj0MixData(str(wsj0_2mix)).test_dataset(split)
+    assert_same(ours, theirs)
+    assert ours.names == [f"0{i}a_1.5_0{i}b_-1.5" for i in range(4)]
+    assert torch.allclose(ours[3][0], ours[3][1].sum(0), atol=1e-4)
+
+
+@pytest.mark.parametrize(("task", "n_src"), TASKS)
+def test_whams_tasks_are_asteroids(wham_tree, tmp_path, task, n_src):
+    theirs = WhamDataset(json_lists(wham_tree / "wav8k/min/tr", tmp_path), task, segment=None)
+    assert_same(WhamData(str(wham_tree), task, n_src=n_src).test_dataset("train"), theirs)
+
+
+def test_crops_are_slices_read_alone(wsj0_2mix, monkeypatch):
+    data = Wsj0MixData(str(wsj0_2mix), segment_s=0.7, seed=3)
+    crops, whole = data.dataset("train", 0.7), data.test_dataset("train")
+    assert (len(crops), crops.n_short) == (3, 1)
+    lengths = []
+    read = soundfile.SoundFile.read
+
+    def counted(self, frames, **kwargs):
+        lengths.append(frames)
+        return read(self, frames, **kwargs)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    for epoch in (0, 5):
+        for item in range(3):
+            start = crop_start(3, epoch, item, crops.lengths[item], 5600)
+            mixture, sources, _ = crops[(epoch, item)]
+            assert set(lengths) == {5600}
+            assert len(lengths) == 3
+            assert torch.equal(mixture, whole[item + 1][0][start : start + 5600])
+            assert torch.equal(sources, whole[item + 1][1][:, start : start + 5600])
+            lengths.clear()
+    assert pickle.loads(pickle.dumps(crops))[0][0].equal(crops[0][0])
+
+
+def test_the_folder_of_one_number_of_speakers_is_found_as_well(wsj0_2mix):
+    below = Wsj0MixData(str(wsj0_2mix / "2speakers")).test_dataset()
+    above = Wsj0MixData(str(wsj0_2mix)).test_dataset()
+    assert below.fingerprint == above.fingerprint
+    assert below[0][0].equal(above[0][0])
+
+
+def test_three_speakers(tmp_path):
+    wsj0_mix(tmp_path, 3)
+    mixture, sources, _ = Wsj0MixData(str(tmp_path), n_src=3).test_dataset()[0]
+    assert sources.shape == (3, 5000)
+    assert torch.allclose(mixture, sources.sum(0), atol=1e-4)
+    with pytest.raises(StabError, match="tt has mixtures of more speakers than n_src=2: there is s3"):
+        Wsj0MixData(str(tmp_path / "3speakers")).test_dataset()
+
+
+def test_other_rate_and_mode(tmp_path):
+    wsj0_mix(tmp_path, rate=16_000)
+    (tmp_path / "2speakers/wav8k/min").rename(tmp_path / "2speakers/wav8k/max")
+    (tmp_path / "2speakers/wav8k").rename(tmp_path / "2speakers/wav16k")
+    dataset = Wsj0MixData(str(tmp_path), mode="max", sample_rate=16_000).test_dataset()
+    assert (len(dataset), dataset.sample_rate) == (4, 16_000)
+
+
+def test_all_that_cannot_be_used_is_counted_and_three_are_named(tmp_path):
+    part = wsj0_mix(tmp_path) / "2speakers/wav8k/min/tr"
+    names = sorted(path.name for path in (part / "mix").iterdir())
+    (part / "s2" / names[0]).unlink()
+    write(part / "s1" / names[1], np.zeros(5700), 16_000)
+    write(part / "s2" / names[1], np.zeros((5700, 2)))
+    write(part / "s1" / names[2], np.zeros(6399))
+    write(part / "mix" / names[3], np.zeros(0))
+    write(part / "s1" / "stranger.wav", np.zeros(100))
+    with pytest.raises(StabError) as caught:
+        Wsj0MixData(str(tmp_path)).setup("fit")
+    first = [
+        f"s2/{names[0]} is missing",
+        f"s1/{names[1]} is sampled at 16000 Hz instead of 8000",
+        f"s2/{names[1]} has 2 channels instead of 1",
+    ]
+    # The rest: s1 of 2 is shorter; mix of 3 is empty, s1 and s2 of it are longer; the stranger has no mix and no s2.
+    assert str(caught.value) == f"9 of the 15 files of {part} cannot be used: {', '.join(first)}, ..."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda part, n: write(part / "s1" / n, np.zeros(4999)), "1 of the 12 .*s1/{n} has 4999 samples, its mix"),
+        (lambda part, n: [write(part / r / n, np.zeros(0)) for r in ("mix", "s1", "s2")], "3 of .*mix/{n} has no sam"),
+        (lambda part, n: (part / "mix" / n).unlink(), "1 of the 12 .*: mix/{n} is missing$"),
+        (lambda part, n: (part / "s2" / n).write_bytes(b"no audio" * 99), "cannot read the audio file .*s2/{n}"),
+    ],
+)
+def test_each_fault_is_told(tmp_path, change, message):
+    part = wsj0_mix(tmp_path) / "2speakers/wav8k/min/tr"
+    name = sorted(path.name for path in (part / "mix").iterdir())[0]
+    change(part, name)
+    with pytest.raises(StabError, match=message.format(n=name)):
+        Wsj0MixData(str(tmp_path)).setup("fit")
+
+
+def test_trees_that_are_not_there(tmp_path, wsj0_2mix, wham_tree):
+    with pytest.raises(StabError, match=r"where WSJ0-3mix is must be said: set data\.root=FOLDER"):
+        Wsj0MixData(n_src=3).test_dataset()
+    looked = f"{wsj0_2mix}/3speakers/wav8k/min nor at {wsj0_2mix}/wav8k/min"
+    with pytest.raises(StabError, match=f"WSJ0-3mix is not at {looked}: set data.root=FOLDER"):
+        Wsj0MixData(str(wsj0_2mix), n_src=3).test_dataset()
+    with pytest.raises(StabError, match=f"WHAM! is not at {wham_tree}/wav16k/min: set data.root=FOLDER"):
+        WhamData(str(wham_tree), sample_rate=16_000).test_dataset()
+    tree = wsj0_mix(tmp_path) / "2speakers/wav8k/min"
+    (tree / "cv").rename(tree / "dev")
+    with pytest.raises(StabError, match=f"WSJ0-2mix has no {tree}/cv: its generator makes tr, cv and tt"):
+        Wsj0MixData(str(tmp_path)).test_dataset("valid")
+    (tree / "tt/s2").rename(tree / "tt/s3")
+    with pytest.raises(StabError, match="tt has mixtures of more speakers"):
+        Wsj0MixData(str(tmp_path)).test_dataset()
+    (tree / "tt/s3").rename(tree / "tt/two")
+    with pytest.raises(StabError, match=f"there is no folder {tree}/tt/s2"):
+        Wsj0MixData(str(tmp_path)).test_dataset()
+    (tree / "tt/s2").mkdir()
+    with pytest.raises(StabError, match=f"{tree}/tt/s2 must hold .wav files, got none"):
+        Wsj0MixData(str(tmp_path)).test_dataset()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (Wsj0MixData, {"n_src": 4}, "n_src must be 2 or 3, the speakers that WSJ0-mix has, got 4"),
+        (Wsj0MixData, {"mode": "mix"}, "mode must be one of min, max, got 'mix'"),
+        (Wsj0MixData, {"sample_rate": RATE + 1}, "sample_rate must be 8000 or 16000, got 8001"),
+        (WhamData, {"task": "sep_noise"}, r"task must be one of .*, got 'sep_noise' \(did you mean 'sep_noisy'\?\)"),
+        (WhamData, {"task": "enh_single"}, "n_src must be 1 for task enh_single, got 2"),
+        (WhamData, {"n_src": 3}, "n_src must be 2 for task sep_noisy, got 3"),
+    ],
+)
+def test_arguments_out_of_range(kind, options, message):
+    with pytest.raises(StabError, match=message):
+        kind("root", **options)
+
+
+@pytest.mark.parametrize("kind", ["wsj0_mix", "wham"])
+def test_configs(kind, wsj0_2mix, wham_tree):
+    root = wsj0_2mix if kind == "wsj0_mix" else wham_tree
+    config = compose_recipe("baseline/libri2mix_convtasnet", [f"data={kind}", f"data.root={root}", "seed=5"])
+    check_config(config.data)
+    data = build(config.data)
+    assert [len(data.dataset(split, 0.5)) for split in ("train", "valid", "test")] == [4, 4, 4]
+    assert (data.seed, data.segment_s, data.batch_size) == (5, 3.0, 24)  # the recipe's
