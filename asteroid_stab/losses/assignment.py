@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from itertools import permutations
 from typing import NamedTuple
 
@@ -14,18 +15,40 @@ from torch import Tensor
 MAX_EXHAUSTIVE = 3  # sources; above, n! candidates on the device cost more than SciPy's O(n³) on the CPU
 
 
-class Assignment(NamedTuple):
-    """Losses under an assignment, and the assignment.
+class _Pair(NamedTuple):
+    loss: Tensor
+    perm: Tensor
+
+
+class Assignment(_Pair):
+    """Losses under an assignment, and the assignment: ``loss, perm = f.assign(...)``.
 
     Attributes:
         loss: [B, J] loss of each source, or [B] of each item; lower is better. Undefined entries carry no
             gradient and hold ``nan`` (a silent target has no SDR) or ``inf`` (every entry of an item that is
             not finite).
-        perm: [B, J] int64; ``perm[b, j]`` is the index of the ESTIMATE given to source j.
+        perm: [B, J] int64; ``perm[b, j]`` is the index of the ESTIMATE given to source j. [K, B, J] where a model
+            gives the estimates of K layers.
+        figures: scalars that describe how the assignment went, by name, for the log; detached.
+        neg_si_sdr: [B, J] where ``loss`` is the negative SI-SDR of the sources and nothing else: the same values,
+            detached; else None.
     """
 
-    loss: Tensor
-    perm: Tensor
+    figures: Mapping[str, Tensor]
+    neg_si_sdr: Tensor | None
+
+    def __new__(
+        cls,
+        loss: Tensor,
+        perm: Tensor,
+        figures: Mapping[str, Tensor] | None = None,
+        neg_si_sdr: Tensor | None = None,
+    ) -> Assignment:
+        """A pair of loss and perm; the other two are attributes, so that it unpacks into two."""
+        self = super().__new__(cls, loss, perm)
+        self.figures = {} if figures is None else figures
+        self.neg_si_sdr = neg_si_sdr
+        return self
 
 
 @functools.lru_cache(maxsize=64)
