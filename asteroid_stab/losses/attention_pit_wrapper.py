@@ -147,7 +147,7 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         ``attention_lambda``: the regularization weight."""
         return self._figures
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
+    def check(self, plan: Any) -> None:
         """Refuses another number of sources than the encoder was made for."""
         if n_src != self.n_src:
             raise StabError(f"AttentionPIT's encoder was made for n_src={self.n_src}, the data have {n_src} sources")

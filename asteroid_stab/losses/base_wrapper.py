@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from asteroid.losses import PITLossWrapper
@@ -64,7 +64,7 @@ class AssignmentLossWrapper(PITLossWrapper):
         """Whether :meth:`assign` gives each source's negative SI-SDR, and nothing on top."""
         return False
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
+    def check(self, plan: Any) -> None:
         """Called before a run is begun, so that what cannot work is told before anything is made.
 
         Args:
@@ -80,7 +80,7 @@ class AssignmentLossWrapper(PITLossWrapper):
         """Whether the loss goes by the items' ids, which then must be stable; if so, :meth:`bind` is called."""
         return False
 
-    def bind(self, names: Sequence[str], fingerprint: str) -> None:
+    def bind(self, items: Any) -> None:
         """Called before training, with the items' names by id and the fingerprint of the corpus."""
 
     def set_epoch(self, epoch: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         """Takes a checkpoint's labels."""
         self.labels, self._fingerprint = state["labels"], state["fingerprint"]
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
+    def check(self, plan: Any) -> None:
         """Reads the labels, unless a checkpoint will bring them; refuses those of another number of sources."""
         if not resumed:
             self.read()
@@ -100,7 +100,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         """True with the labels of a run."""
         return self.run is not None
 
-    def bind(self, names: Sequence[str], fingerprint: str) -> None:
+    def bind(self, items: Any) -> None:
         """Refuses a corpus that the labels were not made on.
 
         Raises:
@@ -108,10 +108,10 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         """
         self.read()
         assert self.labels is not None, "bind() is for losses that remember items"
-        if fingerprint != self._fingerprint or len(names) != len(self.labels):
+        if items.fingerprint != self._fingerprint or len(items) != len(self.labels):
             raise StabError(
                 f"the labels of {self.run} are of {len(self.labels)} items with fingerprint {self._fingerprint}, the "
-                f"training set has {len(names)} with fingerprint {fingerprint}: train on the same corpus"
+                f"training set has {len(items)} with fingerprint {items.fingerprint}: train on the same corpus"
             )
 
     def figures(self) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -94,18 +93,18 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
         """False: it is a sum over layers."""
         return False
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
+    def check(self, plan: Any) -> None:
         """Asks the layers' loss."""
-        self.loss.check_run(n_src, resumed)
+        self.loss.check(plan)
 
     @property
     def remembers_items(self) -> bool:
         """Whether the layers' loss does."""
         return self.loss.remembers_items
 
-    def bind(self, names: Sequence[str], fingerprint: str) -> None:
+    def bind(self, items: Any) -> None:
         """Hands on to the layers' loss."""
-        self.loss.bind(names, fingerprint)
+        self.loss.bind(items)
 
     def set_epoch(self, epoch: int) -> None:
         """Hands on to the layers' loss."""

@@ -54,7 +54,7 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
             raise ValueError(f"gamma must be a number of at least 0, got {gamma}")
         self.gamma = float(gamma)
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
+    def check(self, plan: Any) -> None:
         """Refuses more than 7 sources."""
         if n_src > MAX_N_SRC:
             raise StabError(

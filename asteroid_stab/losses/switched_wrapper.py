@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -74,21 +74,21 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
         """Whether the present stage is that."""
         return self.active.is_neg_si_sdr
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
+    def check(self, plan: Any) -> None:
         """Asks every stage."""
         for stage in self._losses().values():
-            stage.check_run(n_src, resumed)
+            stage.check(plan)
 
     @property
     def remembers_items(self) -> bool:
         """Whether one of them does."""
         return any(stage.remembers_items for stage in self._losses().values())
 
-    def bind(self, names: Sequence[str], fingerprint: str) -> None:
+    def bind(self, items: Any) -> None:
         """Binds every stage that remembers items, so that what does not fit is told before the first begins."""
         for stage in self._losses().values():
             if stage.remembers_items:
-                stage.bind(names, fingerprint)
+                stage.bind(items)
 
     def set_epoch(self, epoch: int) -> None:
         """Goes to the stage of ``epoch``."""

@@ -22,6 +22,8 @@ class JoinedMixtures(MixtureDataset):
         enhancement: mixtures of one source and noise.
     """
 
+    tasks = ("separation", "enhancement")
+
     def __init__(self, separation: MixtureDataset, enhancement: MixtureDataset):
         self.separation, self.enhancement = separation, enhancement
         names = [*separation.names, *(f"enhancement: {name}" for name in enhancement.names)]
