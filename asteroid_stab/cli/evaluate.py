@@ -15,7 +15,7 @@ from typing import Any
 
 from asteroid_stab.cli.arguments import add_max_iterations, check_data_overrides, limit_iterations, positive
 from asteroid_stab.cli.evaluation_table import show
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, within
 
 SUMMARY = "measures a run's model on whole mixtures"
 METRICS = ("si_sdr", "sdr", "sir", "sar", "stoi", "pesq")  # as in metrics.separation_metrics, whose imports take long
@@ -127,15 +127,17 @@ def _evaluate(
     model = load_model(facts["model"])
     limit_iterations(model, options.max_iterations)
     data = run.datamodule(options.overrides)
-    metrics = _possible(metrics, data.sample_rate)
+    sample_rate = data.corpus.sample_rate
+    metrics = _possible(metrics, sample_rate)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
     with (
         _threads(n_threads),
-        MetricPool(data.sample_rate, metrics, n_jobs) as pool,  # starts while the data get ready
+        MetricPool(sample_rate, metrics, n_jobs) as pool,  # starts while the data get ready
     ):
         model = to_device(model, options.device)
-        data.prepare_data()
-        dataset = data.test_dataset(options.split)
+        with within("data"):
+            data.prepare_data()
+            dataset = data.test_dataset(options.split)
         check_model(model, dataset)
         n_items = min(options.limit or len(dataset), len(dataset))
         with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -143,7 +145,7 @@ def _evaluate(
             evaluation = evaluate(model, dataset, pool, options.limit, lambda: progress.advance(task))
     new, old = (folder.with_name(f".{os.getpid()}.{state}.{folder.name}") for state in ("new", "old"))
     try:
-        facts = {"split": options.split, "sample_rate": data.sample_rate, **facts}
+        facts = {"split": options.split, "sample_rate": sample_rate, **facts}
         write_tables(evaluation, new, facts)
         write_examples(evaluation, model, dataset, new / "examples")
         if folder.exists():

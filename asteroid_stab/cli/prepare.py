@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.errors import some
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -69,7 +71,7 @@ def _table(made: ListSummary) -> Table:
         "speakers": made.n_speakers,
         "sources turned down (they clipped)": made.n_clipped_sources,
         "mixtures turned down (they clipped)": made.n_clipped_mixtures,
-        "utterances unused": _some(made.unused),
+        "utterances unused": _counted(made.unused),
     }
     if made.noise_passes:
         rows["noises used up to"] = f"{made.noise_passes} times"
@@ -78,9 +80,8 @@ def _table(made: ListSummary) -> Table:
     return table
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} ({shown})" if names else "0"
+def _counted(names: list[str]) -> str:
+    return f"{len(names)} ({some(names)})" if names else "0"
 
 
 def main(argv: list[str]) -> int:

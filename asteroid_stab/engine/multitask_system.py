@@ -31,7 +31,7 @@ class MultiTaskSystem(StabSystem):
     validation judges and what the model file has. Both kinds of batch count alike. Where batches are accumulated, both
     kinds meet in one update, so that the separation has as many batches as alone but shares its updates.
 
-    Args: as ``StabSystem``; the data are :class:`~asteroid_stab.data.corpora.multitask.MultiTaskData`'s.
+    Args: as ``StabSystem``; the data are a :class:`~asteroid_stab.data.MultiTaskCorpus`'s.
 
     Raises:
         StabError: the model has not one output more than the data have sources.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -68,8 +68,15 @@ class StepSystem(HostSystem):
         Raises:
             StabError: it cannot; the message names the override that helps.
         """
-        tasks = tuple(getattr(plan.train_set, "tasks", ("separation",)))
-        if tasks != self.tasks:
+        self.check_tasks(getattr(plan.train_set, "tasks", ("separation",)))
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:
+        """Checks that the batches are of the tasks that this system trains on.
+
+        Raises:
+            StabError: they are not.
+        """
+        if tuple(tasks) != self.tasks:
             raise StabError(
                 f"{type(self).__name__} trains on {' and '.join(self.tasks)}, the data are for {' and '.join(tasks)}: "
                 "data=multitask and system=multitask belong together"

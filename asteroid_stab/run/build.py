@@ -26,6 +26,7 @@ from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.report.files import last_stage
 from asteroid_stab.run import check
+from asteroid_stab.run.checkpoints import UpgradedCheckpoints, upgrade_checkpoint
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -41,10 +42,11 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise StabError(f"seed must be a whole number from 0 to 2^32 - 1, got {config.seed!r}")
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = check.build(config.data)
+    corpus = check.build(config.data)
+    data = check.build(config.loader, corpus)
     model = check.build(config.model)
-    if model.sample_rate != data.sample_rate:
-        raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {data.sample_rate:g} Hz")
+    if model.sample_rate != corpus.sample_rate:
+        raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {corpus.sample_rate:g} Hz")
     if not resumed:
         transfer = check.build(config.init, model)
         if config.init.path is not None:
@@ -70,6 +72,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     system = check.build(
         config.system, model, optimizer, objective, scheduler=scheduler, config=plain, seed=config.seed
     )
+    system.check_tasks(corpus.tasks)
     on_screen = sys.stdout.isatty()
     callbacks = [
         *(check.build(node) for node in (config.callbacks or {}).values()),
@@ -89,6 +92,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         default_root_dir=config.run_dir,
         enable_progress_bar=on_screen,
     )
+    trainer.strategy.checkpoint_io = UpgradedCheckpoints()
     return trainer, system, data
 
 
@@ -129,6 +133,7 @@ def check_checkpoint(path: Path, system: StabSystem) -> dict[str, Any]:
     saved = read_saved(path, "checkpoint")
     if not isinstance(saved, dict) or "state_dict" not in saved:
         raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
+    saved = upgrade_checkpoint(saved)
     wanted, found = (
         {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
         for state in (system.state_dict(), saved["state_dict"])

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
     from asteroid_stab.data.datamodule import MixtureDataModule
@@ -38,7 +39,7 @@ class RunFolder:
 
     @cached_property
     def config(self) -> DictConfig:
-        """The resolved config that the run was started with."""
+        """The resolved config that the run was started with, as this version would have written it."""
         file = self.path / "config.yaml"
         try:
             config = OmegaConf.load(file)
@@ -46,7 +47,7 @@ class RunFolder:
             raise StabError(f"{str(file)!r} is no readable config: {error}") from error
         if not isinstance(config, DictConfig) or "data" not in config:
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")
-        return config
+        return OmegaConf.create(upgrade_config(OmegaConf.to_container(config)))  # type: ignore[arg-type]
 
     def model(self, stage: int | None = None) -> Path:
         """The best model, or that of a stage of a training in stages.
@@ -68,16 +69,17 @@ class RunFolder:
         return self.path / "evaluation" / f"{split}{of}{limit}"
 
     def datamodule(self, overrides: Sequence[str] = ()) -> MixtureDataModule:
-        """The run's data, not yet set up.
+        """Builds the run's data, not yet set up.
 
         Args:
             overrides: ``KEY=VALUE`` changes of the config's ``data``, for a corpus that has moved.
 
         Raises:
-            StabError: an override names no key of ``data``, or the data module refuses its arguments.
+            StabError: an override names no key of ``data``, or corpus or loader refuse their arguments.
         """
         from asteroid_stab.run.check import build, check_config, override
 
         config: Any = override(self.config.data, overrides, "data")
         check_config(config, "data")
-        return build(config)
+        check_config(self.config.loader, "loader")
+        return build(self.config.loader, build(config))

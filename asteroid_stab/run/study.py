@@ -12,6 +12,8 @@ import yaml
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.summary import PERCENTILES
+from asteroid_stab.run.compose import corpus_value
+from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
     from asteroid_stab.report.run_data import Run
@@ -47,8 +49,9 @@ _DIGITS = {"epochs": 0, "test": 2, "test_p10": 2, "valid": 2, "switched": 1, "sw
 
 def _task(run: Run) -> tuple[int | None, bool]:
     """Sources in a run's mixtures, and whether it was trained on a pretext task, whose scores mean nothing."""
-    config = yaml.safe_load(run.config) or {}
-    return (config.get("data") or {}).get("n_src"), bool(config.get("pretext"))
+    config = upgrade_config(yaml.safe_load(run.config) or {})
+    data = config.get("data")
+    return corpus_value(data, "n_src") if data else None, bool(config.get("pretext"))
 
 
 def _measured(run: Run) -> dict[str, float]:

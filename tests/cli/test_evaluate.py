@@ -10,8 +10,7 @@ import yaml
 
 from asteroid_stab.cli import evaluate
 from asteroid_stab.cli.evaluation_table import ROWS
-from asteroid_stab.data.datamodule import MixtureDataModule
-from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data import Corpus, MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
 from asteroid_stab.metrics.separation_metrics import Measured, measure
@@ -34,12 +33,12 @@ class SpeechSet(MixtureDataset):
         return sources.sum(0).astype(np.float32), sources.astype(np.float32)
 
 
-class SpeechData(MixtureDataModule):
+class SpeechCorpus(Corpus):
     def __init__(self, n_src: int = 2, sample_rate: int = 8000, n_test: int = 4):
         super().__init__(n_src, sample_rate)
         self.n_test = n_test
 
-    def dataset(self, split, segment_s):
+    def dataset(self, split, segment_s=None, seed=0):
         return SpeechSet(self.n_test if split == "test" else 1, self.n_src, self.sample_rate)
 
 
@@ -69,11 +68,11 @@ class HerePool:
 @pytest.fixture
 def run(tmp_path, tiny_model, monkeypatch):
     module = types.ModuleType("spoken_data")
-    module.SpeechData = SpeechData
+    module.SpeechCorpus = SpeechCorpus
     monkeypatch.setitem(sys.modules, "spoken_data", module)
     folder = tmp_path / "run"
     folder.mkdir()
-    data = {"_target_": "spoken_data.SpeechData", "n_src": 2, "sample_rate": 8000, "n_test": 4}
+    data = {"_target_": "spoken_data.SpeechCorpus", "n_src": 2, "sample_rate": 8000, "n_test": 4}
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": data}))
     save_model(tiny_model(), folder / "best_model.pth")
     return folder

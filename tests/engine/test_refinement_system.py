@@ -1,5 +1,7 @@
 """Training of a network that refines."""
 
+from functools import partial
+
 import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
@@ -28,12 +30,12 @@ def make_system(model, kind=RefinementSystem, lr=1e-2, loss=None, **kwargs):
 
 
 @pytest.fixture(scope="module")
-def noisy_data(tiny_data):
+def noisy_data(tiny_data, tiny_corpus):
     """The tones with noise beside them, which is no source."""
 
-    class NoisyTones(tiny_data):
-        def dataset(self, split, segment_s):
-            made = super().dataset(split, segment_s)
+    class NoisyTones(tiny_corpus):
+        def dataset(self, split, segment_s=None, seed=0):
+            made = super().dataset(split, segment_s, seed)
             read = made.read
 
             def with_noise(row, start, stop):
@@ -45,7 +47,7 @@ def noisy_data(tiny_data):
             made.read = with_noise
             return made
 
-    return NoisyTones
+    return partial(tiny_data, kind=NoisyTones)
 
 
 class Recorded(RefinementSystem):

@@ -137,7 +137,7 @@ def write_run(
     (path / "config.yaml").write_text(f"""\
 seed: {seed}
 recipe: baseline/toy
-data: {{_target_: asteroid_stab.data.ToyData, n_src: {n_src}, sample_rate: 8000, batch_size: 8}}
+data: {{_target_: asteroid_stab.data.ToyCorpus, n_src: {n_src}, sample_rate: 8000, batch_size: 8}}
 model: {{_target_: asteroid.models.ConvTasNet, n_src: {n_src}, n_layers: {n_layers}}}
 optim: {{_target_: torch.optim.Adam, lr: 0.002}}
 """)

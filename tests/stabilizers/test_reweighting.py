@@ -8,7 +8,7 @@ import torch
 from asteroid.losses import pairwise_neg_sisdr
 
 from asteroid_stab.callbacks import RunCheckpoint
-from asteroid_stab.data.corpora.esc import EscData
+from asteroid_stab.data import EscCorpus, MixtureDataModule
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses import (
@@ -143,7 +143,7 @@ def test_it_weighs_every_loss_and_resumes_exactly(tmp_path, esc, tiny_trainer, t
         else:
             model = conv_tasnet(2, n_filters=32, n_blocks=1, n_repeats=2, bn_chan=8, hid_chan=16, skip_chan=8)
             model, loss = layered_model(model), LayerwiseLossWrapper(loss)
-        data = EscData(str(esc), segment_s=0.25, n_train=16, n_valid=4, n_test=4, batch_size=4, cache_dir=str(tmp_path))
+        data = MixtureDataModule(EscCorpus(str(esc), n_train=16, n_valid=4, n_test=4, cache_dir=str(tmp_path)), 0.25, 4)
         callback = Reweighting(alpha=0.1, class_bias=[["dog", 1.0]])
         system = tiny_system(model, loss)
         trainer = tiny_trainer(root, max_epochs=epochs, callbacks=[callback, RunCheckpoint()])
@@ -247,7 +247,7 @@ def test_a_bias_needs_classes(tmp_path, tiny_data, tiny_trainer, tiny_system):
 
 def test_a_bias_is_trained_with(tmp_path, esc, tiny_trainer, tiny_system):
     def data():
-        return EscData(str(esc), segment_s=0.25, n_train=16, n_valid=4, n_test=4, batch_size=4, cache_dir=str(tmp_path))
+        return MixtureDataModule(EscCorpus(str(esc), n_train=16, n_valid=4, n_test=4, cache_dir=str(tmp_path)), 0.25, 4)
 
     metrics = {}
     for name, bias in (("none", []), ("dog", [["dog", 3.0]])):
