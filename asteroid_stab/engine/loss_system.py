@@ -69,7 +69,7 @@ class LossSystem(HostSystem):
         return super().configure_optimizers()
 
     def _choose_parameters(self) -> None:
-        """Leaves those parameters to the optimizer that are trained now, of the loss and of a model in stages."""
+        """Leaves those parameters to the optimizer that are trained now, of the loss and of the model."""
         idle = {*self.loss_func.parameters()} - {*self.loss_func.trained_parameters()}
         for group, members in zip(self.optimizer.param_groups, self._members, strict=True):
             group["params"] = [p for p in members if p.requires_grad and p not in idle]
