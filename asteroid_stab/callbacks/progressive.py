@@ -15,6 +15,7 @@ from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import MODEL_FILE
 from asteroid_stab.models.refiner_stages import StagedModel
+from asteroid_stab.run.metrics_table import PART
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import StepObserver
 
@@ -122,7 +123,7 @@ class ProgressiveTraining(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the stage."""
-        pl_module.log("train/stage", float(self.stage_of(trainer.current_epoch)))
+        pl_module.log(PART, float(self.stage_of(trainer.current_epoch)))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keeps the last stage's model as well."""

@@ -125,7 +125,8 @@ class RefinementSystem(StabSystem):
             sources, noise = mixed[:, :-1], mixed[:, -1]
         blank, broken = blanked(mixture)
         self.model.masker.gate_noise = self._gate_noise(ids) if self.model.gate else []
-        slots, n_used = self(blank, return_iterations=True)
+        slots, figures = self.model.forward_with_figures(blank)
+        n_used = figures["n_iterations"]
         self.model.masker.gate_noise = []  # a stage takes its own block's alone
         est = self.checked(self.outputs(slots, sources.shape[1]), sources)
         last = slots[-1] if slots.ndim == 4 else slots
@@ -163,7 +164,8 @@ class RefinementSystem(StabSystem):
         """Judges a batch, and counts its iterations."""
         mixture, sources, *_ = batch
         blank, _ = blanked(mixture)
-        est, n_used = self(blank, return_iterations=True)
+        est, figures = self.model.forward_with_figures(blank)
+        n_used = figures["n_iterations"]
         self._val_sums.add(n_used=n_used, counted=torch.ones_like(n_used))
         self.judge(mixture, sources, self.checked(self.outputs(est, sources.shape[1]), sources))
 

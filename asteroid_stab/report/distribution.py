@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from asteroid_stab.report.metric_tables import PERCENTILES, class_tables, left_out, metric_tables
+from asteroid_stab.metrics.names import PERCENTILES
+from asteroid_stab.report.metric_tables import class_tables, left_out, metric_tables
 from asteroid_stab.report.palette import run_key, stand_in
 from asteroid_stab.report.parts import Figure, Key, Part, Section
 from asteroid_stab.report.plot import Plot

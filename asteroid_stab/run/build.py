@@ -24,9 +24,9 @@ from asteroid_stab.engine import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
-from asteroid_stab.report.files import last_stage
 from asteroid_stab.run import check
 from asteroid_stab.run.checkpoints import UpgradedCheckpoints, upgrade_checkpoint
+from asteroid_stab.run.metrics_table import last_part
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -178,8 +178,8 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
     table = Table(title=f"{config.recipe} in {run_dir}", title_justify="left")
     for column in ("epochs", "steps", "time", f"best val {what}", "at epoch", f"last val {what}", "last switch ratio"):
         table.add_column(column, justify="right")
-    of_stage = last_stage(metrics)
-    gain = of_stage[name] if name in metrics else pd.Series([float("nan")] * len(of_stage))
+    of_part = last_part(metrics)
+    gain = of_part[name] if name in metrics else pd.Series([float("nan")] * len(of_part))
     switches = metrics["train/switch_ratio"] if "train/switch_ratio" in metrics else pd.Series([float("nan")])
     best = gain.idxmax() if gain.notna().any() else None
     table.add_row(

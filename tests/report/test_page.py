@@ -293,7 +293,7 @@ def test_what_the_numbers_leave_out_is_said(make_run):
     notes = Page(render(read_runs([path]), sections=[training, evaluation])).texts("p", class_="note wide")
     assert notes == [
         "toy_convtasnet: the training left out 8 silent sources, 1 non-finite item, counted over all epochs.",
-        "toy_convtasnet: the SI-SDRi is undefined for 3 of 60 mixtures, which the pictures leave out.",
+        "toy_convtasnet: the SI-SDRi is undefined for 3 of 60 mixtures; the pictures leave these out.",
         "toy_convtasnet: PESQ could not be computed for 1 mixture (mix_0003: no utterances detected).",
     ]
 
@@ -306,7 +306,7 @@ def test_an_evaluation_of_an_older_model_says_so(make_run):
     for model, notes in ((b"old", 1), (b"new", 0)):
         file.write_text(json.dumps(summary | {"model_sha256": hashlib.sha256(model).hexdigest()}))
         shown = Page(render(read_runs([path]), sections=[evaluation])).texts("p", class_="note wide")
-        assert sum("another model than best_model.pth" in note for note in shown) == notes
+        assert sum("written after this evaluation of an earlier model" in note for note in shown) == notes
 
 
 def test_a_metric_that_is_undefined_for_all_mixtures_has_no_row(make_run):
