@@ -8,6 +8,7 @@ import torch
 
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError
+from asteroid_stab.items import Items
 from asteroid_stab.losses import AssignmentLossWrapper
 from asteroid_stab.stabilizers.items import stable_items, training_set
 
@@ -37,7 +38,7 @@ class LossSystem(HostSystem):
         if not isinstance(loss_func, AssignmentLossWrapper):
             raise StabError(
                 f"loss_func must be an AssignmentLossWrapper, got {type(loss_func).__name__}; asteroid_stab.losses has "
-                "those of the papers, and a subclass of it needs no more than assign()"
+                "those of the papers, and a subclass of it needs no more than _assign()"
             )
         super().__init__(model, optimizer, loss_func, *args, **kwargs)
         self._members = [list(group["params"]) for group in optimizer.param_groups]
@@ -56,7 +57,7 @@ class LossSystem(HostSystem):
         items = training_set(self.trainer)
         self.check_items(items)
         if self.loss_func.remembers_items:
-            self.loss_func.bind(items.names, items.fingerprint)
+            self.loss_func.bind(Items.of(items))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the loss to the checkpoint's epoch: the optimizer's state is of what was trained then."""

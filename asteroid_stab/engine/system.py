@@ -98,11 +98,11 @@ class StabSystem(LossSystem):
         are differentiated. ``figures`` are scalars for the log.
         """
         mixture, sources, ids = batch
-        loss, perm = self.loss_func.assign(est, sources, ids=ids)
-        loss = loss.masked_fill(broken.view(-1, *[1] * (loss.ndim - 1)), torch.inf)
-        known = loss.detach() if self.loss_func.is_neg_si_sdr else None
+        assigned = self.loss_func.assign(est, sources, ids=ids)
+        loss = assigned.loss.masked_fill(broken.view(-1, *[1] * (assigned.loss.ndim - 1)), torch.inf)
+        known = None if assigned.neg_si_sdr is None else loss.detach()
         last = est.detach()[-1] if est.ndim == 4 else est.detach()
-        step = Step(mixture, sources, ids, Assignment(loss.detach(), perm), last, known)
+        step = Step(mixture, sources, ids, Assignment(loss.detach(), assigned.perm), last, known)
         for callback in self._callbacks(StepCallback):
             callback.on_assignment(self.trainer, self, step)
         logits = sum_logits([s.logits(self.trainer, self, step) for s in self._callbacks(Stabilizer)])
@@ -111,7 +111,7 @@ class StabSystem(LossSystem):
         mean = weighted_mean(complete(loss), logits, self._gather)
         for callback in self._callbacks(StepCallback):
             callback.on_weights(self.trainer, self, step, mean.weights)
-        self._count(step.assignment.loss, ids, mean.mass, {**self.loss_func.figures(), **figures})
+        self._count(step.assignment.loss, ids, mean.mass, {**assigned.figures, **figures})
         return mean.value * self.trainer.world_size
 
     def _estimate(self, mixture: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.report.files import last_stage
 from asteroid_stab.run import check
+from asteroid_stab.run.plan import RunPlan
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -59,7 +60,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
             print("note: the model has one layer, with which head=layerwise changes nothing", flush=True)
         if not loss.trains_early:
             model.watch_early()
-    loss.check_run(data.n_src, resumed)
+    loss.check(RunPlan(data.n_src, resumed=resumed))
     _check_system(config)
     extra = {"pretext": check.build(config.pretext)} if config.get("pretext") else {}
     for pretext in extra.values():

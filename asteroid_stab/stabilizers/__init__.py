@@ -2,13 +2,12 @@
 
 from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Stabilizer, Step, StepCallback
-from asteroid_stab.stabilizers.reweighting import Reweighting, RisingSchedule
+from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
 
 __all__ = [
     "AssignmentBank",
     "Reweighting",
-    "RisingSchedule",
     "SampleDropout",
     "Stabilizer",
     "Step",
