@@ -4,7 +4,7 @@ from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
 from asteroid_stab.stabilizers.comm import Comm, TorchComm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
-from asteroid_stab.stabilizers.reweighting import Reweighting, RisingSchedule
+from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
 from asteroid_stab.stabilizers.stabilization import Stabilization
 from asteroid_stab.stabilizers.switches import SwitchCounter, count_switches
@@ -15,7 +15,6 @@ __all__ = [
     "Comm",
     "EpochCounts",
     "Reweighting",
-    "RisingSchedule",
     "SampleDropout",
     "Stabilization",
     "Stabilizer",

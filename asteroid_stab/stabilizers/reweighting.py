@@ -24,34 +24,6 @@ log = logging.getLogger(__name__)
 LEVELS = ("source", "mixture")
 
 
-class RisingSchedule:
-    """``-least * max(0, 1 - k / until)``: from ``-least`` to 0, which it reaches at ``until`` and keeps.
-
-    The default of the curriculum. The paper's schedule is not known to us; this one is our reading.
-
-    Args:
-        least: size of the value at k = 0, at least 0.
-        until: k (an epoch or a step) from which it is 0, at least 1.
-
-    Raises:
-        StabError: an argument is out of its range.
-
-    Example:
-        >>> beta = RisingSchedule(least=0.2, until=10)
-        >>> [round(beta(k), 2) for k in (0, 5, 10, 11)]
-        [-0.2, -0.1, 0.0, 0.0]
-    """
-
-    def __init__(self, least: float, until: int):
-        if least < 0 or until < 1:
-            raise StabError(f"least must be at least 0 and until at least 1, got {least} and {until}")
-        self.least, self.until = least, until
-
-    def __call__(self, k: int) -> float:
-        """The value at epoch or step ``k``."""
-        return 0.0 if k >= self.until else -self.least * (1 - k / self.until)
-
-
 class Reweighting(Stabilizer):
     r"""Weighs by a softmax of F over the batches of all ranks: :math:`F = (\alpha + \beta(k))\, L + \gamma_c`.
 

@@ -86,7 +86,7 @@ def test_layers_are_logged_apart(tmp_path, tiny_data, tiny_trainer, tiny_system)
     exact, steps = system.loss_func, []
 
     class Layers(AssignmentLossWrapper):
-        def assign(self, est_targets, targets, reduce_kwargs=None, ids=None, **kwargs):
+        def _assign(self, est_targets, targets, pair_loss, ids):
             loss, perm = exact.assign(est_targets, targets)
             steps.append(1)
             epoch = system.current_epoch

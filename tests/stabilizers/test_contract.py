@@ -12,11 +12,10 @@ import asteroid_stab.callbacks
 import asteroid_stab.stabilizers
 from asteroid_stab.callbacks import AssignmentTracker
 from asteroid_stab.items import Items
-from asteroid_stab.losses import ExactPITLossWrapper, ProbPITLossWrapper
+from asteroid_stab.losses import ExactPITLossWrapper, ProbPITLossWrapper, RisingSchedule
 from asteroid_stab.stabilizers import (
     Comm,
     Reweighting,
-    RisingSchedule,
     SampleDropout,
     Stabilization,
     Stabilizer,
