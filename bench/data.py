@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asteroid_stab.data.corpora.librispeech import LibriSpeechCorpus, LibriSpeechMixtures
+    from asteroid_stab.data import LibriSpeechCorpus
+    from asteroid_stab.data.corpora.librispeech import LibriSpeechMixtures
 
 SUMMARY = "segments/s of FLAC on the fly, of the packed cache, and of Asteroid's LibriMix on wavs"
 
@@ -104,7 +105,7 @@ def measure(
     """
     from asteroid.data import LibriMix
 
-    from asteroid_stab.data.corpora.librispeech import LibriSpeechCorpus
+    from asteroid_stab.data import LibriSpeechCorpus
     from asteroid_stab.data.lists.prepare import Plan, prepare_lists
 
     plan = Plan([subset], n_src, n_mixtures, reuse=True, min_seconds=max(3.0, segment_s))
@@ -117,7 +118,6 @@ def measure(
             train_list=f"{plan.stems[0]}.csv",
             sample_rate=sample_rate,
             n_src=n_src,
-            segment_s=segment_s,
             cache=cache,
         )
 
