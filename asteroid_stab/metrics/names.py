@@ -34,7 +34,7 @@ class FigureInfo(MetricInfo):
         label: its name.
         unit: its unit; empty for a bare number.
         digits: decimals.
-        meaning: what it counts, in a few words that follow the label.
+        meaning: explanation in a few words, shown in parentheses behind the label.
         most: the largest possible value, where there is one.
         is_cost: whether it measures what was computed, so that quality can be drawn against it; one figure of a model
             at most.

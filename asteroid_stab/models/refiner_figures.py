@@ -19,7 +19,7 @@ def refiner_figures(most: int, n_sub_blocks: int) -> dict[str, FigureInfo]:
     )
     sub_blocks = FigureInfo(
         "sub-blocks",
-        meaning="sub-blocks applied to an item in all its iterations",
+        meaning="applied in all iterations of an item",
         most=most * n_sub_blocks,
         is_cost=True,
     )

@@ -33,8 +33,8 @@ def item_figures(runs: Sequence[Run]) -> Section | None:
         drawn = [run for run in runs if _points(run, name)] if info.is_cost else []
         if sum(len(_points(run, name)) for run in drawn) > 1:
             parts.append(_by_cost(drawn, name, info))
-    meanings = "; ".join(f"{info.label}: {info.meaning}" for info in declared.values() if info.meaning)
-    intro = "Figures that the model reports of each mixture." + (f" {meanings}." if meanings else "")
+    named = [f"{info.label} ({info.meaning})" if info.meaning else info.label for info in declared.values()]
+    intro = f"Figures that the model reports of each mixture: {', '.join(named)}."
     return Section("item-figures", "Figures of the model", parts, intro) if parts else None
 
 

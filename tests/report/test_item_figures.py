@@ -108,3 +108,36 @@ def test_only_models_with_figures_have_the_section(make_run, counted):
     assert [row[1] for row in table.rows if row[0] == "iterations"] == (
         [number(runs[0].metric("n_iterations")["mean"])] if counted else []
     )
+
+
+def with_figure(path, values, **info):
+    """A run whose model reports one figure more, with these values."""
+    folder = path / "evaluation/test"
+    pd.read_csv(folder / "utterances.csv").assign(effort=values).to_csv(folder / "utterances.csv", index=False)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["figures"] = {**summary.get("figures", {}), "effort": info}
+    summary["metrics"]["effort"] = {"mean": float(np.mean(values))}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return path
+
+
+def test_any_figure_has_its_label_and_unit(make_run):
+    values = np.linspace(0.5, 9.7, 60)
+    runs = read_runs([with_figure(make_run("a", n_epochs=3), values, label="effort of a gate", unit="ms", digits=1)])
+    histogram, by_difficulty = item_figures(runs).parts
+    assert histogram.title == "Effort of a gate over the mixtures"
+    assert "effort of a gate (ms)" in histogram.svg
+    assert by_difficulty.title == "SI-SDRi and effort of a gate against the mixture's SI-SDR"
+    assert tips(by_difficulty)[-1].endswith(" ms")
+    [table] = metric_tables(runs)
+    assert [row[1] for row in table.rows if row[0] == "effort of a gate (ms)"] == ["5.1"]
+    assert item_figures(runs).intro == "Figures that the model reports of each mixture: effort of a gate."
+
+
+def test_a_cost_has_a_picture_of_its_own_or_all_of_them(make_run):
+    costs = [make_run(name, n_epochs=3, seed=seed) for seed, name in enumerate("ab")]
+    runs = read_runs([with_figure(path, np.arange(60.0), label="effort", is_cost=True) for path in costs])
+    titles = [part.title for part in item_figures(runs).parts]
+    assert titles[0] == "Effort over the mixtures"
+    assert titles[2] == "SI-SDRi against computation"
+    assert [part.title for part in item_figures(runs[:1]).parts] == titles[:2]  # one point is no picture

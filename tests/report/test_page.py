@@ -183,7 +183,7 @@ def test_several_runs_are_compared(three):
     assert [cells[name][6] for name in names] == ["1 min 54 s", "–", "1 min 54 s"]
     assert "By layer: layers" in page.texts("h3")
     assert len(page.all("audio")) == 45
-    assert "The configurations of the runs are the same." in page.texts("p", class_="note wide")
+    assert "All runs have the same configuration." in page.texts("p", class_="note wide")
     # every line of a run has its colour, in the legends and in the figures
     for variable in ("--c0", "--c1", "--c2", "--o0", "--o7"):
         assert three.count(f"stroke: var({variable})") + three.count(f'stroke="var({variable})"') >= 2
@@ -252,8 +252,8 @@ def test_a_run_before_its_first_epoch_says_so(tmp_path):
     text = render(read_runs([path]))
     page = Page(text)
     notes = page.texts("p", class_="note wide")
-    assert notes[0].startswith("fresh run has no metrics.csv: no epoch of it has ended. Make it with")
-    assert notes[1].startswith("fresh run has not been evaluated on the test split. Make it with")
+    assert notes[0].startswith("fresh run has no metrics.csv: no epoch has ended. Run")
+    assert notes[1].startswith("fresh run has not been evaluated on the test split. Run")
     assert notes[2].startswith("fresh run has no switches.csv")
     assert page.texts("code")[:2] == [
         f"asteroid-stab train resume='{path}'",
