@@ -89,7 +89,7 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
     from rich.table import Table
 
     from asteroid_stab.atomic import write_text
-    from asteroid_stab.callbacks.tracker import count_switches
+    from asteroid_stab.stabilizers import count_switches
 
     rows: list[dict[str, Any]] = []
     previous = None

@@ -116,10 +116,9 @@ def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictC
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
-    from asteroid_stab.callbacks import ProgressiveTraining
     from asteroid_stab.run.build import build_run, check_checkpoint, show_summary, stopped_early
     from asteroid_stab.run.describe import RunDescription
-    from asteroid_stab.stabilizers import StepCallback
+    from asteroid_stab.run.plan import RunPlan
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
@@ -128,13 +127,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
     with within("data"):  # errors of the corpus come before the run folder is made
         data.prepare_data()
         data.setup("fit")
-    system.trainer = trainer  # it looks at the callbacks
-    system.check_items(data.train_set)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, StepCallback):
-            callback.check_items(data.train_set)
-        if isinstance(callback, ProgressiveTraining):
-            callback.check(trainer, system)
+    RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists()).ask()
     if checkpoint.exists():
         saved = check_checkpoint(checkpoint, system)
         if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data

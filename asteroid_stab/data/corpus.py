@@ -26,9 +26,14 @@ class Corpus(ABC):
         n_src: sources in a mixture.
         sample_rate: in Hz.
 
+    Attributes:
+        tasks: the tasks that a training batch may be of.
+
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    tasks: Sequence[str] = ("separation",)
 
     def __init__(self, n_src: int, sample_rate: int):
         self.n_src = check_count("n_src", n_src, 1)

@@ -62,6 +62,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     Attributes:
         stable_ids: False where an id stands for another mixture each time (dynamic mixing). Parts that
             remember items across epochs refuse such a data set.
+        tasks: the tasks that a batch may be of.
         classes: names of the classes that sources have; empty where they have none.
         labels: class of every source of every item, ``[N, J]``, positions in ``classes``; None without classes.
 
@@ -73,6 +74,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     """
 
     stable_ids: bool = True
+    tasks: Sequence[str] = ("separation",)
     classes: Sequence[str] = ()
     labels: np.ndarray | None = None
 

@@ -1,4 +1,4 @@
-"""The end of the report: what differs between the runs' configurations, and each configuration whole."""
+"""The end of the report: the settings that differ between the runs, and each configuration in full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ABSENT = "absent"
 
 
 def configuration(runs: Sequence[Run]) -> Section:
-    """What differs between the runs' configurations, and each configuration whole, with its packages."""
+    """The settings that differ between the runs, and each configuration in full, with the package versions."""
     parts: list[Part] = []
     if len(runs) > 1:
         parts.append(_differences(runs))
@@ -36,7 +36,7 @@ def _differences(runs: Sequence[Run]) -> Part:
     keys = list(dict.fromkeys(key for config in flat for key in config))
     differing = [key for key in keys if len({config.get(key, ABSENT) for config in flat}) > 1]
     if not differing:
-        return Note("The configurations of the runs are the same.")
+        return Note("All runs have the same configuration.")
     rows = [[key, *(config.get(key, ABSENT) for config in flat)] for key in differing]
     return Table("Settings that differ", ["Setting", *(run.name for run in runs)], rows, numeric=False)
 

@@ -1,4 +1,4 @@
-"""The folder that ``asteroid-stab train`` writes: where its parts are and how its data are had again."""
+"""The folder that ``asteroid-stab train`` writes: its config, and its data built again from it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,6 @@ class RunFolder:
         self.path = Path(path)
         if not (self.path / "config.yaml").is_file():
             raise StabError(f"{str(path)!r} is no run folder: it has no config.yaml (asteroid-stab train makes one)")
-        self.model_path = self.path / "best_model.pth"
-        self.metrics_csv = self.path / "metrics.csv"
-        self.switches_csv = self.path / "switches.csv"
-        self.checkpoint = self.path / "checkpoints" / "last.ckpt"
 
     @cached_property
     def config(self) -> DictConfig:
@@ -48,25 +44,6 @@ class RunFolder:
         if not isinstance(config, DictConfig) or "data" not in config:
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")
         return OmegaConf.create(upgrade_config(OmegaConf.to_container(config)))  # type: ignore[arg-type]
-
-    def model(self, stage: int | None = None) -> Path:
-        """The best model, or that of a stage of a training in stages.
-
-        Raises:
-            StabError: it is not there.
-        """
-        path = self.model_path if stage is None else self.path / "stages" / f"stage_{stage}.pth"
-        if path.is_file():
-            return path
-        if stage is None:
-            raise StabError(f"no model at {str(path)!r}; a run has one from its first epoch on")
-        raise StabError(f"no model at {str(path)!r}; a training with callbacks=[progressive] has one of each stage")
-
-    def evaluation(self, split: str, stage: int | None = None, max_iterations: int | None = None) -> Path:
-        """Where the evaluation of ``split`` stands; those of a stage or of limited iterations stand beside it."""
-        of = "" if stage is None else f"_stage{stage}"
-        limit = "" if max_iterations is None else f"_iterations{max_iterations}"
-        return self.path / "evaluation" / f"{split}{of}{limit}"
 
     def datamodule(self, overrides: Sequence[str] = ()) -> MixtureDataModule:
         """Builds the run's data, not yet set up.

@@ -102,7 +102,7 @@ def test_without_enhancement_it_would_be_the_plain_training(tmp_path, tiny_data,
 
 
 def test_data_of_one_task_are_refused(tmp_path, tiny_data, tiny_trainer, tiny_model):
-    with pytest.raises(StabError, match=r"needs the data of two tasks \(data=multitask\), got TinySet"):
+    with pytest.raises(StabError, match=r"the data are for separation: data=multitask"):
         tiny_trainer(tmp_path).fit(make_system(tiny_model(3)), datamodule=tiny_data())
 
 

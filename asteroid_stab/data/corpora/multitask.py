@@ -21,6 +21,8 @@ class JoinedMixtures(MixtureDataset):
         enhancement: mixtures of one source and noise.
     """
 
+    tasks = ("separation", "enhancement")
+
     def __init__(self, separation: MixtureDataset, enhancement: MixtureDataset):
         self.separation, self.enhancement = separation, enhancement
         names = [*separation.names, *(f"enhancement: {name}" for name in enhancement.names)]
@@ -82,6 +84,8 @@ class MultiTaskCorpus(Corpus):
     References:
         The multi-task baseline of Huang et al., arXiv 2010.15366.
     """
+
+    tasks = ("separation", "enhancement")
 
     def __init__(self, base: Corpus, enhancement: Corpus):
         super().__init__(base.n_src, base.sample_rate)
