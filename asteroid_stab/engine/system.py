@@ -64,8 +64,8 @@ class StabSystem(StepSystem):
     ):
         if not isinstance(loss_func, AssignmentLossWrapper):
             raise StabError(
-        loss_func: assignment and loss; its own parameters, if it has any, are trained and kept in checkpoints.
-                "task and system=pretext belong together: both or neither, pretext=none system=stab)"
+                f"{type(self).__name__} trains with an AssignmentLossWrapper, got {type(loss_func).__name__} (a "
+                "pretext task and system=pretext belong together: both or neither, pretext=none system=stab)"
             )
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, config, seed)
         self.stab = Stabilization(loss_func, count_switches=False)

@@ -26,7 +26,7 @@ _TARGETS = {
     "ContrastivePrediction": "asteroid_stab.pretext.ContrastivePrediction",
     "MaskedReconstruction": "asteroid_stab.pretext.MaskedReconstruction",
     "Reweighting": "asteroid_stab.stabilizers.Reweighting",
-    "RisingSchedule": "asteroid_stab.stabilizers.RisingSchedule",
+    "RisingSchedule": "asteroid_stab.losses.RisingSchedule",
     "SampleDropout": "asteroid_stab.stabilizers.SampleDropout",
 }
 
@@ -44,6 +44,8 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
         {'_target_': 'asteroid_stab.data.ToyCorpus', 'n_src': 2}
         >>> new["loader"]["segment_s"], new["loader"]["batch_size"]
         (1.5, 4)
+        >>> upgrade_config({"loss": {"_target_": "asteroid_stab.losses.SwitchedLossWrapper", "stages": {}}})["loss"]
+        {'_target_': 'asteroid_stab.losses.SwitchedLossWrapper', 'phases': {}}
     """
     new: dict[str, Any] = {}
     for key, node in config.items():
@@ -59,6 +61,8 @@ def _renamed(node: Any) -> Any:
         new = {key: _renamed(child) for key, child in node.items()}
         if str(new.get("_target_")).startswith("asteroid_stab."):
             new["_target_"] = _TARGETS.get(_class(new), new["_target_"])
+            if _class(new) == "SwitchedLossWrapper" and "stages" in new:
+                new["phases"] = new.pop("stages")
         return new
     return [_renamed(child) for child in node] if isinstance(node, list) else node
 

@@ -93,7 +93,7 @@ def test_layers_are_logged_apart(tmp_path, tiny_data, tiny_trainer, tiny_system)
             flip = torch.tensor([1, 0] if epoch % 2 else [0, 1]).expand_as(perm)
             return Assignment(loss, torch.stack([flip, torch.tensor([0, 1]).expand_as(perm)]))
 
-    system.loss_func = Layers(exact.loss_func)
+    system = tiny_system(loss=Layers(exact.loss_func))
     trainer = tiny_trainer(tmp_path, callbacks=[AssignmentTracker()], max_epochs=2)
     trainer.fit(system, datamodule=tiny_data())
     assert trainer.callback_metrics["train/switch_ratio_layer0"] == 1
