@@ -29,6 +29,7 @@ _TARGETS = {
     "RisingSchedule": "asteroid_stab.losses.RisingSchedule",
     "SampleDropout": "asteroid_stab.stabilizers.SampleDropout",
 }
+_HOSTS = {"pytorch_lightning.callbacks.EarlyStopping": "asteroid_stab.callbacks.EarlyStopping"}
 
 
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,8 +45,6 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
         {'_target_': 'asteroid_stab.data.ToyCorpus', 'n_src': 2}
         >>> new["loader"]["segment_s"], new["loader"]["batch_size"]
         (1.5, 4)
-        >>> upgrade_config({"loss": {"_target_": "asteroid_stab.losses.SwitchedLossWrapper", "stages": {}}})["loss"]
-        {'_target_': 'asteroid_stab.losses.SwitchedLossWrapper', 'phases': {}}
     """
     new: dict[str, Any] = {}
     for key, node in config.items():
@@ -56,13 +55,16 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(node: Any) -> Any:
-    """A copy of a node with the present names of all targets in it."""
+    """A copy of a node with the present names of all targets, and of their arguments, in it."""
     if isinstance(node, Mapping):
+        target = str(node.get("_target_"))
         new = {key: _renamed(child) for key, child in node.items()}
-        if str(new.get("_target_")).startswith("asteroid_stab."):
-            new["_target_"] = _TARGETS.get(_class(new), new["_target_"])
-            if _class(new) == "SwitchedLossWrapper" and "stages" in new:
-                new["phases"] = new.pop("stages")
+        if target in _HOSTS:
+            new["_target_"] = _HOSTS[target]
+        elif target.startswith("asteroid_stab."):
+            new["_target_"] = _TARGETS.get(_class(new), target)
+        if target == "asteroid_stab.losses.SwitchedLossWrapper" and "stages" in new:
+            new = {"phases" if key == "stages" else key: child for key, child in new.items()}
         return new
     return [_renamed(child) for child in node] if isinstance(node, list) else node
 
