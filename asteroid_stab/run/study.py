@@ -12,7 +12,7 @@ import yaml
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import INPUT_SNR, NUMBERS, PERCENTILES, MetricInfo, column_info
-from asteroid_stab.run.compose import corpus_value
+from asteroid_stab.run.resolve import corpus_value
 from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:

@@ -187,7 +187,7 @@ def test_a_missing_corpus_says_which_key_to_set(tmp_path, capsys):
 def test_a_missing_corpus_inside_another_says_which_key_to_set(tmp_path, capsys):
     words = [f"run_dir={tmp_path / 'run'}", "logger=none"]
     assert main(["train", "ssl/multitask_libri2mix", *words]) == 2
-    assert "data.base.root is not set; set data.base.root=FOLDER to the LibriSpeech" in capsys.readouterr().err
+    assert "data.enhancement.base.root is not set; set data.enhancement.base.root=FOLDER" in capsys.readouterr().err
     assert main(["train", "lir/mini_librispeech", *words]) == 2
     assert "data.base.root is not set; set data.base.root=FOLDER to the folder of speech" in capsys.readouterr().err
 
