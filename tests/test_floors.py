@@ -30,6 +30,7 @@ FLOORS = [
     ("items", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),
+    ("run.layout", 0),
     ("run.plan", 0),
     ("losses.pairwise", 0),
     ("losses.assignment", 0),

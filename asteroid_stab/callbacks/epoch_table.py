@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 
 from asteroid_stab.atomic import write_text
+from asteroid_stab.run.layout import RunLayout
 
 
 class EpochTable(pl.Callback):
@@ -42,7 +42,7 @@ class EpochTable(pl.Callback):
         )
         if trainer.is_global_zero:
             table = pd.DataFrame(self.rows)
-            write_text(Path(trainer.default_root_dir) / "metrics.csv", table.to_csv(index=False))
+            write_text(RunLayout(trainer.default_root_dir).metrics, table.to_csv(index=False))
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""

@@ -14,6 +14,7 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.run.assignments import UNSEEN, write_epoch, write_items
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.stabilizers.base import Step, StepCallback
 from asteroid_stab.stabilizers.items import stable_items, training_set
 
@@ -103,7 +104,7 @@ class AssignmentTracker(StepCallback):
         self.previous, self._current = current, None
         if trainer.is_global_zero:
             table = pd.DataFrame(self.rows)
-            write_text(Path(trainer.default_root_dir) / "switches.csv", table.to_csv(index=False))
+            write_text(RunLayout(trainer.default_root_dir).switches, table.to_csv(index=False))
             if self.save:
                 write_epoch(Path(trainer.default_root_dir), trainer.current_epoch, current.numpy())
 

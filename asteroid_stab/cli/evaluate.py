@@ -16,6 +16,7 @@ from typing import Any
 from asteroid_stab.cli.arguments import add_max_iterations, check_data_overrides, limit_iterations, positive
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.layout import EvaluationLayout, RunLayout
 
 SUMMARY = "measures a run's model on whole mixtures"
 METRICS = ("si_sdr", "sdr", "sir", "sar", "stoi", "pesq")  # as in metrics.separation_metrics, whose imports take long
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     }
     if not options.overwrite and _stands(folder, settings):
         print(f"{folder} holds this evaluation already (--overwrite measures again):")
-        show(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        show(json.loads(EvaluationLayout(folder).summary.read_text(encoding="utf-8")))
         return 0
     command = f"asteroid-stab evaluate {shlex.join(argv)}"
     facts = {"command": command, "model": str(model_path), **settings}
@@ -60,10 +61,11 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    made = RunLayout("RUN").evaluation("SPLIT")
     parser = argparse.ArgumentParser(
         prog="asteroid-stab evaluate",
-        description="Separates the whole mixtures of a split with RUN/best_model.pth, measures the estimates "
-        "and writes RUN/evaluation/SPLIT: utterances.csv, summary.json, examples. With --stage and "
+        description=f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
+        f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --stage and "
         "--max-iterations it is SPLIT_stageN_iterationsN, which the report draws beside it.",
     )
     parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
@@ -96,7 +98,7 @@ def _stands(folder: Path, settings: dict[str, Any]) -> bool:
         StabError: it holds another evaluation of the same model.
     """
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads(EvaluationLayout(folder).summary.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return False
     known = {key: summary.get(key) for key in settings}
@@ -145,14 +147,14 @@ def _evaluate(
     try:
         facts = {"split": options.split, "sample_rate": data.sample_rate, **facts}
         write_tables(evaluation, new, facts)
-        write_examples(evaluation, model, dataset, new / "examples")
+        write_examples(evaluation, model, dataset, EvaluationLayout(new).examples)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
     finally:
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return json.loads(EvaluationLayout(folder).summary.read_text(encoding="utf-8"))
 
 
 def share_cores(n_cores: int, n_jobs: int | None, on_cpu: bool) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.run.layout import RunLayout
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -69,7 +70,7 @@ def _composed(recipe: str | None, overrides: Sequence[str], config_dir: str | No
     else:
         given = [word.removeprefix("run_dir=") for word in overrides if word.startswith("run_dir=")]
         run_dir = given[-1] if given else f"runs/{recipe}/{_job_name()}"
-        if (Path(run_dir) / "checkpoints" / "last.ckpt").exists():
+        if RunLayout(run_dir).last_checkpoint.exists():
             raise StabError(f"{run_dir} holds a run already: resume={run_dir} goes on with it, run_dir= names another")
         os.environ[RUN_DIR_VARIABLE] = run_dir
     return compose_recipe(recipe, [*overrides, f"run_dir='{run_dir}'"], config_dir)
@@ -121,7 +122,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
-    checkpoint: Any = run_dir / "checkpoints" / "last.ckpt"
+    checkpoint: Any = RunLayout(run_dir).last_checkpoint
     trainer, system, data = build_run(config, resumed=checkpoint.exists())
     data.prepare_data()  # what is wrong with the corpus is said before the run folder is made
     data.setup("fit")

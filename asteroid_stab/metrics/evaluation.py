@@ -21,6 +21,7 @@ from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured
 from asteroid_stab.metrics.summary import summarise
+from asteroid_stab.run.layout import EvaluationLayout
 
 SOURCE_COLUMNS = ("input_si_sdr", "si_sdr", "si_sdr_i")
 
@@ -186,16 +187,17 @@ def evaluate(
 
 
 def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) -> None:
-    """Writes ``utterances.csv``, ``summary.json`` and, of sources with classes, ``sources.csv``.
+    """Writes the table of the mixtures, the summary and, of sources with classes, the table of the sources.
 
     Args:
         evaluation: what was measured.
         folder: where to write.
         facts: what the summary says besides: split, command, model, ...
     """
-    _write_table(folder / "utterances.csv", ["id", "name", "n_samples", *evaluation.columns], evaluation.rows)
+    place = EvaluationLayout(folder)
+    _write_table(place.utterances, ["id", "name", "n_samples", *evaluation.columns], evaluation.rows)
     if evaluation.sources:
-        _write_table(folder / "sources.csv", ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
+        _write_table(place.sources, ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
     summary = {
         **facts,
         "n": len(evaluation.rows),
@@ -206,7 +208,7 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         **({} if evaluation.most_iterations is None else {"compute": evaluation.compute()}),
         **({"classes": evaluation.classes()} if evaluation.sources else {}),
     }
-    write_text(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_text(place.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def _write_table(file: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

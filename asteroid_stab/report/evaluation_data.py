@@ -12,6 +12,7 @@ import pandas as pd
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.files import read_json, read_table
 from asteroid_stab.report.wording import count
+from asteroid_stab.run.layout import EvaluationLayout, ExamplesLayout, RunLayout
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,19 @@ class Evaluation:
     examples: list[Example]
 
 
-def read_evaluation(folder: Path, split: str) -> Evaluation | None:
-    """The evaluation of a split that stands in a folder; ``None`` where none does.
+def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
+    """The evaluation of a split that stands in its folder; ``None`` where none does.
 
     Raises:
         StabError: a file of it cannot be read.
     """
-    summary = read_json(folder / "summary.json")
-    utterances = read_table(folder / "utterances.csv", needed=("name", "si_sdr_i", "input_si_sdr"))
+    summary = read_json(files.summary)
+    utterances = read_table(files.utterances, needed=("name", "si_sdr_i", "input_si_sdr"))
     if summary is None or utterances is None:  # never made, or broken off before its end
         return None
     absent = {"metrics", "failures", "command"} - set(summary)
     if absent:
-        raise StabError(f"{folder / 'summary.json'} must be an evaluation's, got one without {sorted(absent)[0]!r}")
+        raise StabError(f"{files.summary} must be an evaluation's, got one without {sorted(absent)[0]!r}")
     return Evaluation(
         split=split,
         utterances=utterances,
@@ -77,23 +78,23 @@ def read_evaluation(folder: Path, split: str) -> Evaluation | None:
         sub_blocks=summary.get("compute", {}).get("sub_blocks"),
         variant=", ".join(_variant(summary)),
         command=str(summary["command"]),
-        of_another_model=_differs(_model(folder.parents[1], summary), summary.get("model_sha256")),
-        examples=_read_examples(folder / "examples"),
+        of_another_model=_differs(_model(files.run, summary), summary.get("model_sha256")),
+        examples=_read_examples(files.examples),
     )
 
 
-def read_variants(folder: Path, split: str) -> list[Evaluation]:
+def read_variants(run: RunLayout, split: str) -> list[Evaluation]:
     """The evaluations of a split with ``--stage`` or ``--max-iterations``, on the same mixtures as the whole one's.
 
     Args:
-        folder: the run's evaluations.
+        run: the run folder.
         split: the split.
 
     Raises:
         StabError: a file of one cannot be read.
     """
-    whole = read_evaluation(folder / split, split)
-    found = [read_evaluation(path, split) for path in sorted(folder.glob(f"{split}_*"))]
+    whole = read_evaluation(run.evaluation(split), split)
+    found = [read_evaluation(one, split) for one in run.variants(split)]
     variants = [one for one in found if one is not None and one.variant]
     return [one for one in variants if whole is None or one.utterances["name"].equals(whole.utterances["name"])]
 
@@ -104,9 +105,9 @@ def _variant(summary: dict[str, Any]) -> list[str]:
     return of_stage if limit is None else [*of_stage, f"{count(limit, 'iteration')} of every block"]
 
 
-def _model(run: Path, summary: dict[str, Any]) -> Path:
+def _model(run: RunLayout, summary: dict[str, Any]) -> Path:
     stage = summary.get("stage")
-    return run / "best_model.pth" if stage is None else run / "stages" / f"stage_{stage}.pth"
+    return run.model if stage is None else run.stage_model(stage)
 
 
 def _numbers(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -125,20 +126,16 @@ def _differs(model: Path, digest: str | None) -> bool:
     return digest is not None and model.is_file() and hashlib.sha256(model.read_bytes()).hexdigest() != digest
 
 
-def _read_examples(folder: Path) -> list[Example]:
-    listed = read_json(folder / "examples.json") or []
+def _read_examples(files: ExamplesLayout) -> list[Example]:
+    listed = read_json(files.listing) or []
     return [
         Example(
             kind=str(entry["kind"]),
             name=str(entry["name"]),
             si_sdr_i=entry.get("si_sdr_i"),
-            mixture=folder / str(entry["kind"]) / "mixture.wav",
-            estimates=_numbered(folder / str(entry["kind"]), "estimate"),
-            sources=_numbered(folder / str(entry["kind"]), "source"),
+            mixture=files.mixture(str(entry["kind"])),
+            estimates=files.estimates(str(entry["kind"])),
+            sources=files.sources(str(entry["kind"])),
         )
         for entry in listed
     ]
-
-
-def _numbered(folder: Path, stem: str) -> list[Path]:
-    return sorted(folder.glob(f"{stem}_*.wav"), key=lambda path: int(path.stem.rpartition("_")[2]))

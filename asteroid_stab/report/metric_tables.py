@@ -9,6 +9,7 @@ from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Note, Part, Table
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import count, number
+from asteroid_stab.run.layout import RunLayout
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 # name: (label, unit, decimals); in the order of the tables
@@ -96,7 +97,7 @@ def left_out(run: Run, n_finite: int) -> list[Part]:
         text = f"the SI-SDRi is undefined for {total - n_finite:,} of {count(total, 'mixture')}"
         notes.append(Note(f"{run.name}: {text}, which the pictures leave out."))
     if run.evaluation.of_another_model:
-        text = "the evaluation is of another model than best_model.pth, which was written later"
+        text = f"the evaluation is of another model than {RunLayout(run.path).model.name}, which was written later"
         notes.append(Note(f"{run.name}: {text}.", run.evaluate_command))
     for metric, names in run.evaluation.failures.items():
         named = [f"{name}: {reason}" if reason else name for name, reason in list(names.items())[:MOST_NAMED]]

@@ -27,6 +27,7 @@ from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.report.files import last_stage
 from asteroid_stab.run import check
+from asteroid_stab.run.layout import RunLayout
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -183,10 +184,11 @@ def show_transfer(path: str, transfer: Transfer, model: torch.nn.Module) -> None
 
 def show_summary(run_dir: Path, config: DictConfig) -> None:
     """Prints the table that a training ends with."""
-    if not (run_dir / "metrics.csv").exists():
+    file = RunLayout(run_dir).metrics
+    if not file.exists():
         print("no epoch was trained", flush=True)
         return
-    metrics = pd.read_csv(run_dir / "metrics.csv")
+    metrics = pd.read_csv(file)
     name, what, unit = "val/si_sdr_i", "SI-SDRi", " dB"
     if "val/score" in metrics:  # of a pretext task
         name, what, unit = "val/score", "score", ""

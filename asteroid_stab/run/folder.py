@@ -1,4 +1,4 @@
-"""The folder that ``asteroid-stab train`` writes: where its parts are and how its data are had again."""
+"""A run folder that exists: its config, its models and its data."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.layout import RunLayout
 
 if TYPE_CHECKING:
     from asteroid_stab.data.datamodule import MixtureDataModule
 
 
 class RunFolder:
-    """One run's folder.
+    """A folder that ``asteroid-stab train`` has written.
 
     Args:
-        path: the folder; it must hold ``config.yaml``.
+        path: the folder; it must hold a config.
+
+    Attributes:
+        path: the folder.
+        layout: the paths in it.
 
     Raises:
-        StabError: it is no run folder.
+        StabError: the folder has no config.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not (self.path / "config.yaml").is_file():
-            raise StabError(f"{str(path)!r} is no run folder: it has no config.yaml (asteroid-stab train makes one)")
-        self.model_path = self.path / "best_model.pth"
-        self.metrics_csv = self.path / "metrics.csv"
-        self.switches_csv = self.path / "switches.csv"
-        self.checkpoint = self.path / "checkpoints" / "last.ckpt"
+        self.layout = RunLayout(path)
+        if not self.layout.config.is_file():
+            name = self.layout.config.name
+            raise StabError(f"{str(path)!r} is no run folder: it has no {name} (asteroid-stab train makes one)")
 
     @cached_property
     def config(self) -> DictConfig:
         """The resolved config that the run was started with."""
-        file = self.path / "config.yaml"
+        file = self.layout.config
         try:
             config = OmegaConf.load(file)
         except (YAMLError, OmegaConfBaseException) as error:
@@ -54,7 +57,7 @@ class RunFolder:
         Raises:
             StabError: it is not there.
         """
-        path = self.model_path if stage is None else self.path / "stages" / f"stage_{stage}.pth"
+        path = self.layout.model if stage is None else self.layout.stage_model(stage)
         if path.is_file():
             return path
         if stage is None:
@@ -65,7 +68,7 @@ class RunFolder:
         """Where the evaluation of ``split`` stands; those of a stage or of limited iterations stand beside it."""
         of = "" if stage is None else f"_stage{stage}"
         limit = "" if max_iterations is None else f"_iterations{max_iterations}"
-        return self.path / "evaluation" / f"{split}{of}{limit}"
+        return self.layout.evaluation(f"{split}{of}{limit}").folder
 
     def datamodule(self, overrides: Sequence[str] = ()) -> MixtureDataModule:
         """The run's data, not yet set up.

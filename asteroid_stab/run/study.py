@@ -12,6 +12,7 @@ import yaml
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.summary import PERCENTILES
+from asteroid_stab.run.layout import RunLayout, study_runs
 
 if TYPE_CHECKING:
     from asteroid_stab.report.run_data import Run
@@ -102,11 +103,11 @@ def study(folder: Path) -> dict[str, list[Path]]:
         StabError: there are none.
     """
     rows: dict[str, list[Path]] = {}
-    for config in folder.glob("*/*/config.yaml"):
-        rows.setdefault(config.parts[-3], []).append(config.parent)
+    for run in study_runs(folder):
+        rows.setdefault(run.root.parts[-2], []).append(run.root)
     if not rows:
         raise StabError(f"{folder} holds no runs ROW/SEED; egs/study.sh makes them")
-    begun = {row: min((run / "config.yaml").stat().st_mtime for run in runs) for row, runs in rows.items()}
+    begun = {row: min(RunLayout(run).config.stat().st_mtime for run in runs) for row, runs in rows.items()}
     return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (begun[row], row))}
 
 
