@@ -21,13 +21,16 @@ def positive(text: str) -> int:
 
 
 def check_data_overrides(overrides: Sequence[str]) -> None:
-    """Makes sure that every override is of a run's data.
+    """Checks that every override is of a run's data.
 
     Raises:
-        StabError: one is not ``data.KEY=VALUE``.
+        StabError: one cannot be read, or is not ``data.KEY=VALUE``.
     """
+    from asteroid_stab.run.overrides import is_plain, read
+
     for text in overrides:
-        if not text.startswith("data.") or "=" not in text:
+        change = read(text)
+        if not is_plain(change) or not change.key_or_group.startswith("data."):
             raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
 
 

@@ -68,7 +68,7 @@ def read_labels(run_dir: Path, epoch: int | None = None) -> tuple[np.ndarray, st
     first, last = min(tables), max(tables)
     wanted = last if epoch is None else epoch
     if wanted not in tables:
-        raise StabError(f"{run_dir} has assignments of epochs {first} to {last} (counted from 0), got epoch {wanted}")
+        raise StabError(f"{run_dir} has assignments of epochs {first} to {last}, got epoch {wanted} (counted from 0)")
     labels: np.ndarray | None = None
     for earlier in sorted((e for e in tables if e <= wanted), reverse=True):
         try:

@@ -79,8 +79,9 @@ class RunFolder:
         Raises:
             StabError: an override names no key of ``data``, or the data module refuses its arguments.
         """
-        from asteroid_stab.run.check import build, check_config, override
+        from asteroid_stab.run.check import build, check_config
+        from asteroid_stab.run.overrides import apply
 
-        config: Any = override(self.config.data, overrides, "data")
+        config: Any = apply(self.config.data, overrides, "data")
         check_config(config, "data")
         return build(config)
