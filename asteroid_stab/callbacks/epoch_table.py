@@ -15,8 +15,9 @@ from asteroid_stab.run.layout import RunLayout
 class EpochTable(pl.Callback):
     """Writes the epoch's logged metrics, its learning rate and its seconds to ``metrics.csv`` in the run folder.
 
-    The rows are part of the checkpoint, so a resumed run's table is that of an undisturbed one (seconds apart). Give
-    it after the callbacks whose metrics it shall hold.
+    Epochs are counted from 0 in the table, from 1 on the screen. The rows are kept in the checkpoint, so that a resumed
+    run has the same table as an undisturbed one, except for the seconds. The callback must come after the callbacks
+    whose metrics it should hold.
     """
 
     def __init__(self) -> None:

@@ -80,7 +80,7 @@ def _labels(
 
 
 def _write(labels: dict[int, np.ndarray], table: Path) -> None:
-    """Prints and writes the switches from each epoch to the one kept after it."""
+    """Prints and writes the switches from each epoch to the next that was kept; the file counts epochs from 0."""
     import pandas as pd
     import torch
     from rich.console import Console
@@ -88,6 +88,7 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
 
     from asteroid_stab.atomic import write_text
     from asteroid_stab.callbacks.tracker import count_switches
+    from asteroid_stab.run.epochs import shown_epoch
 
     rows: list[dict[str, Any]] = []
     previous = None
@@ -101,7 +102,9 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
         shown.add_column(column, justify="right")
     for row in rows:
         ratio = "-" if row["switch_ratio"] is None else f"{row['switch_ratio']:.1%}"
-        shown.add_row(str(row["epoch"]), *(str(row[key]) for key in ("n_seen", "n_compared", "n_switched")), ratio)
+        shown.add_row(
+            str(shown_epoch(row["epoch"])), *(str(row[key]) for key in ("n_seen", "n_compared", "n_switched")), ratio
+        )
     Console().print(shown)
     print(f"written to {table}")
 

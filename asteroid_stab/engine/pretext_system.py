@@ -17,6 +17,7 @@ from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.weighting import weighted_mean
 from asteroid_stab.models.layered import LayeredModel
 from asteroid_stab.pretext.base import Pretext
+from asteroid_stab.run.epochs import shown_epoch
 from asteroid_stab.stabilizers.base import StepCallback
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class PretextSystem(StabSystem):
         metrics = self.trainer.callback_metrics
         figures = {name: float(metrics.get(f"train/{name}", math.nan)) for name in self.pretext.figures()}
         if warning := self.pretext.warning(figures):
-            log.warning("epoch %d: %s", self.current_epoch, warning)
+            log.warning("epoch %d: %s", shown_epoch(self.current_epoch), warning)
 
     def _losses(self, batch: Any, epoch: int) -> Tensor:
         mixture, sources, ids = batch

@@ -27,6 +27,7 @@ from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.report.files import last_stage
 from asteroid_stab.run import check
+from asteroid_stab.run.epochs import shown_epoch
 from asteroid_stab.run.layout import RunLayout
 
 
@@ -204,7 +205,7 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
         str(metrics["step"].iloc[-1]),
         clock(metrics["seconds"].sum()),
         "-" if best is None else f"{gain[best]:.2f}{unit}",
-        "-" if best is None else str(metrics["epoch"][best]),
+        "-" if best is None else str(shown_epoch(metrics["epoch"][best])),
         "-" if pd.isna(gain.iloc[-1]) else f"{gain.iloc[-1]:.2f}{unit}",
         "-" if pd.isna(switches.iloc[-1]) else f"{switches.iloc[-1]:.1%}",
     )

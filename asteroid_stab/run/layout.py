@@ -10,7 +10,7 @@ from pathlib import Path
 class RunLayout:
     """The paths of a run folder. Nothing is read or written, and nothing needs to exist.
 
-    Epochs are counted from 0, as in the tables and checkpoints of the folder.
+    Epochs are counted from 0 in file names, tables and checkpoints, and from 1 on the screen and in the report.
 
     Args:
         root: the run folder.

@@ -146,8 +146,7 @@ def by_epoch(folder: Path) -> list[str]:
 def reached(folder: Path, goal: str) -> list[str]:
     """The lines of a table of the epochs that every row took to the last validation SI-SDRi of the row ``goal``.
 
-    A run is judged by the run of the same seed of that row; one with another number of sources is not. Epochs are
-    counted from 1.
+    A run is judged by the run of the same seed of that row; one with another number of sources is not.
 
     Raises:
         StabError: there is no such row, or none of its runs was validated.
@@ -171,7 +170,7 @@ def reached(folder: Path, goal: str) -> list[str]:
         counts = []
         for path, curve in zip(runs, curves[row], strict=True):
             there = None if curve is None or path.name not in goals else curve.index[curve >= goals[path.name]]
-            counts.append(math.nan if there is None or not len(there) else float(there[0]) + 1)
+            counts.append(math.nan if there is None or not len(there) else float(there[0]))
         lines.append([row, spread(counts, 0)])
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
