@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, within
 from asteroid_stab.run.layout import RunLayout
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="asteroid-stab train",
         description="Trains a recipe ('asteroid-stab recipes' lists them) into a run folder.",
         epilog="Overrides follow Hydra: key=value, group=option, +new=value, ~gone. run_dir=DIR names the folder; "
-        "resume=RUN, without a recipe, goes on with a run; then overrides may change data.*, trainer.* and logger.*.",
+        "resume=RUN, without a recipe, goes on with a run; then overrides may change data.*, loader.*, "
+        "trainer.* and logger.*.",
     )
     parser.add_argument("arguments", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe, then overrides of it")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder of recipes and ingredients of your own")
@@ -131,27 +132,21 @@ def _job_name() -> str:
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
-    from asteroid_stab.callbacks import ProgressiveTraining
     from asteroid_stab.run.build import build_run, check_checkpoint, show_summary, stopped_early
     from asteroid_stab.run.describe import RunDescription
-    from asteroid_stab.stabilizers import StepCallback
+    from asteroid_stab.run.plan import RunPlan
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
     checkpoint: Any = RunLayout(run_dir).last_checkpoint
     trainer, system, data = build_run(config, resumed=checkpoint.exists())
-    data.prepare_data()  # what is wrong with the corpus is said before the run folder is made
-    data.setup("fit")
-    system.trainer = trainer  # it looks at the callbacks
-    system.check_items(data.train_set)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, StepCallback):
-            callback.check_items(data.train_set)
-        if isinstance(callback, ProgressiveTraining):
-            callback.check(trainer, system)
+    with within("data"):  # errors of the corpus come before the run folder is made
+        data.prepare_data()
+        data.setup("fit")
+    RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists()).ask()
     if checkpoint.exists():
         saved = check_checkpoint(checkpoint, system)
-        if type(data).__qualname__ in saved:
+        if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
             data.load_state_dict(saved[type(data).__qualname__])
         if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
             raise StabError(

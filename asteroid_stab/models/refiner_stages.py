@@ -8,6 +8,8 @@ from asteroid.models.base_models import BaseEncoderMaskerDecoder
 from torch import nn
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.names import FigureInfo
+from asteroid_stab.models.refiner_figures import refiner_figures
 from asteroid_stab.models.refiner_parts import counts
 
 
@@ -16,12 +18,14 @@ class StagedModel(BaseEncoderMaskerDecoder):
 
     Attributes:
         n_blocks: of the whole model.
+        n_sub_blocks: of each block.
         n_iterations: of each block, where a call names no others.
         own_heads: whether each has a head of its own.
         early_heads: those of the blocks before the last.
     """
 
     n_blocks: int
+    n_sub_blocks: int
     n_iterations: list[int]
     own_heads: bool
     early_heads: nn.ModuleList
@@ -44,19 +48,22 @@ class StagedModel(BaseEncoderMaskerDecoder):
         return self._stage or self.n_blocks
 
     @property
-    def most_iterations(self) -> int:
-        """Applications of blocks in a call; gates may leave some of them out."""
-        return sum(self.n_iterations[: self.depth])
+    def figures(self) -> dict[str, FigureInfo]:
+        """How ``n_iterations`` and ``n_sub_blocks`` of an item are shown; gates may leave some iterations out."""
+        return refiner_figures(sum(self.n_iterations[: self.depth]), self.n_sub_blocks)
 
-    def limit_iterations(self, n: int) -> None:
-        """Makes ``n`` the number of iterations of every block, whatever it was.
+    @property
+    def variants(self) -> dict[str, str]:
+        """The kinds of variants that ``evaluate --variant`` and ``separate --variant`` may name."""
+        return {"iterationsN": "N iterations of every block in place of its own; a gate may exit earlier"}
+
+    def apply_variant(self, word: str) -> None:
+        """Makes the number in ``iterationsN`` the number of iterations of every block.
 
         Raises:
             StabError: it is below 1.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise StabError(f"max_iterations must be a whole number of at least 1, got {n!r}")
-        self.n_iterations = counts(n, self.n_blocks, least=1)
+        self.n_iterations = counts(int(word.removeprefix("iterations")), self.n_blocks, least=1)
         self.masker.n_iterations = list(self.n_iterations)
 
     @property

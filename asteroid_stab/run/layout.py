@@ -86,9 +86,24 @@ class RunLayout:
         part = "" if limit is None else f"_first{limit}"
         return self.root / f"switches_whole_{split}{part}.csv"
 
-    def evaluation(self, name: str) -> EvaluationLayout:
-        """The evaluation of a split, or of a variant of the run on it (``split_variant``)."""
-        return EvaluationLayout(self.root / "evaluation" / name)
+    def model_files(self) -> dict[str, Path]:
+        """The models in the folders of the run by a word for each: ``models/epoch_0007.pth`` is ``epoch7``."""
+        files = {file: re.fullmatch(r"([a-z]+)_(\d+)", file.stem) for file in self.root.glob("*/*.pth")}
+        found = sorted((named[1], int(named[2]), file) for file, named in files.items() if named)
+        return {f"{name}{n}": file for name, n, file in found}
+
+    def moved(self, file: Path) -> Path:
+        """Where a model file stands whose path was recorded before the run folder was moved here."""
+        return self.root / file.name if file.name == self.model.name else self.root / file.parent.name / file.name
+
+    def evaluation(self, split: str, variant: str = "") -> EvaluationLayout:
+        """The evaluation of the run on a split, or of a variant of it, which stands beside.
+
+        Args:
+            split: train, valid or test.
+            variant: words separated by commas, such as ``stage1,iterations2``.
+        """
+        return EvaluationLayout(self.root / "evaluation" / "_".join([split, *(variant.split(",") if variant else [])]))
 
     def variants(self, split: str) -> list[EvaluationLayout]:
         """The evaluations that exist of variants of the run on a split."""

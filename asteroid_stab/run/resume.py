@@ -11,7 +11,7 @@ from asteroid_stab.run.check import check_config
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.overrides import apply, is_plain, read
 
-CHANGEABLE = ("data", "trainer", "logger")
+CHANGEABLE = ("data", "loader", "trainer", "logger")
 """The groups of a config whose keys may change in a resumed run: where and how it is trained, not what."""
 
 
@@ -34,7 +34,7 @@ def resumed_config(run: str, recipe: str | None, overrides: Sequence[str]) -> Di
     Args:
         run: the run folder; it may have been moved.
         recipe: the recipe that the run should be of; None: any.
-        overrides: changes of keys of ``data``, ``trainer`` and ``logger``.
+        overrides: changes of keys of the groups in :data:`CHANGEABLE`.
 
     Raises:
         StabError: there is no run, it is of another recipe, an override changes something else or a key that the
@@ -47,7 +47,7 @@ def resumed_config(run: str, recipe: str | None, overrides: Sequence[str]) -> Di
     for text in overrides:
         if not may_change(text):
             key = read(text).key_or_group
-            raise StabError(f"a resumed run may change keys of data, trainer and logger, not {key!r}: start a new run")
+            raise StabError(f"a resumed run may change keys of {', '.join(CHANGEABLE)}, not {key!r}: start a new run")
     config.run_dir = str(folder.path)
     if config.logger and "save_dir" in config.logger:
         config.logger.save_dir = str(folder.path)

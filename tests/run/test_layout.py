@@ -88,6 +88,13 @@ def test_variants_of_a_split_are_found(tmp_path):
     run = RunLayout(tmp_path)
     touch(*(run.evaluation(name).summary for name in ("test", "test_stage2", "test_stage1", "train_stage1")))
     assert [one.folder.name for one in run.variants("test")] == ["test_stage1", "test_stage2"]
+    assert run.evaluation("test", "stage1,iterations2").folder == tmp_path / "evaluation" / "test_stage1_iterations2"
+
+
+def test_a_model_of_a_run_that_was_moved_is_found():
+    before, now = RunLayout("before"), RunLayout("now")
+    assert now.moved(before.model) == now.model
+    assert now.moved(before.stage_model(2)) == now.stage_model(2)
 
 
 def test_runs_of_a_study_are_found(tmp_path):

@@ -17,9 +17,9 @@ def run(tmp_path):
 
 
 def test_a_moved_run_goes_on_where_it_is(run):
-    config = resumed_config(str(run), "baseline/toy", ["trainer.max_epochs=2", "data.num_workers=3"])
+    config = resumed_config(str(run), "baseline/toy", ["trainer.max_epochs=2", "loader.num_workers=3"])
     assert (config.run_dir, config.logger.save_dir) == (str(run), str(run))
-    assert (config.trainer.max_epochs, config.data.num_workers) == (2, 3)
+    assert (config.trainer.max_epochs, config.loader.num_workers) == (2, 3)
     assert config.optim == OmegaConf.load(RunLayout(run).config).optim
 
 
@@ -27,6 +27,7 @@ def test_a_moved_run_goes_on_where_it_is(run):
     ("word", "may"),
     [
         ("data.root=/b", True),
+        ("loader.batch_size=2", True),
         ("trainer.devices=2", True),
         ("logger.save_dir=x", True),
         ("data=librimix", False),
@@ -51,7 +52,9 @@ def test_a_learning_rate_that_has_ended_is_not_trained_with(run, n_epochs):
 def test_another_recipe_is_refused(run):
     with pytest.raises(StabError, match="is a run of 'baseline/toy', not of 'dsd_lo/toy'"):
         resumed_config(str(run), "dsd_lo/toy", [])
-    with pytest.raises(StabError, match="may change keys of data, trainer and logger, not 'seed': start a new run"):
+    with pytest.raises(
+        StabError, match="may change keys of data, loader, trainer, logger, not 'seed': start a new run"
+    ):
         resumed_config(str(run), None, ["seed=4"])
     with pytest.raises(StabError, match=r"trainer.max_epochs: must be .*got 'many'"):
         resumed_config(str(run), None, ["trainer.max_epochs=many"])

@@ -9,18 +9,17 @@ from asteroid_stab.audio.file import Header, check_header, read_headers
 from asteroid_stab.audio.mixing import SOURCE_RATE
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.data.lists.mixture_list import MixtureList
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, some
 
 log = logging.getLogger(__name__)
 
 TASKS = ("sep_clean", "sep_noisy", "enh_single")
 MODES = ("min", "max")
-_N_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class MixtureTracks:
-    """Rows of a mixture list, in numbers of a table of signals.
+    """Rows of a mixture list, as numbers of tracks in a table of signals.
 
     Every field but ``tracks`` and ``n_out`` has an entry a mixture.
 
@@ -28,11 +27,11 @@ class MixtureTracks:
         tracks: the signals.
         names: the mixtures' ids.
         lengths: of the mixtures, in samples at the tracks' sample rate.
-        n_out: sources that a mixture is made of and separated into; the first ones of the row.
+        n_out: number of sources of a mixture that are targets: the first ones of the row.
         sources: tracks of all sources of the row.
-        gains: what each is multiplied with.
-        noises: track of the noise; empty where the task has none.
-        noise_gains: what the noise is multiplied with; empty likewise.
+        gains: factor of each source.
+        noises: track of the noise; empty for a task without noise.
+        noise_gains: factor of the noise; empty for a task without noise.
     """
 
     tracks: Tracks
@@ -56,7 +55,7 @@ def gather_tracks(
     skip_missing: bool = False,
     label: str = "the list",
 ) -> MixtureTracks:
-    """The list's rows with the signals they need, after a look at every file's header.
+    """Returns the list's rows with the signals that they need, after a check of every file's header.
 
     Args:
         mixtures: the list.
@@ -65,13 +64,13 @@ def gather_tracks(
         task: ``sep_clean``, ``sep_noisy`` or ``enh_single``.
         mode: ``min`` or ``max``.
         sample_rate: of the mixtures, in Hz.
-        n_src: sources that a mixture shall have.
+        n_src: number of sources that a mixture must have.
         skip_missing: leave rows out whose files are missing, instead of raising.
-        label: what errors call the list.
+        label: name of the list, for errors.
 
     Raises:
-        StabError: the list has another number of sources, or no noise where the task wants it; files are
-            missing; or a file is not mono speech (noise may have more channels) at 16 kHz.
+        StabError: the list has another number of sources, or no noise for a task with noise; files are missing; or a
+            file is not mono speech (noise may have more channels) at 16 kHz.
     """
     n_out = 1 if task == "enh_single" else mixtures.n_src
     if n_src != n_out:
@@ -113,7 +112,7 @@ def gather_tracks(
 
 
 def _headers(root: str, names: list[str], mono: bool) -> dict[str, Header]:
-    """The checked headers of those files that are there."""
+    """Returns the checked headers of the files that are there."""
     unique = list(dict.fromkeys(names))
     paths = [f"{root}/{name}" for name in unique]
     found = {}
@@ -133,7 +132,7 @@ def _present(
     skip_missing: bool,
     label: str,
 ) -> MixtureList:
-    """The rows whose files are all there; raises for the others unless they may be skipped."""
+    """Returns the rows whose files are all there; raises for the others unless they may be skipped."""
     missing: dict[str, None] = {}
     kept = []
     for row, sources in enumerate(mixtures.sources):
@@ -145,11 +144,10 @@ def _present(
             kept.append(row)
     if not missing:
         return mixtures
-    first = ", ".join(list(missing)[:_N_SHOWN]) + (", ..." if len(missing) > _N_SHOWN else "")
     report = f"{len(mixtures) - len(kept)} of the {len(mixtures)} mixtures of {label} need files that are missing"
-    report = f"{report} ({len(missing)} files: {first})"
+    report = f"{report} ({len(missing)} files: {some(list(missing))})"
     if not skip_missing:
-        raise StabError(f"{report}; data.skip_missing=true leaves these mixtures out")
+        raise StabError(f"{report}; {{argument}}=true leaves these mixtures out", "skip_missing")
     if not kept:
         raise StabError(f"{report}; without them nothing remains")
     log.warning("%s; left out", report)
