@@ -26,6 +26,8 @@ from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.run import check
 from asteroid_stab.run.checkpoints import UpgradedCheckpoints, upgrade_checkpoint
+from asteroid_stab.run.epochs import shown_epoch
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import last_part
 
 
@@ -168,10 +170,11 @@ def show_transfer(path: str, transfer: Transfer, model: torch.nn.Module) -> None
 
 def show_summary(run_dir: Path, config: DictConfig) -> None:
     """Prints the table that a training ends with."""
-    if not (run_dir / "metrics.csv").exists():
+    file = RunLayout(run_dir).metrics
+    if not file.exists():
         print("no epoch was trained", flush=True)
         return
-    metrics = pd.read_csv(run_dir / "metrics.csv")
+    metrics = pd.read_csv(file)
     name, what, unit = "val/si_sdr_i", "SI-SDRi", " dB"
     if "val/score" in metrics:  # of a pretext task
         name, what, unit = "val/score", "score", ""
@@ -187,7 +190,7 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
         str(metrics["step"].iloc[-1]),
         clock(metrics["seconds"].sum()),
         "-" if best is None else f"{gain[best]:.2f}{unit}",
-        "-" if best is None else str(metrics["epoch"][best]),
+        "-" if best is None else str(shown_epoch(metrics["epoch"][best])),
         "-" if pd.isna(gain.iloc[-1]) else f"{gain.iloc[-1]:.2f}{unit}",
         "-" if pd.isna(switches.iloc[-1]) else f"{switches.iloc[-1]:.1%}",
     )

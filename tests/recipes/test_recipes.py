@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from trees import librispeech, wham, wsj0_mix
 
 from asteroid_stab.cli.main import main
-from asteroid_stab.cli.recipes import recipe_files, summary
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.check import check_config
 from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.recipes import recipe_files, summary
 
 RECIPES = recipe_files()
 SMALL_DPRNN = ["model.n_filters=16", "model.n_repeats=2", "model.bn_chan=8", "model.hid_size=8", "model.chunk_size=20"]
