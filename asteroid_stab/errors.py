@@ -3,15 +3,58 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+_ARGUMENT = "{argument}"
+_N_SHOWN = 3
 
 
 class StabError(ValueError):
-    """What the user gave cannot be used; the message says what was wanted and what was got.
+    """An input of the user cannot be used; the message says what was wanted and what was got.
 
     The command line prints the message alone and exits with 2. Every other exception is a defect of this package and
     keeps its traceback.
+
+    Args:
+        message: the message; ``{argument}`` in it stands for the name of the argument.
+        argument: name of the constructor argument that is at fault. Owners of the object that was constructed say with
+            :func:`within` where it stands, so that a user reads the name of the key in the config.
+
+    Example:
+        >>> str(StabError("{argument} is not set; set {argument}=FOLDER", argument="root"))
+        'root is not set; set root=FOLDER'
     """
+
+    def __init__(self, message: str, argument: str | None = None):
+        super().__init__(message.replace(_ARGUMENT, argument) if argument else message)
+        self.message, self.argument = message, argument
+
+    def move_to(self, owner: str) -> None:
+        """Puts ``owner.`` before the name of the argument, if the error has one."""
+        if self.argument:
+            self.argument = f"{owner}.{self.argument}"
+            self.args = (self.message.replace(_ARGUMENT, self.argument),)
+
+
+@contextmanager
+def within(owner: str) -> Iterator[None]:
+    """Names the arguments of an object in its errors as its owner does: ``root`` becomes ``owner.root``.
+
+    Args:
+        owner: name under which the owner holds the object: its own argument, or a node of the config.
+
+    Example:
+        >>> with within("data"), within("base"):
+        ...     raise StabError("{argument} is not set; set {argument}=FOLDER", argument="root")
+        Traceback (most recent call last):
+        asteroid_stab.errors.StabError: data.base.root is not set; set data.base.root=FOLDER
+    """
+    try:
+        yield
+    except StabError as error:
+        error.move_to(owner)
+        raise
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -25,3 +68,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three names, and dots for the others.
+
+    Example:
+        >>> some(["a", "b"]), some(["a", "b", "c", "d"])
+        ('a, b', 'a, b, c, ...')
+    """
+    return ", ".join([*names[:_N_SHOWN], *(["..."] if len(names) > _N_SHOWN else [])])

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asteroid_stab.data.corpora.librispeech import LibriSpeechData, LibriSpeechMixtures
+    from asteroid_stab.data import LibriSpeechCorpus
+    from asteroid_stab.data.corpora.librispeech import LibriSpeechMixtures
 
 SUMMARY = "segments/s of FLAC on the fly, of the packed cache, and of Asteroid's LibriMix on wavs"
 
@@ -34,7 +35,7 @@ def _speak(root: Path) -> None:
             sf.write(path, np.clip(loudness * rng.standard_normal(n_samples), -1, 1), 16_000)
 
 
-def _generate(data: LibriSpeechData, folder: Path) -> Path:
+def _generate(data: LibriSpeechCorpus, folder: Path) -> Path:
     """The whole training mixtures as LibriMix's wavs; returns the folder with their list alone."""
     import soundfile as sf
 
@@ -104,20 +105,19 @@ def measure(
     """
     from asteroid.data import LibriMix
 
-    from asteroid_stab.data.corpora.librispeech import LibriSpeechData
+    from asteroid_stab.data import LibriSpeechCorpus
     from asteroid_stab.data.lists.prepare import Plan, prepare_lists
 
     plan = Plan([subset], n_src, n_mixtures, reuse=True, min_seconds=max(3.0, segment_s))
     prepare_lists(plan, root, scratch)
 
-    def data(cache: str | None) -> LibriSpeechData:
-        return LibriSpeechData(
+    def data(cache: str | None) -> LibriSpeechCorpus:
+        return LibriSpeechCorpus(
             root=str(root),
             list_root=str(scratch),
             train_list=f"{plan.stems[0]}.csv",
             sample_rate=sample_rate,
             n_src=n_src,
-            segment_s=segment_s,
             cache=cache,
         )
 

@@ -114,13 +114,13 @@ def differences(theirs: list[dict[str, float]], ours: dict[int, Any]) -> dict[st
 
 def measure_all(items: list[Item], sample_rate: int, n_jobs: int, threads: int, n_rounds: int) -> dict[str, Any]:
     """Seconds a mixture on the clock of all metrics: Asteroid's loop, then our processes, round by round."""
+    from asteroid_stab.metrics.names import METRICS
     from asteroid_stab.metrics.pool import MetricPool
-    from asteroid_stab.metrics.separation_metrics import METRICS
 
     asteroid_s, ours_s = [], []
     theirs: list[dict[str, float]] = []
     ours: dict[int, Any] = {}
-    with reference_process(threads) as asteroid, MetricPool(sample_rate, METRICS, n_jobs) as pool:
+    with reference_process(threads) as asteroid, MetricPool(sample_rate, list(METRICS), n_jobs) as pool:
         pool.wait_until_started()
         asteroid.submit(asteroid_metrics, items[0], sample_rate, list(METRICS)).result()  # its imports
         for _ in range(n_rounds):

@@ -13,7 +13,7 @@ for seed in $seeds; do
     run=$out/$name/$seed
     words=${words//\{out\}/$out} words=${words//\{seed\}/$seed}
     if [ -f "$run/checkpoints/last.ckpt" ]; then
-      given=(); for word in "$@"; do case $word in trainer.*|data.*) given+=("$word");; esac; done
+      given=(); for word in "$@"; do case $word in trainer.*|data.*|loader.*) given+=("$word");; esac; done
       asteroid-stab train resume="$run" "${given[@]}"  # a run that began keeps its row's words
     else
       # shellcheck disable=SC2086  # a row's words are words

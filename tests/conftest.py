@@ -32,10 +32,9 @@ def _toy_cache(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
-def tiny_data():
-    """A data module of tones in memory: J sources of different pitch, told apart in a few steps of training."""
-    from asteroid_stab.data.datamodule import MixtureDataModule
-    from asteroid_stab.data.dataset import MixtureDataset
+def tiny_corpus():
+    """A corpus of tones in memory: J sources of different pitch, which a few steps of training separate."""
+    from asteroid_stab.data import Corpus, MixtureDataset
 
     class TinySet(MixtureDataset):
         def __init__(self, n_items, n_src, sample_rate, segment_s, seed, offset, spoil):
@@ -54,18 +53,29 @@ def tiny_data():
             sources = sources[rng.permutation(self.n_src), start:stop]
             return sources.sum(0), np.ascontiguousarray(sources)
 
-    class TinyData(MixtureDataModule):
-        def __init__(self, n_train=16, n_valid=6, n_src=2, segment_s=0.1, batch_size=4, seed=0, spoil=None):
-            super().__init__(n_src, 8000, segment_s, batch_size, 0, seed)
+    class TinyCorpus(Corpus):
+        def __init__(self, n_train=16, n_valid=6, n_src=2, spoil=None):
+            super().__init__(n_src, 8000)
             self.sizes = {"train": n_train, "valid": n_valid, "test": n_valid}
             self.spoil = spoil or {}
 
-        def dataset(self, split, segment_s):
+        def dataset(self, split, segment_s=None, seed=0):
             offset = {"train": 0, "valid": 10_000, "test": 20_000}[split]
             spoil = self.spoil if split == "train" else {}
-            return TinySet(self.sizes[split], self.n_src, 8000, segment_s, self.seed, offset, spoil)
+            return TinySet(self.sizes[split], self.n_src, 8000, segment_s, seed, offset, spoil)
 
-    return TinyData
+    return TinyCorpus
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_corpus):
+    """Makes a data module of the corpus of tones, or of another corpus of the same arguments."""
+    from asteroid_stab.data import MixtureDataModule
+
+    def make(segment_s=0.1, batch_size=4, seed=0, kind=tiny_corpus, **corpus):
+        return MixtureDataModule(kind(**corpus), segment_s, batch_size, seed=seed)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,16 @@
-"""One channel of an audio file of any length, block by block, at the rate that is wanted."""
+"""One channel of an audio file of any length, block by block, at the wanted rate."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import soundfile as sf
-from scipy.signal import resample_poly
 
+from asteroid_stab.audio.resampling import resample_blocks, resampled_length
 from asteroid_stab.errors import StabError
 
 BLOCK_S = 10.0
@@ -51,9 +50,7 @@ class AudioInput:
         except StabError:
             self.file.close()
             raise
-        common = math.gcd(self.file.samplerate, sample_rate)
-        self.up, self.down = sample_rate // common, self.file.samplerate // common
-        self.n_samples = -(-self.file.frames * self.up // self.down)
+        self.n_samples = resampled_length(self.file.frames, sample_rate, self.file.samplerate)
 
     def _check(self, resample: bool) -> None:
         file = self.file
@@ -81,14 +78,14 @@ class AudioInput:
         self.file.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The samples, float32, once.
+        """Yields the samples, float32; may be called once.
 
         Raises:
             StabError: decoding fails, the file ends before its header's length, or a sample is not finite.
         """
-        if self.up == self.down:
+        if self.file.samplerate == self.sample_rate:
             return self._read()
-        return resample_blocks(self._read(), self.up, self.down, self.file.frames)
+        return resample_blocks(self._read(), self.file.frames, self.sample_rate, self.file.samplerate)
 
     def _read(self) -> Iterator[np.ndarray]:
         n_read, rate = 0, self.file.samplerate
@@ -105,39 +102,3 @@ class AudioInput:
                 raise StabError(f"a sample at {where / rate:.2f} s is not finite")
             n_read += len(block)
             yield np.ascontiguousarray(samples)
-
-
-def resample_blocks(blocks: Iterable[np.ndarray], up: int, down: int, n_samples: int) -> Iterator[np.ndarray]:
-    """What ``scipy.signal.resample_poly(signal, up, down)`` gives for the whole signal, block by block.
-
-    Every output sample sees all the input that its filter reaches, so there are no seams.
-
-    Args:
-        blocks: the signal, cut anywhere.
-        up: factor; without a common divisor with ``down``.
-        down: divisor.
-        n_samples: length of the signal.
-
-    Example:
-        >>> signal = np.sin(np.arange(1000.0))
-        >>> pieces = resample_blocks(np.array_split(signal, 7), 3, 2, 1000)
-        >>> bool(np.allclose(np.concatenate(list(pieces)), resample_poly(signal, 3, 2), atol=1e-6))
-        True
-    """
-    # resample_poly's filter spans 10 samples of the lower rate to either side of an output sample.
-    reach = -(-10 * max(up, down) // up)
-    lead = -(-reach // down) * down  # a multiple of down, so that a cut falls on an output sample
-    held, held_start, done = np.empty(0, dtype=np.float64), 0, 0  # input samples; done is a multiple of down
-    n_held = 0
-    for block in blocks:
-        held = np.concatenate([held, block])
-        n_held = held_start + len(held)
-        last = n_held >= n_samples
-        until = n_samples if last else max(done, (n_held - reach) // down * down)
-        if until == done:
-            continue
-        n_out = -(-(until - done) * up // down)
-        skip = (done - held_start) * up // down
-        yield resample_poly(held[: until - held_start + reach], up, down)[skip : skip + n_out].astype(np.float32)
-        done = until
-        held, held_start = held[max(0, done - lead - held_start) :], max(held_start, done - lead)

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from asteroid_stab.audio.file import read_samples
-from asteroid_stab.audio.mixing import SOURCE_RATE, extend_noise, resampled_crop, resampled_length
+from asteroid_stab.audio.mixing import SOURCE_RATE, extend_noise
+from asteroid_stab.audio.resampling import resampled_crop, resampled_length
 from asteroid_stab.errors import StabError
 
 

@@ -1,17 +1,22 @@
 """Lightning callbacks: what watches, keeps or changes something between steps."""
 
+from asteroid_stab.callbacks.early_stopping import EarlyStopping
 from asteroid_stab.callbacks.epoch_models import EpochModels
 from asteroid_stab.callbacks.epoch_table import EpochTable
 from asteroid_stab.callbacks.freeze import FreezeParameters
 from asteroid_stab.callbacks.progressive import ProgressiveTraining
 from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
+from asteroid_stab.callbacks.stabilized import StabilizedTraining, stabilized
 from asteroid_stab.callbacks.tracker import AssignmentTracker
 
 __all__ = [
     "AssignmentTracker",
+    "EarlyStopping",
     "EpochModels",
     "EpochTable",
     "FreezeParameters",
     "ProgressiveTraining",
     "RunCheckpoint",
+    "StabilizedTraining",
+    "stabilized",
 ]

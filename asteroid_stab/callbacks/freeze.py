@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch.nn import Module, Parameter
 
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.run.plan import RunPlan
 
 
 def named_parts(model: Module, parts: Sequence[str]) -> dict[str, list[Parameter]]:
@@ -61,6 +62,10 @@ class FreezeParameters(pl.Callback):
             raise StabError(f"parts must be a list of names of the model's parts, got {parts!r}")
         self.parts, self.n_epochs = list(parts), n_epochs
         self._frozen: list[Parameter] = []
+
+    def check(self, plan: RunPlan) -> None:
+        """Checks that the model has the parts."""
+        named_parts(plan.model, self.parts)
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str | None = None) -> None:
         """Looks the parts up."""

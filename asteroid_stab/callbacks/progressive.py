@@ -1,4 +1,4 @@
-"""Training block by block: one optimization after the other, each of one block behind those that are trained."""
+"""Progressive training: one block after the other, each behind the blocks that are trained already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import MODEL_FILE
 from asteroid_stab.models.refiner_stages import StagedModel
-from asteroid_stab.stabilizers.base import StepCallback
+from asteroid_stab.run.metrics_table import PART
+from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.stabilizers import StepObserver
 
 FOLDER = "stages"
 """In the run folder."""
@@ -24,19 +26,20 @@ FOLDER = "stages"
 class ProgressiveTraining(pl.Callback):
     """Trains N blocks in N stages of equal length: stage n trains block n, with all before it frozen and in no graph.
 
-    At the first epoch of a stage the optimizer forgets what it knew and the learning-rate schedule begins again, and so
-    does the search for the best model: ``best_model.pth`` is that of the present stage, with its n blocks; that of a
-    stage that is over is kept as ``stages/stage_1.pth`` and so on. What callbacks remember of the items is forgotten as
-    well, because it is of another head: switches are counted within stages. A stage goes on from the last weights of
-    the one before, not from its best ones. The stage is a function of the epoch, so a run may be resumed anywhere.
+    At the first epoch of a stage the state of the optimizer is cleared, the learning-rate schedule starts again, and so
+    does the search for the best model: ``best_model.pth`` is the best of the present stage, with n blocks; the best of
+    a finished stage is kept as ``stages/stage_1.pth`` and so on. Stabilizers forget what they remember of the items,
+    because it belongs to another head: switches are counted within stages. A stage starts from the last weights of the
+    stage before, not from its best ones. The stage is a function of the epoch, so a run may be resumed anywhere.
     ``train/stage`` is logged.
 
     Args:
-        epochs_per_stage: of each stage; N times as many must be the trainer's ``max_epochs``, so nothing is left over.
+        epochs_per_stage: epochs of each stage; the trainer's ``max_epochs`` must be N times as many.
 
     Raises:
-        StabError: the model has no stages, or its blocks share one head; the epochs are not N times those of a stage;
-            a stage may end without a validation, or the run before its last stage (``EarlyStopping``).
+        StabError: the model has no stages, or its blocks share one head; ``max_epochs`` is not N times
+            ``epochs_per_stage``; a stage may end without a validation, or the run before its last stage
+            (``EarlyStopping``).
 
     References:
         Bralios et al., "Latent iterative refinement for modular source separation", ICASSP 2023, arXiv 2211.11917,
@@ -45,11 +48,11 @@ class ProgressiveTraining(pl.Callback):
 
     def __init__(self, epochs_per_stage: int):
         if epochs_per_stage < 1:
-            raise StabError(f"epochs_per_stage must be at least 1, got {epochs_per_stage}")
+            raise ValueError(f"epochs_per_stage must be at least 1, got {epochs_per_stage}")
         self.epochs_per_stage = epochs_per_stage
 
     def stage_of(self, epoch: int) -> int:
-        """The stage, from 1, that an epoch, from 0, belongs to.
+        """Returns the stage (from 1) that an epoch (from 0) belongs to.
 
         Example:
             >>> [ProgressiveTraining(epochs_per_stage=2).stage_of(epoch) for epoch in range(5)]
@@ -60,33 +63,36 @@ class ProgressiveTraining(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str | None = None) -> None:
         """Begins a training with the first block."""
         if stage in (None, "fit"):
-            self.check(trainer, pl_module)
+            callbacks = trainer.callbacks  # type: ignore[attr-defined]
+            every = trainer.check_val_every_n_epoch
+            self.check(RunPlan(1, model=pl_module.model, callbacks=callbacks, max_epochs=trainer.max_epochs,
+                               check_val_every_n_epoch=every))  # fmt: skip
             pl_module.model.train_stage(1)
 
-    def check(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Nothing, if the model can be trained in these stages.
+    def check(self, plan: RunPlan) -> None:
+        """Checks that the model can be trained in these stages.
 
         Raises:
-            StabError: see the class.
+            StabError: it cannot, see the class.
         """
-        model = pl_module.model
+        model = plan.model
         if not isinstance(model, StagedModel):
             raise StabError(
                 f"ProgressiveTraining needs a model with stages (model=refiner), got {type(model).__name__}"
             )
         whole = model.n_blocks * self.epochs_per_stage
-        if trainer.max_epochs != whole:
+        if plan.max_epochs != whole:
             raise StabError(
                 f"trainer.max_epochs must be {whole}, epochs_per_stage={self.epochs_per_stage} for each of "
-                f"{model.n_blocks} blocks, got {trainer.max_epochs}"
+                f"{model.n_blocks} blocks, got {plan.max_epochs}"
             )
-        every = trainer.check_val_every_n_epoch or 1
+        every = plan.check_val_every_n_epoch or 1
         if every > self.epochs_per_stage:
             raise StabError(
                 f"each stage needs a validation to have a best model: trainer.check_val_every_n_epoch must be at most "
                 f"epochs_per_stage={self.epochs_per_stage}, got {every}"
             )
-        if any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        if any(isinstance(callback, EarlyStopping) for callback in plan.callbacks):
             raise StabError(
                 "stages have a fixed number of epochs, and early_stopping would leave blocks untrained: "
                 "train without it (callbacks=[tracker,progressive])"
@@ -109,7 +115,7 @@ class ProgressiveTraining(pl.Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunCheckpoint):
                 callback.forget_best()
-            if isinstance(callback, StepCallback):
+            if isinstance(callback, StepObserver):
                 callback.forget()
         if isinstance(trainer.strategy, DDPStrategy):  # its hooks are on the parameters that were trained
             trainer.strategy.model = pl_module
@@ -117,7 +123,7 @@ class ProgressiveTraining(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the stage."""
-        pl_module.log("train/stage", float(self.stage_of(trainer.current_epoch)))
+        pl_module.log(PART, float(self.stage_of(trainer.current_epoch)))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keeps the last stage's model as well."""

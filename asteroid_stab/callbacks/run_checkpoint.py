@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from asteroid_stab.atomic import replacing
+from asteroid_stab.callbacks.loaders import validates
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import MODEL_FILE, save_model
-from asteroid_stab.stabilizers.items import validates
 
 
 class RunCheckpoint(Checkpoint):

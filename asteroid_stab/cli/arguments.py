@@ -1,19 +1,18 @@
-"""Types of command-line arguments that several verbs take."""
+"""Command-line arguments that several verbs share."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from asteroid_stab.errors import StabError
 
 
 def positive(text: str) -> int:
-    """The whole number, at least 1, that ``text`` is; for ``add_argument(type=positive)``.
+    """Parses a whole number of at least 1; for ``add_argument(type=positive)``.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: ``text`` is something else.
     """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
@@ -21,30 +20,17 @@ def positive(text: str) -> int:
 
 
 def check_data_overrides(overrides: Sequence[str]) -> None:
-    """Makes sure that every override is of a run's data.
+    """Checks that every override changes a run's data.
 
     Raises:
-        StabError: one is not ``data.KEY=VALUE``.
+        StabError: an override is not ``data.KEY=VALUE``.
     """
     for text in overrides:
         if not text.startswith("data.") or "=" not in text:
             raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
 
 
-def add_max_iterations(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--max-iterations N``."""
-    text = "iterations of every block of a LatentRefinementNet, in place of its own; a gate may exit earlier"
-    parser.add_argument("--max-iterations", type=positive, metavar="N", help=text)
-
-
-def limit_iterations(model: Any, n: int | None) -> None:
-    """Does to a model what ``--max-iterations`` asks for, if anything.
-
-    Raises:
-        StabError: the model has no iterations.
-    """
-    if n is None:
-        return
-    if not hasattr(model, "limit_iterations"):
-        raise StabError(f"--max-iterations needs a model with iterations (model=refiner), got {type(model).__name__}")
-    model.limit_iterations(n)
+def add_variant(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--variant WORDS``."""
+    text = "a variant of the model, such as stage1, iterations2 or stage1,iterations2; an unknown one lists the others"
+    parser.add_argument("--variant", metavar="WORDS", help=text)

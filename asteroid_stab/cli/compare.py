@@ -6,17 +6,17 @@ import argparse
 from pathlib import Path
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.metrics.summary import PERCENTILES
+from asteroid_stab.metrics.names import PERCENTILES
 from asteroid_stab.run.study import by_epoch, by_snr, distribution, evaluations, reached, table
 
 SUMMARY = "prints the table of a study: DIR/ROW/SEED run folders, mean and spread over the seeds"
 
 
 def picture(folder: Path, split: str, file: Path) -> None:
-    """Draws the percentiles of the SI-SDRi of every row: the mean over the seeds, and their range.
+    """Draws the percentiles of the SI-SDRi of every row: mean over the seeds, and range.
 
     Raises:
-        StabError: nothing was evaluated, or the file is of no kind that can be drawn.
+        StabError: no run was evaluated, or the file cannot be written or has an unknown suffix.
     """
     import matplotlib as mpl
     import numpy as np
@@ -47,17 +47,23 @@ def picture(folder: Path, split: str, file: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Prints the table."""
+    """Prints the table that the options choose."""
     parser = argparse.ArgumentParser(prog="asteroid-stab compare", description=SUMMARY)
     parser.add_argument("folder", type=Path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
-    parser.add_argument("--by-epoch", action="store_true", help="the switches of every epoch, in percent")
-    parser.add_argument("--by-snr", action="store_true", help="SI-SDRi and iterations in quarters of the input SNR")
-    parser.add_argument("--reach", metavar="ROW", help="epochs that each row took to ROW's last validation SI-SDRi")
+    parser.add_argument("--by-epoch", action="store_true", help="switches in every epoch, in percent")
     parser.add_argument(
-        "--distribution", action="store_true", help="mean, deviation and percentiles of the SI-SDRi, also by class"
+        "--by-snr", action="store_true", help="SI-SDRi and the models' figures by quarter of the input SNR"
     )
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the percentiles to FILE (.svg, .png, .pdf)")
+    parser.add_argument("--reach", metavar="ROW", help="epochs that each row needed for ROW's last validation SI-SDRi")
+    parser.add_argument(
+        "--distribution",
+        action="store_true",
+        help="mean, standard deviation and percentiles of the SI-SDRi, also by class",
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the percentiles into FILE (.svg, .png, .pdf)"
+    )
     options = parser.parse_args(argv)
     if options.by_epoch:
         lines = by_epoch(options.folder)

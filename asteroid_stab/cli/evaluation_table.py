@@ -1,35 +1,32 @@
-"""An evaluation's summary as a user reads it."""
+"""Prints an evaluation's summary."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.metrics.names import (
+    INPUT_SNR,
+    MEANINGLESS,
+    METRICS,
+    NUMBERS,
+    PERCENTILES,
+    FigureInfo,
+    MetricInfo,
+    column_info,
+)
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-# Column, name, digits. The SAR of a noiseless mixture is infinite, so what a model adds to it means nothing.
-ROWS = (
-    ("si_sdr", "SI-SDR dB", 2),
-    ("si_sdr_i", "SI-SDRi dB", 2),
-    ("sdr", "SDR dB", 2),
-    ("sdr_i", "SDRi dB", 2),
-    ("sir", "SIR dB", 2),
-    ("sir_i", "SIRi dB", 2),
-    ("sar", "SAR dB", 2),
-    ("stoi", "STOI", 3),
-    ("stoi_i", "STOIi", 3),
-    ("pesq", "PESQ", 3),
-    ("pesq_i", "PESQi", 3),
-    ("input_snr", "input SNR dB", 2),
-)
+COLUMNS = [name for metric in METRICS for name in (metric, f"{metric}_i") if name not in MEANINGLESS] + [INPUT_SNR]
 NAMED_FAILURES = 5
 
 
 def show(summary: dict[str, Any]) -> None:
-    """Prints the table, what is undefined and why, and the line ``SPLIT SI-SDRi: X.XX dB``.
+    """Prints the table, the undefined values with their reasons, and the line ``SPLIT SI-SDRi: X.XX dB``.
 
     Args:
-        summary: what ``summary.json`` holds.
+        summary: the content of ``summary.json``.
     """
     from rich.console import Console
 
@@ -42,9 +39,10 @@ def show(summary: dict[str, Any]) -> None:
         named = [f"{name} ({reason})" for name, reason in list(reasons.items())[:NAMED_FAILURES]]
         more = f" and {len(reasons) - NAMED_FAILURES} more" if len(reasons) > NAMED_FAILURES else ""
         print(f"{metric} is undefined for {len(reasons)} of {n} mixtures: {', '.join(named)}{more}")
-    if "compute" in summary:
-        compute = summary["compute"]
-        print(f"compute: {100 * compute['share']:.0f} % of {compute['most']} iterations a mixture")
+    for name, info in _figures(summary).items():
+        if info.is_cost and info.most:
+            share = summary["metrics"][name]["mean"] / info.most
+            print(f"compute: {100 * share:.0f} % of at most {info.most:g} {info.label} a mixture")
     fallbacks = summary["reference_fallbacks"]
     if fallbacks:
         print(
@@ -54,21 +52,25 @@ def show(summary: dict[str, Any]) -> None:
     print(f"{summary['split']} SI-SDRi: {summary['metrics']['si_sdr_i']['mean']:.2f} dB")
 
 
+def _figures(summary: dict[str, Any]) -> dict[str, FigureInfo]:
+    return {name: FigureInfo(**info) for name, info in summary.get("figures", {}).items()}
+
+
 def _table(summary: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    from asteroid_stab.metrics.summary import PERCENTILES
-
-    title = f"{summary['split']}: {summary['n']} mixtures, percentiles from low to high"
+    variant = f", {summary['variant']}" if summary.get("variant") else ""
+    title = f"{summary['split']}{variant}: {summary['n']} mixtures, percentiles from low to high"
     table = Table("metric", "mean ± std", *(f"p{p}" for p in PERCENTILES), "n", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
-    measured = [(label, summary["metrics"][name], digits) for name, label, digits in ROWS if name in summary["metrics"]]
-    if "compute" in summary:
-        measured.append(("iterations", summary["metrics"]["n_iterations"], 2))
-    classes = [(f"SI-SDRi of {name}", numbers, 2) for name, numbers in summary.get("classes", {}).items()]
-    for label, numbers, digits in measured + classes:
-        cells = {key: "-" if numbers[key] is None else f"{numbers[key]:.{digits}f}" for key in numbers if key != "n"}
-        mean, std, *percentiles = cells.values()
-        table.add_row(label, f"{mean} ± {std}", *percentiles, str(numbers["n"]))
+    figures, metrics = _figures(summary), summary["metrics"]
+    rows = [(column_info(name, figures), metrics[name]) for name in [*COLUMNS, *figures] if name in metrics]
+    gain = column_info("si_sdr_i")
+    for name, numbers in summary.get("classes", {}).items():
+        rows.append((MetricInfo(f"{gain.label} of {name}", digits=gain.digits), numbers))
+    for info, numbers in rows:
+        cells = ["-" if numbers[key] is None else f"{numbers[key]:.{info.digits}f}" for key in NUMBERS]
+        label = f"{info.label} {info.unit}" if info.unit else info.label
+        table.add_row(label, f"{cells[0]} ± {cells[1]}", *cells[2:], str(numbers["n"]))
     return table

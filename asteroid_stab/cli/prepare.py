@@ -1,4 +1,4 @@
-"""``asteroid-stab prepare``: mixture lists for a folder of speech."""
+"""``asteroid-stab prepare``: writes mixture lists for a folder of speech."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.errors import some
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from asteroid_stab.data.lists.maker import ListSummary
 
-SUMMARY = "makes mixture lists for any folder laid out like LibriSpeech"
+SUMMARY = "writes mixture lists for any folder laid out like LibriSpeech"
 _EPILOG = """\
-The lists are in LibriMix's format; data=librispeech trains on them without writing a mixture. Paths in
-them are relative to --librispeech and --noise. The same options give the same lists on any machine.
+The lists are in LibriMix's format; data=librispeech trains on them without writing mixtures to disk. Paths in
+the lists are relative to --librispeech and --noise. The same options give the same lists on any machine.
 
   asteroid-stab prepare --librispeech LibriSpeech --subset train-clean-100 --out lists
   asteroid-stab prepare --librispeech LibriSpeech --subset train-clean-100 --out lists --n-src 3 \\
@@ -35,31 +37,31 @@ def _parser() -> argparse.ArgumentParser:
         "--librispeech",
         required=True,
         metavar="ROOT",
-        help="speech as ROOT/subset/speaker/.../*.flac or .wav",
+        help="folder of speech: ROOT/subset/speaker/.../*.flac or .wav",
     )
-    add("--subset", required=True, nargs="+", metavar="NAME", help="folders of ROOT, mixed with each other")
-    add("--out", required=True, metavar="DIR", help="where the lists go")
+    add("--subset", required=True, nargs="+", metavar="NAME", help="folders of ROOT whose speech is mixed")
+    add("--out", required=True, metavar="DIR", help="output folder of the lists")
     add("--n-src", type=int, default=2, metavar="J", help="speakers in a mixture (2)")
-    add("--n-mixtures", type=int, metavar="N", help="mixtures (as many as there are with each utterance once)")
-    add("--reuse", action="store_true", help="use utterances again where N needs it, no combination twice")
-    add("--seed", type=int, default=0, help="of all draws (0)")
+    add("--n-mixtures", type=int, metavar="N", help="number of mixtures (default: each utterance is used once)")
+    add("--reuse", action="store_true", help="use utterances more than once if N needs it, but no combination twice")
+    add("--seed", type=int, default=0, help="random seed (0)")
     add(
         "--valid-speakers",
         type=int,
         default=0,
         metavar="N",
-        help="hold N speakers out for a list of their own",
+        help="hold out N speakers for a list of their own",
     )
-    add("--n-valid", type=int, metavar="N", help="mixtures of these speakers (as for --n-mixtures)")
-    add("--noise", metavar="ROOT", help="folder of noise, .wav or .flac at 16 kHz; without it no noise")
-    add("--noise-subset", metavar="NAME", help="take the noise from this folder of it alone")
-    add("--min-seconds", type=float, default=3.0, metavar="S", help="leave shorter utterances out (3.0)")
-    add("--overwrite", action="store_true", help="replace lists that are there")
+    add("--n-valid", type=int, metavar="N", help="number of mixtures of these speakers (default: as for --n-mixtures)")
+    add("--noise", metavar="ROOT", help="folder of noise, .wav or .flac at 16 kHz (default: no noise)")
+    add("--noise-subset", metavar="NAME", help="take the noise from this subfolder only")
+    add("--min-seconds", type=float, default=3.0, metavar="S", help="leave out utterances shorter than S seconds (3.0)")
+    add("--overwrite", action="store_true", help="replace existing lists")
     return parser
 
 
 def _table(made: ListSummary) -> Table:
-    """What a list holds."""
+    """A table of the numbers of a list."""
     from rich.table import Table
 
     table = Table(title=made.path, title_justify="left", show_header=False)
@@ -69,7 +71,7 @@ def _table(made: ListSummary) -> Table:
         "speakers": made.n_speakers,
         "sources turned down (they clipped)": made.n_clipped_sources,
         "mixtures turned down (they clipped)": made.n_clipped_mixtures,
-        "utterances unused": _some(made.unused),
+        "utterances unused": _counted(made.unused),
     }
     if made.noise_passes:
         rows["noises used up to"] = f"{made.noise_passes} times"
@@ -78,13 +80,12 @@ def _table(made: ListSummary) -> Table:
     return table
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} ({shown})" if names else "0"
+def _counted(names: list[str]) -> str:
+    return f"{len(names)} ({some(names)})" if names else "0"
 
 
 def main(argv: list[str]) -> int:
-    """Writes the lists and prints what is in them."""
+    """Writes the lists and prints their numbers."""
     args = vars(_parser().parse_args(argv))
     from rich.console import Console
     from rich.progress import Progress

@@ -5,23 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "make one self-contained HTML page of one or several runs"
+SUMMARY = "writes one self-contained HTML page about one or several runs"
 
 
 def main(argv: list[str]) -> int:
     """Writes the page and prints its path.
 
-    Args:
-        argv: the words after ``asteroid-stab report``.
-
     Raises:
-        StabError: a folder is no run, is given twice or holds a file that cannot be read, or the page cannot
+        StabError: a folder is not a run folder, is given twice or holds a file that cannot be read, or the page cannot
             be written.
     """
     parser = argparse.ArgumentParser(
         prog="asteroid-stab report",
-        description="Make one HTML page of learning curves, switch ratios, evaluation and sounds; "
-        "it holds all that it shows and asks for nothing from outside.",
+        description="Writes one HTML page of learning curves, switch ratios, evaluation and sounds. The page is "
+        "self-contained: it loads nothing from elsewhere.",
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="run folder, as written by asteroid-stab train"
@@ -30,7 +27,7 @@ def main(argv: list[str]) -> int:
         "--out",
         type=Path,
         metavar="FILE",
-        help="the page (default: RUN/report.html, ./report.html for several runs)",
+        help="the page (default: RUN/report.html, or ./report.html for several runs)",
     )
     parser.add_argument(
         "--split",
@@ -50,7 +47,7 @@ def main(argv: list[str]) -> int:
     if out.is_dir():
         raise StabError(f"--out must be a file, got the folder {str(out)!r}")
     for folder in folders:
-        _ = folder.config  # one that cannot be read stops here, with its name
+        _ = folder.config  # raises if it cannot be read, and names the folder
     write(render(read_runs([folder.path for folder in folders], args.split)), out)
     print(out)
     return 0

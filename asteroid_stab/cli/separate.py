@@ -1,4 +1,4 @@
-"""``asteroid-stab separate MODEL FILES...``: recordings of any length into one file a speaker."""
+"""``asteroid-stab separate MODEL FILES...``: separates recordings of any length into one file for each speaker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_stab.cli.arguments import add_max_iterations, limit_iterations
+from asteroid_stab.cli.arguments import add_variant
 from asteroid_stab.errors import StabError
 
 if TYPE_CHECKING:
@@ -18,19 +18,18 @@ SUMMARY = "separates recordings of any length with a trained model"
 
 
 def main(argv: list[str]) -> int:
-    """Separates the files that can be separated; the others are named at the end, with status 2.
+    """Separates every file that it can; the others are named at the end, with exit status 2.
 
     Raises:
-        StabError: the model or an option cannot be used, or some file could not be separated.
+        StabError: the model or an option cannot be used, or a file could not be separated.
     """
     options = _parser().parse_intermixed_args(argv)
 
-    from asteroid_stab.models.files import load_model
+    from asteroid_stab.run.variants import find_variant
     from asteroid_stab.separation.chunks import layout, model_forward
     from asteroid_stab.separation.device import to_device
 
-    model = to_device(load_model(options.model), options.device)
-    limit_iterations(model, options.max_iterations)
+    model = to_device(find_variant(Path(options.model), options.variant).load(), options.device)
     sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
     windows = layout(options.window_s, options.overlap_s, sample_rate)
     forward = model_forward(model)
@@ -52,7 +51,7 @@ def _attempt(
     sample_rate: int,
     taken: dict[Path, str],
 ) -> str:
-    """Separates a file; why it could not, or nothing."""
+    """Separates a file; returns the reason if it cannot, else an empty string."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -78,12 +77,12 @@ def _attempt(
 
 
 def _check_place(name: str, folder: Path, taken: dict[Path, str], overwrite: bool) -> None:
-    """Nothing, if the estimates of ``name`` may be written to ``folder``."""
+    """Checks that the estimates of ``name`` may be written to ``folder``."""
     from asteroid_stab.separation.files import estimate_path
 
     first = estimate_path(folder, Path(name), 1)
     if first in taken:
-        raise StabError(f"its estimates would take the place of those of {taken[first]}")
+        raise StabError(f"its estimates would replace the estimates of {taken[first]}")
     taken[first] = name
     there = sorted(folder.glob(f"{glob.escape(Path(name).stem)}_est*.wav"))
     if there and not overwrite:
@@ -93,27 +92,27 @@ def _check_place(name: str, folder: Path, taken: dict[Path, str], overwrite: boo
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asteroid-stab separate",
-        description="Separates each FILE into FILE_est1.wav, FILE_est2.wav, ... (32-bit float, the model's "
-        "rate), each speaker in one file from beginning to end. A recording longer than a window is "
-        "separated window by window, in memory that does not grow with it.",
+        description="Separates each FILE into FILE_est1.wav, FILE_est2.wav, ... (32-bit float, at the model's "
+        "sample rate), with each speaker in one file from beginning to end. A recording longer than a window is "
+        "separated window by window; the memory needed does not grow with its length.",
     )
     parser.add_argument("model", metavar="MODEL", help="run folder or model file (.pth)")
     parser.add_argument("files", nargs="+", metavar="FILE", help="recording: WAV, FLAC, OGG, MP3, ...")
-    parser.add_argument("--out", metavar="DIR", help="where to write (beside each file)")
-    parser.add_argument("--window-s", type=float, default=10.0, help="seconds separated at once (%(default)s)")
-    parser.add_argument("--overlap-s", type=float, default=2.5, help="seconds that two windows share (%(default)s)")
+    parser.add_argument("--out", metavar="DIR", help="output folder (default: the folder of each file)")
+    parser.add_argument("--window-s", type=float, default=10.0, help="length of a window in seconds (%(default)s)")
+    parser.add_argument("--overlap-s", type=float, default=2.5, help="overlap of two windows in seconds (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
-    add_max_iterations(parser)
-    parser.add_argument("--resample", action="store_true", help="convert files of another sample rate")
+    add_variant(parser)
+    parser.add_argument("--resample", action="store_true", help="resample files that have another sample rate")
     parser.add_argument(
-        "--channel", type=_channel, metavar="N|mix", help="the channel to take of several, or their mean"
+        "--channel", type=_channel, metavar="N|mix", help="the channel to use, from 1, or the mean of all"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace estimates that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing estimates")
     return parser
 
 
 def _channel(text: str) -> int | str:
-    """Channel from 0, or ``mix``; the user counts from 1."""
+    """Parses a channel, which the user counts from 1 and the program from 0, or ``mix``."""
     if text == "mix":
         return text
     if not text.isdecimal() or int(text) < 1:

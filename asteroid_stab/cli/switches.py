@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import check_data_overrides, positive
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,9 @@ def main(argv: list[str]) -> int:
             "callbacks=[tracker,epoch_models]"
         )
     data = run.datamodule(options.overrides)
-    data.prepare_data()
-    dataset = data.test_dataset(options.split)
+    with within("data"):
+        data.prepare_data()
+        dataset = data.test_dataset(options.split)
     if dataset.n_src == 1:
         raise StabError(f"{run.path} has one source in a mixture, whose labels cannot switch")
     labels = _labels(models, dataset, options, run.path / "assignments_whole")
@@ -88,7 +89,7 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
     from rich.table import Table
 
     from asteroid_stab.atomic import write_text
-    from asteroid_stab.callbacks.tracker import count_switches
+    from asteroid_stab.stabilizers import count_switches
 
     rows: list[dict[str, Any]] = []
     previous = None

@@ -10,13 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.errors import StabError, nearest, within
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SUMMARY = "trains a recipe; resume=RUN goes on with a run"
 RUN_DIR_VARIABLE = "ASTEROID_STAB_RUN_DIR"
+_RESUMED = ("data", "loader", "trainer", "logger")  # what a resumed run may change
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +26,8 @@ def main(argv: list[str]) -> int:
         prog="asteroid-stab train",
         description="Trains a recipe ('asteroid-stab recipes' lists them) into a run folder.",
         epilog="Overrides follow Hydra: key=value, group=option, +new=value, ~gone. run_dir=DIR names the folder; "
-        "resume=RUN, without a recipe, goes on with a run; then overrides may change data.*, trainer.* and logger.*.",
+        "resume=RUN, without a recipe, goes on with a run; then overrides may change data.*, loader.*, "
+        "trainer.* and logger.*.",
     )
     parser.add_argument("arguments", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe, then overrides of it")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder of recipes and ingredients of your own")
@@ -95,8 +97,8 @@ def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictC
         group = key.split(".")[0]
         if key not in leaf_keys(folder.config):
             raise StabError(f"the run's config has no key {key!r}{nearest(key, leaf_keys(folder.config))}")
-        if group not in ("data", "trainer", "logger") or "." not in key:
-            raise StabError(f"a resumed run may change keys of data, trainer and logger, not {key!r}: start a new run")
+        if group not in _RESUMED or "." not in key:
+            raise StabError(f"a resumed run may change keys of {', '.join(_RESUMED)}, not {key!r}: start a new run")
     config = override(folder.config, overrides, "")
     end = folder.config.scheduler.get("total_iters") if folder.config.scheduler else None
     if end is not None and config.trainer.max_epochs > end:
@@ -114,27 +116,21 @@ def _resumed(resume: str, recipe: str | None, overrides: Sequence[str]) -> DictC
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
-    from asteroid_stab.callbacks import ProgressiveTraining
     from asteroid_stab.run.build import build_run, check_checkpoint, show_summary, stopped_early
     from asteroid_stab.run.describe import RunDescription
-    from asteroid_stab.stabilizers import StepCallback
+    from asteroid_stab.run.plan import RunPlan
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
     checkpoint: Any = run_dir / "checkpoints" / "last.ckpt"
     trainer, system, data = build_run(config, resumed=checkpoint.exists())
-    data.prepare_data()  # what is wrong with the corpus is said before the run folder is made
-    data.setup("fit")
-    system.trainer = trainer  # it looks at the callbacks
-    system.check_items(data.train_set)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, StepCallback):
-            callback.check_items(data.train_set)
-        if isinstance(callback, ProgressiveTraining):
-            callback.check(trainer, system)
+    with within("data"):  # errors of the corpus come before the run folder is made
+        data.prepare_data()
+        data.setup("fit")
+    RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists()).ask()
     if checkpoint.exists():
         saved = check_checkpoint(checkpoint, system)
-        if type(data).__qualname__ in saved:
+        if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
             data.load_state_dict(saved[type(data).__qualname__])
         if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
             raise StabError(

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from asteroid_stab.data.sampler import EpochSampler, Key, TaskSampler
 from asteroid_stab.errors import StabError
-
-Key = tuple[int, int]
+from asteroid_stab.items import Items
 
 
 def crop_start(seed: int, epoch: int, item: int, length: int, segment: int) -> int:
-    """First sample of the crop that item ``item`` gives in epoch ``epoch``.
+    """Returns the first sample of the crop that item ``item`` gives in epoch ``epoch``.
 
     A pure function of its arguments, so a crop is the same whatever the number of workers or ranks, and after
     a resume.
@@ -37,7 +37,7 @@ def crop_start(seed: int, epoch: int, item: int, length: int, segment: int) -> i
     """
     if segment > length:
         raise ValueError(f"segment must be at most the item's length of {length} samples, got {segment}")
-    # A digest, not a generator: making a NumPy generator takes 40 times as long, a third of a cached item's time.
+    # A digest, not a generator: a NumPy generator takes 40 times as long to make, a third of a cached item's time.
     digest = hashlib.blake2b(b"%d %d %d" % (seed, epoch, item), digest_size=8).digest()
     return int.from_bytes(digest, "big") * (length - segment + 1) >> 64
 
@@ -45,9 +45,9 @@ def crop_start(seed: int, epoch: int, item: int, length: int, segment: int) -> i
 class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     """Mixtures and their sources under stable ids: item ``i`` is always the same mixture, in the same order.
 
-    A subclass gives ``names`` and ``lengths`` to the constructor and implements :meth:`read`. An item is
-    asked for with ``(epoch, id)`` (what :class:`~asteroid_stab.data.sampler.EpochSampler` yields) or with a
-    bare ``id``, which means epoch 0.
+    A subclass gives ``names`` and ``lengths`` to the constructor and implements :meth:`read`. The key of an item
+    is ``(epoch, id)``, as :class:`~asteroid_stab.data.sampler.EpochSampler` yields it, or a bare ``id``, which
+    means epoch 0.
 
     Args:
         names: name of every item; unique. The position is the item's id.
@@ -60,8 +60,9 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     Items shorter than the segment are left out of the data set, as Asteroid does; ``n_short`` counts them.
 
     Attributes:
-        stable_ids: False where an id stands for another mixture each time (dynamic mixing). Whatever
-            remembers items across epochs refuses such a data set.
+        stable_ids: False where an id stands for another mixture each time (dynamic mixing). Parts that
+            remember items across epochs refuse such a data set.
+        tasks: the tasks that a batch may be of.
         classes: names of the classes that sources have; empty where they have none.
         labels: class of every source of every item, ``[N, J]``, positions in ``classes``; None without classes.
 
@@ -73,6 +74,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     """
 
     stable_ids: bool = True
+    tasks: Sequence[str] = ("separation",)
     classes: Sequence[str] = ()
     labels: np.ndarray | None = None
 
@@ -105,36 +107,45 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
 
     @abstractmethod
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mixture ``[stop - start]`` and sources ``[J, stop - start]``, float32, of corpus row ``row``.
+        """Reads mixture ``[stop - start]`` and sources ``[J, stop - start]``, float32, of corpus row ``row``.
 
         ``row`` counts all rows given to the constructor, short ones included.
         """
 
+    def sampler(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> EpochSampler | TaskSampler:
+        """Returns the order in which a training visits the items.
+
+        Args:
+            batch_size: items in a batch of one rank.
+            seed: seed of the order.
+            rank: this process.
+            world_size: number of processes.
+
+        Raises:
+            StabError: there are fewer items than a batch on every process needs.
+        """
+        return EpochSampler(len(self), batch_size, seed, rank, world_size)
+
     @property
     def fingerprint(self) -> str:
-        """Digest of what ids stand for: number of sources, sample rate, and the names in their order."""
+        """Digest of what the ids stand for: number of sources, sample rate, and the names in their order."""
         digest = hashlib.sha256(f"{self.n_src} {self.sample_rate}\n".encode())
         digest.update("\n".join(self.names).encode())
         return digest.hexdigest()[:16]
 
     def check_same(self, fingerprint: str) -> None:
-        """Nothing, if these are the items that a run was trained on so far.
+        """Checks that these are the items that a run was trained on so far.
 
         Raises:
-            StabError: they are others.
+            StabError: the items are others.
         """
-        if fingerprint != self.fingerprint:
-            raise StabError(
-                f"the run was trained on items with fingerprint {fingerprint}, these {len(self)} have "
-                f"{self.fingerprint}: a run goes on with the data that it began with; begin another one "
-                "(init.path=RUN takes its weights)"
-            )
+        Items.of(self).check_same(fingerprint)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mixture ``[T]`` and sources ``[J, T]`` that item ``item`` gives in epoch ``epoch``."""
+        """Returns mixture ``[T]`` and sources ``[J, T]`` that item ``item`` gives in epoch ``epoch``."""
         length = self.lengths[item]
         start, stop = 0, length
         if self.segment is not None:

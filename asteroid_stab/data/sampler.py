@@ -7,18 +7,20 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from asteroid_stab.data.dataset import Key
 from asteroid_stab.errors import StabError
 
-_ORDER = 1  # sets the draw of the tasks' order apart from that of their items
+Key = tuple[int, int]
+"""Epoch and id of an item."""
+
+_ORDER = 1  # keeps the draw of the tasks' order apart from the draws of their items
 
 
 class EpochSampler(Sampler[Key]):
     """Yields ``(epoch, id)`` for this rank: one permutation of all items an epoch, dealt out batch by batch.
 
-    The permutation is cut into global batches of ``batch_size * world_size`` items and rank r takes the r-th
-    part of each, so that W ranks with batch B visit, step by step, what one rank with batch W·B visits. The
-    last, incomplete global batch is left out (all ranks must take the same number of steps, and no item may
+    The permutation is cut into global batches of ``batch_size * world_size`` items, and rank r takes the r-th
+    part of each, so that W ranks with batch B visit, step by step, the items that one rank with batch W·B visits.
+    The last, incomplete global batch is left out (all ranks must take the same number of steps, and no item may
     come twice).
 
     Lightning calls :meth:`set_epoch` at the start of every epoch. The epoch travels with the id, so that
@@ -74,10 +76,10 @@ class EpochSampler(Sampler[Key]):
 
 
 class TaskSampler(Sampler[Key]):
-    """Deals out several sets batch by batch: every batch is of one set, on all ranks of the same.
+    """Deals out several sets batch by batch: every batch is of one set, and of the same set on all ranks.
 
-    An epoch has each set's full batches, in random order, so that the sets come in proportion to their sizes; what is
-    left of each set is left out. A set's items come in the order in which they would come without the others.
+    An epoch has each set's full batches in random order, so that the sets come in proportion to their sizes; the rest
+    of each set is left out. A set's items come in the order in which they would come without the other sets.
 
     Args:
         parts: a sampler for each set, of the same batch size, seed, rank and number of processes.
@@ -120,7 +122,7 @@ class TaskSampler(Sampler[Key]):
 class StridedSampler(Sampler[Key]):
     """Yields ``(0, id)`` for the ids ``rank, rank + world_size, ...``: every item on one rank, no padding.
 
-    Ranks may therefore differ by one item; a mean over a validation set must be weighted by the items.
+    Ranks may therefore differ by one item: a mean over a validation set must be weighted by the number of items.
 
     Args:
         n_items: items in the data set.

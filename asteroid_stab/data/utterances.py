@@ -1,9 +1,4 @@
-"""Single utterances by speaker: what a corpus offers so that dynamic mixing can draw from it.
-
-A corpus takes part by implementing ``MixtureDataModule.utterances(split)``, which returns an object of the
-form of :class:`Utterances` (no base class needed). The object must pickle small (open files and memory-maps
-in the process that reads) and must read the same whatever was read before.
-"""
+"""Single utterances by speaker, and sources of them: corpora and folders whose utterances other corpora mix."""
 
 from __future__ import annotations
 
@@ -14,12 +9,15 @@ import numpy as np
 
 
 class Utterances(Protocol):
-    """The single utterances of one split.
+    """The single utterances of one split; no base class is needed.
+
+    An object of this form must pickle small (open files and memory-maps in the process that reads), and must read
+    the same samples, whatever was read before.
 
     Attributes:
         names: name of every utterance; unique.
         speakers: who speaks it, parallel to ``names``.
-        lengths: in samples at the data module's ``sample_rate``, parallel to ``names``.
+        lengths: in samples at the source's ``sample_rate``, parallel to ``names``.
     """
 
     @property
@@ -32,8 +30,29 @@ class Utterances(Protocol):
     def lengths(self) -> Sequence[int]: ...
 
     def read(self, utterance: int, start: int, stop: int) -> np.ndarray:
-        """Samples ``[stop - start]``, float32, mono, at the data module's ``sample_rate``.
+        """Reads samples ``[stop - start]``, float32, mono, at the source's ``sample_rate``.
 
-        At the level at which the corpus mixes utterances before it draws their relative levels: a corpus that
-        normalises loudness applies that gain here, so that equal gains in dynamic mixing mean equally loud.
+        They have the level at which the corpus mixes utterances before it draws their relative levels: a corpus that
+        normalises loudness applies that gain here, so that equal gains in another mixture mean equally loud.
+        """
+
+
+class UtteranceSource(Protocol):
+    """A source of utterances by split. Every corpus is one, and so are folders of speech without mixtures.
+
+    Attributes:
+        sample_rate: of the utterances, in Hz.
+    """
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    def prepare(self) -> None:
+        """Makes the files that reading needs. One process of a machine calls it."""
+
+    def utterances(self, split: str) -> Utterances:
+        """Returns the utterances of a split.
+
+        Raises:
+            StabError: the source has none, or they cannot be used.
         """

@@ -12,8 +12,8 @@ from asteroid.engine.system import System
 from asteroid.utils import flatten_dict
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from asteroid_stab.callbacks.loaders import validates
 from asteroid_stab.errors import StabError
-from asteroid_stab.stabilizers.items import validates
 
 
 class HostSystem(System):

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asteroid_stab.data.corpora.multitask import JoinedMixtures
+from asteroid_stab.callbacks.stabilized import comm_of
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
-from asteroid_stab.losses.weighting import weighted_mean
 from asteroid_stab.models.outputs import keep_outputs
+from asteroid_stab.run.plan import RunPlan
 
 
 def _outputs_wanted(n_src: int, n_outputs: int) -> str:
@@ -31,7 +31,7 @@ class MultiTaskSystem(StabSystem):
     validation judges and what the model file has. Both kinds of batch count alike. Where batches are accumulated, both
     kinds meet in one update, so that the separation has as many batches as alone but shares its updates.
 
-    Args: as ``StabSystem``; the data are :class:`~asteroid_stab.data.corpora.multitask.MultiTaskData`'s.
+    Args: as ``StabSystem``; the data are a :class:`~asteroid_stab.data.MultiTaskCorpus`'s.
 
     Raises:
         StabError: the model has not one output more than the data have sources.
@@ -41,33 +41,34 @@ class MultiTaskSystem(StabSystem):
         the tasks count alike, is the authors' code.
     """
 
-    losses = (*StabSystem.losses, "enhancement_loss")
+    tasks = ("separation", "enhancement")
 
-    def check_items(self, dataset: Any) -> None:
-        """Makes sure that there are two tasks, and that the model has their outputs and can be exported."""
-        super().check_items(dataset)
-        if not isinstance(dataset, JoinedMixtures):
-            raise StabError(
-                f"MultiTaskSystem needs the data of two tasks (data=multitask), got {type(dataset).__name__}"
-            )
+    def check(self, plan: RunPlan) -> None:
+        """Checks that the model has the outputs of both tasks and can be exported."""
+        super().check(plan)
         n_outputs = self.model.get_model_args()["n_src"]
-        if n_outputs != dataset.n_src + 1:
-            raise StabError(_outputs_wanted(dataset.n_src, n_outputs))
+        if n_outputs != plan.n_src + 1:
+            raise StabError(_outputs_wanted(plan.n_src, n_outputs))
         self.exported()
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
-        """As the base's, or the loss of a batch of enhancement."""
+        """Returns the loss of a batch of either task."""
         mixture, sources, ids = batch
         if sources.shape[1] > 1:
             return super().common_step(batch, batch_nb, train)
-        est, broken = self._estimate(mixture, sources)
+        est, broken = self.estimate(mixture, sources)
         loss = item_loss(self._exact.assign(est[-1] if est.ndim == 4 else est, sources).loss)
-        loss = loss.masked_fill(broken, torch.inf)
-        mean = weighted_mean(loss, None, self._gather)
-        self._count(loss.detach(), ids, mean.mass, {}, "enhancement_loss")
-        return mean.value * self.trainer.world_size
+        return self.plain_mean(loss.masked_fill(broken, torch.inf), ids, name="enhancement_loss")
 
-    def _outputs(self, est: Tensor, n_src: int) -> Tensor:
+    def epoch_figures(self, figures: dict[str, float]) -> dict[str, float]:
+        """Adds the enhancement's loss, and its items that have none."""
+        enhanced = self._counts.figures(comm_of(self.trainer), "enhancement_loss")
+        for name in ("silent_sources", "nonfinite_items"):
+            enhanced[name] += figures.get(name, 0.0)
+        return super().epoch_figures({**figures, **enhanced})
+
+    def outputs(self, est: Tensor, n_src: int) -> Tensor:
+        """Selects the outputs that separate, or the one that enhances where there is one source."""
         n_first = est.shape[-2] - 1
         if n_src == 1:
             return est[..., n_first:, :]
@@ -76,6 +77,6 @@ class MultiTaskSystem(StabSystem):
         return est[..., :n_first, :]
 
     def exported(self) -> torch.nn.Module:
-        """The model without the output that enhances."""
+        """Returns the model without the output that enhances."""
         n_outputs = self.model.serialize()["model_args"]["n_src"]
         return keep_outputs(self.model, range(n_outputs - 1))

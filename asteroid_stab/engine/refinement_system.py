@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asteroid_stab.callbacks.stabilized import comm_of
 from asteroid_stab.engine.remix import remix
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
@@ -17,7 +18,8 @@ from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.metrics.input_snr import NOISELESS_DB
 from asteroid_stab.models.refiner import LatentRefinementNet
-from asteroid_stab.stabilizers.base import StepCallback
+from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.stabilizers import StepObserver
 
 PENALTIES = ("linear", "share", "square")
 
@@ -98,24 +100,21 @@ class RefinementSystem(StabSystem):
         self.noise_in_loss, self.remix = noise_in_loss, remix
         self.iteration_penalty, self.penalty = iteration_penalty, penalty
 
-    def check_items(self, dataset: Any) -> None:
-        """See the base; and refuses what remembers items that are mixed anew."""
-        super().check_items(dataset)
+    def check(self, plan: RunPlan) -> None:
+        """Checks that nothing remembers items where each batch is remixed."""
+        super().check(plan)
         if not self.remix:
             return
-        remembering = [
-            type(callback).__name__ for callback in self._callbacks(StepCallback) if callback.remembers_items
-        ]
-        if self.loss_func.remembers_items:
-            remembering.append(type(self.loss_func).__name__)
+        parts = [part for part in plan.callbacks if isinstance(part, StepObserver)]
+        remembering = [type(part).__name__ for part in [*parts, self.loss_func] if part.remembers_items]
         if remembering:
             raise StabError(
-                f"{remembering[0]} needs stable ids, but system.remix=true mixes each batch anew: train without it "
+                f"{remembering[0]} needs stable ids, but system.remix=true mixes each batch afresh: train without it "
                 "(callbacks=[], stabilizer=[], loss=pit) or with system.remix=false"
             )
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
-        """As the base's, with the noise's loss and the penalty."""
+        """Returns the loss of the step, with the noise's part and the penalty."""
         mixture, sources, ids = batch
         speech = sources.sum(1)
         noise = audible(mixture - speech, speech)
@@ -126,8 +125,9 @@ class RefinementSystem(StabSystem):
             sources, noise = mixed[:, :-1], mixed[:, -1]
         blank, broken = blanked(mixture)
         gate_noise = self._gate_noise(ids) if self.model.gate else None
-        slots, n_used = self(blank, return_iterations=True, gate_noise=gate_noise)
-        est = self._checked(self._outputs(slots, sources.shape[1]), sources)
+        slots, figures = self.model.forward_with_figures(blank, gate_noise=gate_noise)
+        n_used = figures["n_iterations"]
+        est = self.checked(self.outputs(slots, sources.shape[1]), sources)
         last = slots[-1] if slots.ndim == 4 else slots
 
         def complete(loss: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class RefinementSystem(StabSystem):
                 loss = loss + (cost if loss.ndim == 1 else cost.unsqueeze(1))
             return loss
 
-        return self._learn((mixture, sources, ids), est, broken, complete, {"n_iterations": n_used.detach().mean()})
+        return self.learn((mixture, sources, ids), est, broken, complete, {"n_iterations": n_used.detach().mean()})
 
     def _gate_noise(self, ids: Tensor) -> Tensor:
         """Gumbel noise ``[I, B, 2]`` of the iterations, a function of (seed, epoch, id): the same on any process."""
@@ -155,18 +155,21 @@ class RefinementSystem(StabSystem):
             return n_used / sum(self.model.n_iterations)
         return n_used if self.penalty == "linear" else n_used.square()
 
-    def _outputs(self, est: Tensor, n_src: int) -> Tensor:
+    def outputs(self, est: Tensor, n_src: int) -> Tensor:
+        """Selects the speakers' outputs; the last one may be the noise."""
         return est[..., : self.model.n_src, :]
 
-    def _estimate(self, mixture: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the validation: counts the iterations as well."""
-        mixture, broken = blanked(mixture)
-        est, n_used = self(mixture, return_iterations=True)
+    def validation_step(self, batch: Any, batch_nb: int) -> None:
+        """Judges a batch, and counts its iterations."""
+        mixture, sources, *_ = batch
+        blank, _ = blanked(mixture)
+        est, figures = self.model.forward_with_figures(blank)
+        n_used = figures["n_iterations"]
         self._val_sums.add(n_used=n_used, counted=torch.ones_like(n_used))
-        return self._checked(self._outputs(est, sources.shape[1]), sources), broken
+        self.judge(mixture, sources, self.checked(self.outputs(est, sources.shape[1]), sources))
 
     def on_validation_epoch_end(self) -> None:
-        """As the base's, and the iterations."""
+        """Logs the iterations as well."""
         super().on_validation_epoch_end()
-        sums = self._val_sums.total(["n_used", "counted"], self._gather)
-        self._log_epoch("val/n_iterations", sums["n_used"] / sums["counted"])
+        sums = self._val_sums.total(["n_used", "counted"], comm_of(self.trainer).gather_or_none)
+        self.log_epoch("val/n_iterations", sums["n_used"] / sums["counted"])

@@ -1,4 +1,4 @@
-"""Losses that pair estimates with sources."""
+"""Losses that assign estimates to sources, and schedules of their parameters."""
 
 from asteroid_stab.losses.assignment import Assignment
 from asteroid_stab.losses.attention_pit_wrapper import AttentionPITLossWrapper
@@ -7,7 +7,7 @@ from asteroid_stab.losses.fixed_pit_wrapper import FixedPITLossWrapper
 from asteroid_stab.losses.layerwise_wrapper import LayerwiseLossWrapper
 from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
 from asteroid_stab.losses.probpit_wrapper import ProbPITLossWrapper
-from asteroid_stab.losses.schedules import ExponentialSchedule
+from asteroid_stab.losses.schedules import ExponentialSchedule, RisingSchedule
 from asteroid_stab.losses.sinkpit_wrapper import SinkPITLossWrapper
 from asteroid_stab.losses.switched_wrapper import SwitchedLossWrapper
 
@@ -20,6 +20,7 @@ __all__ = [
     "FixedPITLossWrapper",
     "LayerwiseLossWrapper",
     "ProbPITLossWrapper",
+    "RisingSchedule",
     "SinkPITLossWrapper",
     "SwitchedLossWrapper",
 ]

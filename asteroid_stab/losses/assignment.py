@@ -115,8 +115,13 @@ def best_permutation(pw: Tensor) -> Tensor:
     return torch.from_numpy(perm).to(pw.device)
 
 
-def matched(pw: Tensor, perm: Tensor) -> Tensor:
-    """[B, J] entries of ``pw`` [B, J_est, J_src] under ``perm``: ``pw[b, perm[b, j], j]``."""
+def pick(pw: Tensor, perm: Tensor) -> Tensor:
+    """Picks the [B, J] entries of ``pw`` [B, J_est, J_src] under ``perm``: ``pw[b, perm[b, j], j]``.
+
+    Example:
+        >>> pick(torch.arange(9).view(1, 3, 3), torch.tensor([[1, 2, 0]]))
+        tensor([[3, 7, 2]])
+    """
     return pw.gather(1, perm.unsqueeze(1)).squeeze(1)
 
 

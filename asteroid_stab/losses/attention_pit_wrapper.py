@@ -1,20 +1,20 @@
-"""AttentionPIT: an attention matrix, computed by a trained encoder, in the place of the permutation."""
+"""AttentionPIT: an attention matrix, computed by a trained encoder, in place of the permutation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses.assignment import Assignment
+from asteroid_stab.losses.assignment import Assignment, pick
 from asteroid_stab.losses.attention import orthogonality, sparsity
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
 from asteroid_stab.losses.guard import finite_or_zero
-from asteroid_stab.losses.pairs import best_order, losses_in_order
+from asteroid_stab.losses.pairs import PairLoss
+from asteroid_stab.run.plan import RunPlan
 
 REGULARIZERS = ("orthogonality", "sparsity")
 SHORTEST = 16  # samples; four strides of 2
@@ -27,13 +27,13 @@ class SignalEncoder(nn.Sequential):
     the paper's N' = N / 16 (floor at each layer). Our readings: the first convolution has J input channels, and the
     normalisation has no parameters; 8J² + J parameters a layer.
 
-    With J input channels the signals are encoded jointly: exchanging two of them does not just exchange their codes,
-    so the loss is not invariant to the order of the estimates. ``shared=True`` encodes each signal alone, with one
-    channel, and is: a variant that the paper does not have.
+    With J input channels the signals are encoded jointly: exchanging two of them does not simply exchange their codes,
+    so the loss depends on the order of the estimates. ``shared=True``, a variant that the paper does not have, encodes
+    each signal alone with one channel, and the loss does not depend on the order.
 
     Args:
-        n_src: J.
-        shared: one channel for every signal, instead of J for all.
+        n_src: J, the number of sources.
+        shared: one channel for each signal, instead of J for all together.
 
     Shapes:
         - input [B, J, N] with N at least 16, output [B, J, N // 16]
@@ -51,42 +51,44 @@ class SignalEncoder(nn.Sequential):
         self.n_src, self.shared = n_src, shared
 
     def forward(self, signals: Tensor) -> Tensor:
-        """Codes [B, J, N // 16] of signals [B, J, N]."""
+        """Encodes signals [B, J, N] as [B, J, N // 16]."""
         if not self.shared:
             return super().forward(signals)
         return super().forward(signals.flatten(0, 1).unsqueeze(1)).view(*signals.shape[:2], -1)
 
 
 class AttentionPITLossWrapper(PairwiseLossWrapper):
-    r"""The loss of the estimates as an attention matrix A aligns them, plus a penalty on A that is no permutation.
+    r"""The loss of estimates that an attention matrix A aligns, plus a penalty where A is not a permutation.
 
     .. math:: A = \operatorname{softmax}_{\text{columns}}(K Q^\top / \sqrt{N'}), \qquad K = g_\phi(\hat S),
               \; Q = g_\phi(S), \qquad \tilde S = A^\top \hat S
 
-    and the loss is that of :math:`\tilde S` for S in the order given, plus ``regularization_weight`` times one of
+    The loss compares :math:`\tilde S` with S in the order given, plus ``regularization_weight`` times one of
 
     - ``orthogonality``, eq. (10): :math:`\frac1{J^2} \sum |A A^\top - I|`
     - ``sparsity``, eq. (11): :math:`\frac1J \sum_j (\|a_j\|_1 / \|a_j\|_2 - 1) / (\sqrt J - 1)` over the rows
-      :math:`a_j`. It is 0/0 for a row of zeros (an output that no target uses); such a row counts 1 here, as far from
-      a permutation as can be, and it is 0 for J = 1. It does not forbid that one output serves all targets.
+      :math:`a_j`. It is 0/0 for a row of zeros (an output that no target uses); such a row counts 1 here, the largest
+      distance from a permutation, and it is 0 for J = 1. One output for all targets is not ruled out.
 
     The encoder's parameters are trained together with the model's, by the same optimizer, and are in the checkpoints,
-    but not in the model that is exported. The search for a permutation is only done to tell it, for
-    ``Assignment.perm``; it has no part in the loss.
+    but not in the model that is exported. ``Assignment.perm`` is the best permutation, which is searched only to be
+    reported: the loss [B, J] does not use it. In the encoder a silent target is a code that is constant in time.
 
-    Silent targets have no loss, as everywhere; in the encoder they are a code that is constant in time.
+    Figures: ``attention_error``, the bracket of eq. (10), 0 for permutations, with either regularizer;
+    ``attention_agreement``, mean weight that A gives to the pairs of the best permutation, 1 if A is this permutation;
+    ``attention_lambda``, the regularization weight.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
-        n_src: J; the encoder is made for it.
+        n_src: J, the number of sources; the encoder works for no other.
         regularizer: ``orthogonality`` or ``sparsity``.
-        weight_schedule: gives ``regularization_weight`` in each epoch; ``None`` leaves that attribute alone, which
+        weight_schedule: returns ``regularization_weight`` for an epoch; ``None`` leaves the attribute unchanged, which
             is 0.
         shared_encoder: encode each signal alone, see :class:`SignalEncoder`.
         pit_from: ``pw_mtx`` or ``pw_pt``, see ``PITLossWrapper``.
 
     Raises:
-        ValueError: an argument is out of its range, or ``regularization_weight`` is set below 0.
+        ValueError: an argument is out of range, or ``regularization_weight`` is set below 0.
 
     Example:
         >>> from asteroid.losses import pairwise_neg_sisdr
@@ -122,12 +124,11 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         self.encoder = SignalEncoder(n_src, shared_encoder)
         self.weight_schedule = weight_schedule
         self.regularization_weight = 0.0
-        self.set_epoch(0)  # a schedule that gives no weight is told at once
-        self._figures: dict[str, Tensor] = {}
+        self.set_epoch(0)  # fails now if the schedule returns no valid weight
 
     @property
     def regularization_weight(self) -> float:
-        """Lambda, in units of ``loss_func``."""
+        """Weight of the penalty (lambda), in units of ``loss_func``."""
         return self._regularization_weight
 
     @regularization_weight.setter
@@ -137,30 +138,26 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         self._regularization_weight = float(weight)
 
     def set_epoch(self, epoch: int) -> None:
-        """Takes the schedule's ``regularization_weight``."""
+        """Sets the schedule's ``regularization_weight``."""
         if self.weight_schedule is not None:
             self.regularization_weight = self.weight_schedule(epoch)
 
-    def figures(self) -> dict[str, Tensor]:
-        """``attention_error``: eq. (10)'s bracket, 0 for permutations, whichever regularizer is used;
-        ``attention_agreement``: mean weight that A gives to the pairs of the best permutation, 1 where it is that;
-        ``attention_lambda``: the regularization weight."""
-        return self._figures
-
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
-        """Refuses another number of sources than the encoder was made for."""
-        if n_src != self.n_src:
-            raise StabError(f"AttentionPIT's encoder was made for n_src={self.n_src}, the data have {n_src} sources")
+    def check(self, plan: RunPlan) -> None:
+        """Checks that there are as many sources as the encoder was made for."""
+        if plan.n_src != self.n_src:
+            raise StabError(
+                f"AttentionPIT's encoder was made for n_src={self.n_src}, the data have {plan.n_src} sources"
+            )
 
     def attention(self, est_targets: Tensor, targets: Tensor) -> Tensor:
-        """``A[b, i, j]``: how much of estimate i is given to target j; the columns sum to 1. float32 or wider.
+        """Returns ``A[b, i, j]``, the share of estimate i in target j; the columns sum to 1. float32 or wider.
 
         Args:
             est_targets: estimates, [B, J, N].
             targets: targets, [B, J, N].
 
         Raises:
-            ValueError: the signals are no [B, n_src, N], or shorter than 16.
+            ValueError: the signals are not [B, n_src, N], or shorter than 16 samples.
         """
         for name, signal in (("est_targets", est_targets), ("targets", targets)):
             if signal.ndim != 3 or signal.shape[1] != self.n_src:
@@ -175,45 +172,21 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
             keys, queries = self.encoder(est_targets.to(dtype)), self.encoder(targets.to(dtype))  # eq. (4), (5)
             return torch.softmax(keys @ queries.mT / math.sqrt(keys.shape[-1]), dim=1)  # eq. (6)
 
-    def assign(
-        self,
-        est_targets: Tensor,
-        targets: Tensor,
-        reduce_kwargs: dict[str, Any] | None = None,
-        ids: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Assignment:
-        """The losses of the aligned estimates with the penalty, and the best hard assignment.
-
-        Args:
-            est_targets: estimates.
-            targets: targets.
-            reduce_kwargs: not used.
-            ids: not used.
-            **kwargs: keyword arguments of ``loss_func``.
-
-        Shapes:
-            est_targets: [B, J, N]; targets: [B, J, N]; loss: [B, J]; perm: [B, J].
-
-        Raises:
-            ValueError: the shapes do not fit, or ``loss_func`` gives another shape than it must.
-        """
-        self._check(est_targets, targets, reduce_kwargs)
-        est, tgt, usable = finite_or_zero(est_targets, targets)  # the others would reach the encoder's weights
+    def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:
+        est, tgt, usable = finite_or_zero(est_targets, targets)  # nan would reach the encoder's weights
         attention = self.attention(est, tgt)
         with torch.autocast(targets.device.type, enabled=False):
             aligned = attention.mT @ est.to(attention.dtype)  # eq. (7)
-            loss = losses_in_order(self.loss_func, self.pit_from, aligned, tgt, kwargs)  # eq. (9)
+            loss = pair_loss.in_order(aligned, tgt)  # eq. (9)
             error = orthogonality(attention)
             bracket = error if self.regularizer == "orthogonality" else sparsity(attention)
             penalty = self.regularization_weight * bracket
-            usable = usable & torch.isfinite(penalty)  # a nan of the encoder's is no silence
+            usable = usable & torch.isfinite(penalty)  # a nan from the encoder must not read as silence
             loss = torch.where(usable.unsqueeze(1), loss + penalty.unsqueeze(1), torch.inf)
-            perm = best_order(self.loss_func, self.pit_from, est, tgt, kwargs)
-        self._note(attention.detach(), error.detach().mean(), perm)
-        return Assignment(loss, perm)
-
-    def _note(self, attention: Tensor, error: Tensor, perm: Tensor) -> None:
-        agreement = attention.gather(1, perm.unsqueeze(1)).mean()
-        weight = error.new_tensor(self.regularization_weight)
-        self._figures = {"attention_error": error, "attention_agreement": agreement, "attention_lambda": weight}
+            perm = pair_loss.best_order(est, tgt)
+        figures = {
+            "attention_error": error.detach().mean(),
+            "attention_agreement": pick(attention.detach(), perm).mean(),
+            "attention_lambda": error.detach().new_tensor(self.regularization_weight),
+        }
+        return Assignment(loss, perm, figures)

@@ -1,33 +1,53 @@
-"""What all assignment losses share: the call of Asteroid's wrappers on top of one method, ``assign``."""
+"""The contract of all assignment losses: ``assign`` and its hooks, and the call of Asteroid's wrappers on top."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
 
 from asteroid.losses import PITLossWrapper
 from torch import Tensor
 from torch.nn import Parameter
 
+from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import Assignment, batch_loss, reorder
-from asteroid_stab.losses.pairs import SDR_LOSSES, Pairs, all_pairs
+from asteroid_stab.losses.pairs import SDR_LOSSES, PairLoss
+from asteroid_stab.run.plan import RunPlan
 
 
-class AssignmentLossWrapper(PITLossWrapper):
-    """Base of the losses that pair estimates with sources: a subclass writes :meth:`assign`, and is complete.
+class AssignmentLossWrapper(PITLossWrapper, ABC):
+    """Base of the losses that assign estimates to sources: a subclass writes :meth:`_assign` and is complete.
 
-    Called as Asteroid's wrappers are, it gives the mean over the items that have a loss, each item's being
-    the mean over its sources that have one. A loss that is more than a function of its arguments (it has a schedule,
-    parameters of its own, a memory of the items) overrides :meth:`set_epoch`, :meth:`trained_parameters`,
-    :meth:`bind` or :meth:`figures`, which :class:`~asteroid_stab.engine.system.StabSystem` calls.
+    Called like Asteroid's wrappers, it returns the mean over the items that have a loss; the loss of an item is the
+    mean over its sources that have one.
+
+    A loss that depends on more than its arguments overrides hooks, which a training calls: :meth:`check` (before any
+    file is written), :meth:`bind` and :attr:`remembers_items` (it goes by the ids of the items), :meth:`set_epoch` (it
+    has a schedule), :meth:`trained_parameters` (not all of its parameters are trained in every epoch). A loss made of
+    other losses returns them from :meth:`parts`; the hooks then ask every part.
 
     Args:
-        loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
-        pit_from: ``pw_mtx``, ``pw_pt`` or ``perm_avg``: what ``loss_func`` computes, see ``PITLossWrapper``.
+        loss_func: loss of Asteroid's kind for ``pit_from``, item by item (no item's loss may depend on another's
+            signals); lower is better.
+        pit_from: what ``loss_func`` computes: ``pw_mtx`` ([B, J_est, J_src] losses of all pairs), ``pw_pt`` ([B] losses
+            of one source each) or ``perm_avg`` ([B] losses of all sources in the order given).
         perm_reduce: reduction of the sources' losses, see ``PITLossWrapper``.
 
     Raises:
         ValueError: ``pit_from`` is none of the three.
+        TypeError: (when a subclass is defined) it overrides ``assign``.
+
+    Example:
+        >>> import torch
+        >>> from asteroid.losses import pairwise_neg_sisdr
+        >>> class InOrder(AssignmentLossWrapper):
+        ...     def _assign(self, est_targets, targets, pair_loss, ids):
+        ...         order = torch.arange(targets.shape[1]).expand(targets.shape[:2])
+        ...         return Assignment(pair_loss.in_order(est_targets, targets), order)
+        >>> targets = torch.eye(3, 9).unsqueeze(0)
+        >>> InOrder(pairwise_neg_sisdr).assign(targets[:, [2, 0, 1]], targets).perm
+        tensor([[0, 1, 2]])
     """
 
     def __init__(
@@ -40,133 +60,164 @@ class AssignmentLossWrapper(PITLossWrapper):
             raise ValueError(f"pit_from must be one of {', '.join(SDR_LOSSES)}, got {pit_from!r}")
         super().__init__(loss_func, pit_from=pit_from, perm_reduce=perm_reduce)
 
-    def assign(
-        self,
-        est_targets: Tensor,
-        targets: Tensor,
-        reduce_kwargs: dict[str, Any] | None = None,
-        ids: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Assignment:
-        """The losses and the assignment of every item, see :class:`Assignment`.
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.assign is not AssignmentLossWrapper.assign:
+            raise TypeError(
+                f"{cls.__name__} must not override assign(), which checks its arguments for all losses: write "
+                "_assign(self, est_targets, targets, pair_loss, ids) instead"
+            )
+
+    @final
+    def assign(self, est_targets: Tensor, targets: Tensor, ids: Tensor | None = None, **kwargs: Any) -> Assignment:
+        """Assigns the estimates of every item to its sources, and computes the losses under the assignment.
+
+        Losses are in the unit of ``loss_func`` (dB for SDR losses); lower is better. Sources and items without a loss
+        are ``nan`` (silent target) or ``inf`` (a value that is not finite), see :class:`Assignment`; they have no
+        gradient and change neither the losses nor the gradients of the others.
 
         Args:
-            est_targets: estimates, [B, J, ...].
-            targets: targets, [B, J, ...].
-            reduce_kwargs: keyword arguments of ``perm_reduce``.
-            ids: stable ids of the items, [B], for losses that remember something of each.
+            est_targets: estimates; each layer's, the last one last, for
+                :class:`~asteroid_stab.losses.LayerwiseLossWrapper`.
+            targets: sources.
+            ids: ids of the items, for losses that remember items (:attr:`remembers_items`); the others ignore them.
             **kwargs: keyword arguments of ``loss_func``.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define assign()")
 
-    @property
-    def is_neg_si_sdr(self) -> bool:
-        """Whether :meth:`assign` gives each source's negative SI-SDR, and nothing on top."""
-        return False
+        Returns:
+            Losses and assignment, with the figures that the loss wants logged.
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
-        """Called before a run is begun, so that what cannot work is told before anything is made.
-
-        Args:
-            n_src: sources of model and data.
-            resumed: a checkpoint will bring the loss' state.
+        Shapes:
+            est_targets: [B, J, ...] or [K, B, J, ...]; [B, J, T] for SDR losses; targets: [B, J, ...]; ids: [B]; loss:
+            [B, J], or [B] where the loss is one number for an item; perm: [B, J], or [K, B, J] with layers.
 
         Raises:
-            StabError: the loss cannot be used on such data.
+            ValueError: the shapes do not fit, ``loss_func`` or ``perm_reduce`` returns another shape than it must, an
+                SDR loss gets keyword arguments, ids are missing, or the loss cannot work with this number of sources.
         """
+        return self._assign(est_targets, targets, self._checked(est_targets, targets, ids, kwargs), ids)
+
+    @abstractmethod
+    def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:
+        """Computes what :meth:`assign` returns; its arguments are checked.
+
+        Args:
+            est_targets: estimates.
+            targets: sources.
+            pair_loss: ``loss_func`` with the keyword arguments of this call.
+            ids: ids of the items, or None.
+        """
+
+    def _checked(self, est_targets: Tensor, targets: Tensor, ids: Tensor | None, kwargs: Mapping[str, Any]) -> PairLoss:
+        pair_loss = PairLoss(self.loss_func, self.pit_from, kwargs)
+        if not self.parts():  # the parts check the signals that they get
+            pair_loss.check(est_targets, targets)
+        if ids is not None and len(ids) != len(targets):
+            raise ValueError(f"ids must hold an id for each of {len(targets)} items, got {len(ids)}")
+        return pair_loss
+
+    def parts(self) -> Sequence[AssignmentLossWrapper]:
+        """Returns the losses that this one is made of, whose :meth:`assign` it calls; by default none."""
+        return ()
+
+    def check(self, plan: RunPlan) -> None:
+        """Checks, before any file is written, that the loss can be used in a run.
+
+        Args:
+            plan: the run.
+
+        Raises:
+            StabError: it cannot.
+        """
+        for part in self.parts():
+            part.check(plan)
 
     @property
     def remembers_items(self) -> bool:
-        """Whether the loss goes by the items' ids, which then must be stable; if so, :meth:`bind` is called."""
-        return False
+        """Whether the loss goes by the ids of the items, which must then be stable; :meth:`bind` is called if so."""
+        return any(part.remembers_items for part in self.parts())
 
-    def bind(self, names: Sequence[str], fingerprint: str) -> None:
-        """Called before training, with the items' names by id and the fingerprint of the corpus."""
+    def bind(self, items: Items) -> None:
+        """Takes the training items, before training; called if :attr:`remembers_items`.
+
+        Args:
+            items: the items that ids stand for.
+
+        Raises:
+            StabError: the loss remembers other items.
+        """
+        for part in self.parts():
+            if part.remembers_items:
+                part.bind(items)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch; a schedule is a function of ``epoch`` alone, so that a resumed run has it right."""
+        """Sets the epoch, before each one.
+
+        A schedule is a function of ``epoch`` alone, so that a resumed run needs no saved state.
+
+        Args:
+            epoch: counted from 0.
+        """
+        for part in self.parts():
+            part.set_epoch(epoch)
 
     def trained_parameters(self) -> list[Parameter]:
-        """The loss' own parameters that are trained in this epoch; they are no part of the model."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
-
-    def figures(self) -> dict[str, Tensor]:
-        """Scalars that tell how the last :meth:`assign` went, for the log; detached."""
-        return {}
+        """Returns the loss's own parameters that are trained in this epoch; they are no part of the model."""
+        parts = self.parts()
+        of_parts = {parameter for part in parts for parameter in part.parameters()}
+        own = [p for p in self.parameters() if p.requires_grad and p not in of_parts]
+        return own + [parameter for part in parts for parameter in part.trained_parameters()]
 
     def forward(
         self,
         est_targets: Tensor,
         targets: Tensor,
         return_est: bool = False,
-        reduce_kwargs: dict[str, Any] | None = None,
+        *,
         ids: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """The scalar loss of a batch.
+        """Returns the scalar loss of a batch, as Asteroid's wrappers do.
 
         Args:
-            est_targets: estimates, [B, J, ...].
-            targets: targets, [B, J, ...].
-            return_est: give the estimates (of the last layer) in the order of the targets as well.
-            reduce_kwargs: keyword arguments of ``perm_reduce``.
-            ids: see :meth:`assign`.
+            est_targets: estimates.
+            targets: sources.
+            return_est: also return the estimates (of the last layer) in the order of the sources.
+            ids: ids of the items.
             **kwargs: keyword arguments of ``loss_func``.
 
+        Shapes:
+            See :meth:`assign`; the estimates that are returned are [B, J, ...].
+
         Raises:
-            ValueError: the shapes do not fit, or no item of the batch has a loss (silent or non-finite
-                signals).
+            ValueError: as :meth:`assign`; or no item of the batch has a loss (silent or non-finite signals).
         """
-        loss, perm = self.assign(est_targets, targets, reduce_kwargs=reduce_kwargs, ids=ids, **kwargs)
-        mean = batch_loss(loss)
-        if not return_est:
-            return mean
-        last = (est_targets, perm) if perm.ndim == 2 else (est_targets[-1], perm[-1])
-        return mean, reorder(*last)
+        return as_asteroid(self.assign(est_targets, targets, ids, **kwargs), est_targets, targets, return_est)
 
 
-def check_sources(est_targets: Tensor, targets: Tensor) -> None:
-    """Refuses estimates and targets that are not [B, J, ...] with the same B and J.
-
-    Raises:
-        ValueError: names what was wanted and got.
-    """
-    for name, signal in (("est_targets", est_targets), ("targets", targets)):
-        if signal.ndim < 2:
-            raise ValueError(f"{name} must be [batch, n_src, ...], got {list(signal.shape)}")
-    if targets.shape[1] == 0:
-        raise ValueError(f"targets must hold at least 1 source, got shape {list(targets.shape)}")
-    for axis, name in enumerate(("items", "sources")):
-        if est_targets.shape[axis] != targets.shape[axis]:
-            raise ValueError(
-                f"est_targets must hold as many {name} as targets, {targets.shape[axis]}, got "
-                f"{est_targets.shape[axis]} (shapes {list(est_targets.shape)} and {list(targets.shape)})"
-            )
+def as_asteroid(
+    assigned: Assignment, est_targets: Tensor, targets: Tensor, return_est: bool
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Returns the batch's loss, and the estimates in the order of the sources if wanted."""
+    loss, perm = assigned
+    mean = batch_loss(loss)
+    if not return_est:
+        return mean
+    last = est_targets[-1] if est_targets.ndim > targets.ndim else est_targets
+    return mean, reorder(last, perm if perm.ndim == 2 else perm[-1])
 
 
 class PairwiseLossWrapper(AssignmentLossWrapper):
-    """Base of the losses that need a loss for every pair: no ``perm_avg``, and no ``perm_reduce``.
+    """Base of the losses that need a loss for every pair: neither ``perm_avg`` nor ``perm_reduce``.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
         pit_from: ``pw_mtx`` or ``pw_pt``.
 
     Raises:
-        ValueError: ``pit_from`` is none of the two.
+        ValueError: ``pit_from`` is neither.
     """
 
     def __init__(self, loss_func: Callable[..., Tensor], pit_from: str = "pw_mtx"):
         if pit_from not in ("pw_mtx", "pw_pt"):
             raise ValueError(f"{type(self).__name__} needs pairs: pit_from must be pw_mtx or pw_pt, got {pit_from!r}")
         super().__init__(loss_func, pit_from)
-
-    def _check(self, est_targets: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any] | None) -> None:
-        check_sources(est_targets, targets)
-        if reduce_kwargs:
-            raise ValueError(f"{type(self).__name__} has no perm_reduce for reduce_kwargs, got {sorted(reduce_kwargs)}")
-
-    def _pairs(
-        self, est_targets: Tensor, targets: Tensor, reduce_kwargs: dict[str, Any] | None, kwargs: dict[str, Any]
-    ) -> Pairs:
-        self._check(est_targets, targets, reduce_kwargs)
-        return all_pairs(self.loss_func, self.pit_from, est_targets, targets, kwargs)

@@ -1,9 +1,9 @@
-"""Fixed labels: every item keeps the assignment it was given."""
+"""Fixed labels: every item keeps the assignment of another run, or the order given."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +11,35 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import Assignment, reorder
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
 from asteroid_stab.losses.guard import finite_or_zero
-from asteroid_stab.losses.pairs import best_order, losses_in_order, sdr_options
-from asteroid_stab.losses.pairwise import SI_SDR
+from asteroid_stab.losses.pairs import PairLoss
 from asteroid_stab.run.assignments import UNSEEN, read_labels
+from asteroid_stab.run.plan import RunPlan
 
 
 class FixedPITLossWrapper(PairwiseLossWrapper):
-    """The loss under assignments that do not change: those that another run ended with, or the order given.
+    """The loss under assignments that do not change: the last ones of another run, or the order given.
 
     With ``run`` this is the middle section of cascaded PIT: labels by item id, as PIT chose them at the end of an
-    earlier run on the same corpus. Items without a label (never seen by that run), and all items in evaluation mode,
-    whose ids are not those of the training set, get the best assignment. They are read when the training begins, and
-    kept in its checkpoints. Without ``run`` estimate j is for source j, in training and evaluation.
+    earlier run on the same corpus. The labels are read when the training begins, and kept in its checkpoints. Items
+    without a label (never seen by that run) get the best assignment, and so do all items in evaluation mode, whose ids
+    are not ids of the training set. Without ``run`` estimate j is for source j, in training and evaluation.
+
+    The loss is [B, J]; the permutation is the label. Figure, with ``run``, in training: ``unlabelled``, share of items
+    without a label.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
         run: run folder with the tables of ``AssignmentTracker``; None: the order given.
-        epoch: whose labels, counted from 0; None: the last epoch's.
+        epoch: epoch of the labels, counted from 0; None: the last one.
         pit_from: ``pw_mtx`` or ``pw_pt``, see ``PITLossWrapper``.
 
     Raises:
         StabError: (at the first use) ``run`` holds no such table.
-        ValueError: an epoch without a run.
+        ValueError: ``epoch`` is given without ``run``.
 
     Example:
         >>> from asteroid.losses import pairwise_neg_sisdr
@@ -60,13 +64,12 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
     ):
         super().__init__(loss_func, pit_from)
         if run is None and epoch is not None:
-            raise ValueError(f"an epoch needs the run whose it is, got epoch={epoch} without run")
+            raise ValueError(f"epoch is the epoch of a run, set run as well: got epoch={epoch} without run")
         self.run, self.epoch, self._fingerprint = run, epoch, ""
         self.register_buffer("labels", None, persistent=False)  # get_extra_state() has them
-        self._figures: dict[str, Tensor] = {}
 
     def read(self) -> None:
-        """Reads the labels of the run, unless a checkpoint has brought them.
+        """Reads the labels of the run, unless they are there or a checkpoint has brought them.
 
         Raises:
             StabError: the run has none.
@@ -76,87 +79,55 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
             self.labels = torch.from_numpy(table)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The labels, for checkpoints: those of a run that goes on may be others by then, or gone."""
+        """Returns the labels, for checkpoints: a run that goes on may have changed or removed its tables by then."""
         return {"labels": None if self.labels is None else self.labels.cpu(), "fingerprint": self._fingerprint}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes a checkpoint's labels."""
+        """Takes the labels of a checkpoint."""
         self.labels, self._fingerprint = state["labels"], state["fingerprint"]
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
-        """Reads the labels, unless a checkpoint will bring them; refuses those of another number of sources."""
-        if not resumed:
+    def check(self, plan: RunPlan) -> None:
+        """Reads the labels, unless a checkpoint will bring them, and checks their number of sources."""
+        if not plan.resumed:
             self.read()
-        if self.labels is not None and self.labels.shape[1] != n_src:
-            raise StabError(f"the labels of {self.run} are for {self.labels.shape[1]} sources, got {n_src}")
-
-    @property
-    def is_neg_si_sdr(self) -> bool:
-        """Whether that is what ``loss_func`` is."""
-        return sdr_options(self.loss_func, self.pit_from) == SI_SDR
+        if self.labels is not None and self.labels.shape[1] != plan.n_src:
+            raise StabError(f"the labels of {self.run} are for {self.labels.shape[1]} sources, got {plan.n_src}")
 
     @property
     def remembers_items(self) -> bool:
         """True with the labels of a run."""
         return self.run is not None
 
-    def bind(self, names: Sequence[str], fingerprint: str) -> None:
-        """Refuses a corpus that the labels were not made on.
-
-        Raises:
-            StabError: its items are others.
-        """
+    def bind(self, items: Items) -> None:
+        """Checks that the labels were made on these items."""
         self.read()
-        assert self.labels is not None, "bind() is for losses that remember items"
-        if fingerprint != self._fingerprint or len(names) != len(self.labels):
+        if self.labels is None:
+            return
+        known = bool(items.fingerprint and self._fingerprint)  # an empty fingerprint is not compared
+        if len(items) != len(self.labels) or (known and items.fingerprint != self._fingerprint):
             raise StabError(
                 f"the labels of {self.run} are of {len(self.labels)} items with fingerprint {self._fingerprint}, the "
-                f"training set has {len(names)} with fingerprint {fingerprint}: train on the same corpus"
+                f"training set has {len(items)} with fingerprint {items.fingerprint}: train on the same corpus"
             )
 
-    def figures(self) -> dict[str, Tensor]:
-        """``unlabelled``: share of items without a label."""
-        return self._figures
+    def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:
+        perm, figures = self._labels(est_targets, targets, pair_loss, ids)
+        loss = pair_loss.in_order(reorder(est_targets, perm), targets)
+        return Assignment(loss, perm, figures, loss.detach() if pair_loss.is_neg_si_sdr else None)
 
-    def assign(
-        self,
-        est_targets: Tensor,
-        targets: Tensor,
-        reduce_kwargs: dict[str, Any] | None = None,
-        ids: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Assignment:
-        """Each source's loss under the item's label, and the label.
-
-        Args:
-            est_targets: estimates.
-            targets: targets.
-            reduce_kwargs: not used.
-            ids: ids of the items; needed in training mode where the labels are a run's.
-            **kwargs: keyword arguments of ``loss_func``.
-
-        Shapes:
-            est_targets: [B, J, ...]; targets: [B, J, ...]; ids: [B]; loss: [B, J]; perm: [B, J].
-
-        Raises:
-            ValueError: the shapes do not fit, there are no ids, or the labels are for another number of sources.
-        """
-        self._check(est_targets, targets, reduce_kwargs)
-        perm = self._perm(est_targets, targets, ids, kwargs)
-        return Assignment(
-            losses_in_order(self.loss_func, self.pit_from, reorder(est_targets, perm), targets, kwargs), perm
-        )
-
-    def _perm(self, est_targets: Tensor, targets: Tensor, ids: Tensor | None, kwargs: dict[str, Any]) -> Tensor:
+    def _labels(
+        self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         n_items, n_src = targets.shape[:2]
         if self.run is None:
-            return torch.arange(n_src, device=targets.device).expand(n_items, n_src).contiguous()
+            return torch.arange(n_src, device=targets.device).expand(n_items, n_src).contiguous(), {}
         self.read()
         assert self.labels is not None
         if self.training and ids is None:
             raise ValueError(f"the labels of {self.run} go by item: assign() needs ids, got None")
         if self.labels.shape[1] != n_src:
             raise ValueError(f"the labels of {self.run} are for {self.labels.shape[1]} sources, got {n_src}")
+        figures: dict[str, Tensor] = {}
         unlabelled = torch.ones(n_items, 1, dtype=torch.bool, device=targets.device)
         label = torch.zeros(n_items, n_src, dtype=torch.long, device=targets.device)
         if self.training:
@@ -164,8 +135,8 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
                 self.labels = self.labels.to(targets.device)
             label = self.labels[ids]
             unlabelled = (label == UNSEEN).any(1, keepdim=True)
-            self._figures = {"unlabelled": unlabelled.float().mean()}
+            figures["unlabelled"] = unlabelled.float().mean()
             if not unlabelled.any():
-                return label
+                return label, figures
         est, tgt, _ = finite_or_zero(est_targets, targets)
-        return torch.where(unlabelled, best_order(self.loss_func, self.pit_from, est, tgt, kwargs), label)
+        return torch.where(unlabelled, pair_loss.best_order(est, tgt), label), figures

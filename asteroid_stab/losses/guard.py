@@ -1,4 +1,4 @@
-"""Losses that stay safe beside items that hold no numbers."""
+"""What keeps a loss safe beside items that are not finite, and checks of shapes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 
 def blanked(mixture: Tensor) -> tuple[Tensor, Tensor]:
-    """Mixtures ``[B, T]``, with zeros in the place of those that are not finite, and which these are ``[B]``.
+    """Returns mixtures ``[B, T]`` with zeros for those that are not finite, and a mask ``[B]`` of these.
 
-    One would poison a model's weights even with a zero gradient at its output (0 · nan).
+    A mixture that is not finite would poison a model's weights even if the gradient at the output is zero (0 · nan).
     """
     broken = ~torch.isfinite(mixture).all(-1)
     return mixture.masked_fill(broken.unsqueeze(-1), 0.0), broken
 
 
 def finite_or_zero(est_targets: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The signals, with zeros for items that are not finite, and which items [B] are."""
+    """Returns the signals with zeros for items that are not finite, and a mask [B] of the finite items."""
     usable = _finite_items(est_targets) & _finite_items(targets)
-    if targets.device.type == "cpu" and usable.all():  # a GPU would have to be waited for
+    if targets.device.type == "cpu" and usable.all():  # reading the mask would stall a GPU
         return est_targets, targets, usable
     keep = usable.view(-1, *[1] * (targets.ndim - 1))
     return torch.where(keep, est_targets, 0.0), torch.where(keep, targets, 0.0), usable
@@ -29,10 +29,10 @@ def finite_or_zero(est_targets: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 def guarded(
     compute: Callable[[Tensor, Tensor], Tensor], est: Tensor, targets: Tensor, shape: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """``compute(est, targets)`` of ``shape`` [B, ...], and which items [B] of it are usable.
+    """Returns ``compute(est, targets)`` of ``shape`` [B, ...], and a mask [B] of the items that are usable.
 
-    Masking a loss that is not finite does not save the others: the backward of what made it gives 0·inf =
-    nan. The signals of an item that is not usable are therefore replaced by another item's before its graph
+    Masking a loss that is not finite does not save the other items: the backward of the steps before it gives
+    0·inf = nan. The signals of an item that is not usable are therefore replaced by another item's before its graph
     is made.
     """
     usable = _finite_items(est) & _finite_items(targets)
@@ -47,13 +47,13 @@ def guarded(
 
 
 def _finite_items(signals: Tensor) -> Tensor:
-    """[B] whether all values of an item are finite."""
+    """Returns a mask [B] of the items whose values are all finite."""
     # x·0 is 0 or nan; on the CPU its sum takes a tenth of the time of torch.isfinite.
     return signals.detach().mul(0).flatten(1).sum(1) == 0
 
 
 def _stand_in(signals: Tensor, usable: Tensor) -> Tensor:
-    """The signals, with those of the first usable item, without gradient, in the place of unusable ones."""
+    """Returns the signals with those of the first usable item, without gradient, in place of unusable ones."""
     if usable.all():
         return signals
     stand_in = signals.detach()[usable.to(torch.int).argmax()]
@@ -61,10 +61,29 @@ def _stand_in(signals: Tensor, usable: Tensor) -> Tensor:
 
 
 def check_shape(name: str, axes: str, losses: Tensor, wanted: tuple[int, ...]) -> None:
-    """Refuses losses of another shape than a loss function must give.
+    """Checks that losses have the shape that a loss function must return.
 
     Raises:
         ValueError: names the shapes wanted and got.
     """
     if losses.shape != wanted:
         raise ValueError(f"{name} must give losses of shape {axes}, {list(wanted)}, got {list(losses.shape)}")
+
+
+def check_sources(est_targets: Tensor, targets: Tensor) -> None:
+    """Checks that estimates and targets are [B, J, ...] with the same B and J.
+
+    Raises:
+        ValueError: names the shapes wanted and got.
+    """
+    for name, signal in (("est_targets", est_targets), ("targets", targets)):
+        if signal.ndim < 2:
+            raise ValueError(f"{name} must be [batch, n_src, ...], got {list(signal.shape)}")
+    if targets.shape[1] == 0:
+        raise ValueError(f"targets must hold at least 1 source, got shape {list(targets.shape)}")
+    for axis, name in enumerate(("items", "sources")):
+        if est_targets.shape[axis] != targets.shape[axis]:
+            raise ValueError(
+                f"est_targets must hold as many {name} as targets, {targets.shape[axis]}, got "
+                f"{est_targets.shape[axis]} (shapes {list(est_targets.shape)} and {list(targets.shape)})"
+            )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from asteroid_stab.losses.assignment import Assignment, reorder
 from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper
 from asteroid_stab.losses.fixed_pit_wrapper import FixedPITLossWrapper
-from asteroid_stab.losses.pairs import losses_in_order
+from asteroid_stab.losses.pairs import PairLoss
 from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
 
 WEIGHTS = ("uniform", "linear", "last")
@@ -25,22 +23,23 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
 
     .. math:: L = \sum_{r=1}^{K} w_r L_r
 
-    Estimates are ``[K, B, J, T]``, as models from :func:`asteroid_stab.models.layered_model` give them in training; a
+    Estimates are ``[K, B, J, T]``, which models from :func:`asteroid_stab.models.layered_model` return in training; a
     plain ``[B, J, T]`` is one layer. ``Assignment.perm`` is ``[K, B, J]``: trackers see every layer, stabilizers the
-    last.
+    last. Figures: those of the last layer's loss, and with several layers ``loss_layer0``, ``loss_layer1``, ...: the
+    mean loss of each layer.
 
-    Weights and assignments are our reading: the paper's text that we have names neither.
+    Weights and assignments are our reading: the paper's text that we have specifies neither.
 
     Args:
         loss: the assignment and loss of one layer.
         weights: ``uniform``: 1/K each; ``linear``: r/K²; ``last``: the last layer's loss, plus ``early_weight`` times
-            the mean of the others'.
-        early_weight: with ``last``; at 0, the default, the layers before the last are looked at and not trained.
-        perm: ``own``: each layer has an assignment of its own; ``last``: all have the last layer's, which must be
-            exact or fixed.
+            the mean of the others' losses.
+        early_weight: with ``last``; at 0, the default, the layers before the last are reported and not trained.
+        perm: ``own``: each layer has its own assignment; ``last``: all layers have the assignment of the last one,
+            which must be exact or fixed.
 
     Raises:
-        ValueError: an argument is none of the choices, or there is a weight that has no use.
+        ValueError: an argument is none of the choices, or ``early_weight`` is given without ``weights="last"``.
 
     Example:
         >>> from asteroid.losses import pairwise_neg_sisdr
@@ -74,10 +73,13 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
             )
         super().__init__(loss.loss_func, loss.pit_from)
         self.loss, self.weights, self.early_weight, self.perm = loss, weights, early_weight, perm
-        self._figures: dict[str, Tensor] = {}
+
+    def parts(self) -> Sequence[AssignmentLossWrapper]:
+        """Returns the loss of one layer."""
+        return [self.loss]
 
     def layer_weights(self, n_layers: int) -> list[float]:
-        """The weights of the layers, the last one last."""
+        """Returns the weights of the layers, the last one last."""
         if self.weights == "uniform":
             return [1 / n_layers] * n_layers
         if self.weights == "linear":
@@ -89,80 +91,28 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
         """Whether layers before the last have a weight."""
         return self.weights != "last" or self.early_weight > 0
 
-    @property
-    def is_neg_si_sdr(self) -> bool:
-        """False: it is a sum over layers."""
-        return False
-
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
-        """Asks the layers' loss."""
-        self.loss.check_run(n_src, resumed)
-
-    @property
-    def remembers_items(self) -> bool:
-        """Whether the layers' loss does."""
-        return self.loss.remembers_items
-
-    def bind(self, names: Sequence[str], fingerprint: str) -> None:
-        """Hands on to the layers' loss."""
-        self.loss.bind(names, fingerprint)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Hands on to the layers' loss."""
-        self.loss.set_epoch(epoch)
-
-    def trained_parameters(self) -> list[Parameter]:
-        """Those of the layers' loss."""
-        return self.loss.trained_parameters()
-
-    def figures(self) -> dict[str, Tensor]:
-        """The layers' loss' of the last layer, and ``loss_layer0`` and so on: the mean loss of each layer."""
-        return self._figures
-
-    def assign(
-        self,
-        est_targets: Tensor,
-        targets: Tensor,
-        reduce_kwargs: dict[str, Any] | None = None,
-        ids: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Assignment:
-        """The joined losses, and the assignment of every layer.
-
-        Args:
-            est_targets: estimates of the layers, the last one last.
-            targets: targets.
-            reduce_kwargs: for the layers' loss.
-            ids: likewise.
-            **kwargs: likewise.
-
-        Shapes:
-            est_targets: [K, B, J, T] or [B, J, T]; targets: [B, J, T]; loss: as the layers' loss; perm: [K, B, J].
-
-        Raises:
-            ValueError: a shape is wrong.
-        """
+    def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:
         layers = est_targets if est_targets.ndim == targets.ndim + 1 else est_targets.unsqueeze(0)
+        if not len(layers):
+            raise ValueError(f"est_targets must hold at least 1 layer, got shape {list(est_targets.shape)}")
         weights = self.layer_weights(len(layers))
-        parts: dict[int, Assignment] = {}
-        for r in reversed(range(len(layers))):  # the last one first: it may give the others its assignment
-            est = layers[r] if weights[r] else layers[r].detach()
-            if self.perm == "own" or r == len(layers) - 1:
-                parts[r] = self.loss.assign(est, targets, reduce_kwargs=reduce_kwargs, ids=ids, **kwargs)
-                if r == len(layers) - 1:
-                    of_last = self.loss.figures()
+        of_last = self.loss.assign(layers[-1] if weights[-1] else layers[-1].detach(), targets, ids, **pair_loss.kwargs)
+        early: list[Assignment] = []
+        for layer, weight in zip(layers[:-1], weights[:-1], strict=True):
+            est = layer if weight else layer.detach()
+            if self.perm == "own":
+                early.append(self.loss.assign(est, targets, ids, **pair_loss.kwargs))
             else:
-                last = parts[len(layers) - 1].perm
-                loss = losses_in_order(self.loss_func, self.pit_from, reorder(est, last), targets, kwargs)
-                parts[r] = Assignment(loss, last)
-        joined = torch.stack([weights[r] * parts[r].loss for r in range(len(layers)) if weights[r]]).sum(0)
-        self._note([parts[r].loss.detach() for r in range(len(layers))], of_last)
-        return Assignment(joined, torch.stack([parts[r].perm for r in range(len(layers))]))
+                loss = pair_loss.in_order(reorder(est, of_last.perm), targets)
+                early.append(Assignment(loss, of_last.perm))
+        parts = [*early, of_last]
+        joined = torch.stack([w * part.loss for w, part in zip(weights, parts, strict=True) if w]).sum(0)
+        figures = dict(of_last.figures)
+        if len(parts) > 1:
+            figures |= {f"loss_layer{r}": _finite_mean(part.loss.detach()) for r, part in enumerate(parts)}
+        return Assignment(joined, torch.stack([part.perm for part in parts]), figures)
 
-    def _note(self, losses: list[Tensor], of_last: dict[str, Tensor]) -> None:
-        if len(losses) == 1:
-            self._figures = of_last
-            return
-        finite = [torch.isfinite(loss) for loss in losses]
-        means = [torch.where(f, x, 0.0).sum() / f.sum().clamp_min(1) for f, x in zip(finite, losses, strict=True)]
-        self._figures = {**of_last, **{f"loss_layer{r}": mean for r, mean in enumerate(means)}}
+
+def _finite_mean(loss: Tensor) -> Tensor:
+    finite = torch.isfinite(loss)
+    return torch.where(finite, loss, 0.0).sum() / finite.sum().clamp_min(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,8 @@ from torch import Tensor
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import Assignment, all_permutations, permuted
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
+from asteroid_stab.losses.pairs import PairLoss
+from asteroid_stab.run.plan import RunPlan
 
 MAX_N_SRC = 7  # 7! = 5,040 permutations an item; 8! would be 40,320
 _HARD = 1e-11  # below this gamma the soft minimum is the minimum, as in the authors' code
@@ -25,8 +26,10 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
 
     ``gamma`` → 0 is PIT. The constant :math:`\gamma \log J!` of the uniform prior is left out, as in the paper, so L
     is at most PIT's loss. The paper's costs are squared errors summed over frames and speakers, and its best values
-    (45 and 32) are in units of those; for negative SI-SDR in dB, ``gamma`` is in dB of the mean over the sources.
-    That any loss but the squared error may stand here is our reading: the paper's likelihood is Gaussian.
+    (45 and 32) are in the same unit; for negative SI-SDR in dB, ``gamma`` is in dB of the mean over the sources. The
+    paper's likelihood is Gaussian; using another loss than the squared error is our reading.
+
+    The loss is [B], one number for an item; the permutation is the best one.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
@@ -54,51 +57,32 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
             raise ValueError(f"gamma must be a number of at least 0, got {gamma}")
         self.gamma = float(gamma)
 
-    def check_run(self, n_src: int, resumed: bool = False) -> None:
-        """Refuses more than 7 sources."""
-        if n_src > MAX_N_SRC:
-            raise StabError(
-                f"ProbPIT sums over n_src! permutations: n_src must be at most {MAX_N_SRC}, got {n_src}; "
-                "SinkPITLossWrapper and ExactPITLossWrapper (the Hungarian algorithm) have no such limit"
-            )
+    def check(self, plan: RunPlan) -> None:
+        """Checks that there are at most 7 sources."""
+        _check_n_src(plan.n_src)
 
-    def assign(
-        self,
-        est_targets: Tensor,
-        targets: Tensor,
-        reduce_kwargs: dict[str, Any] | None = None,
-        ids: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Assignment:
-        """Each item's soft minimum, and the best hard assignment.
-
-        Args:
-            est_targets: estimates.
-            targets: targets.
-            reduce_kwargs: not used.
-            ids: not used.
-            **kwargs: keyword arguments of ``loss_func``.
-
-        Shapes:
-            est_targets: [B, J, ...]; targets: [B, J, ...]; loss: [B]; perm: [B, J].
-
-        Raises:
-            ValueError: there are more than 7 sources, the shapes do not fit, or ``loss_func`` gives another shape
-                than it must.
-        """
-        n_src = targets.shape[1] if targets.ndim > 1 else 0
-        self.check_run(n_src)
-        pairs = self._pairs(est_targets, targets, reduce_kwargs, kwargs)
+    def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:
+        n_src = targets.shape[1]
+        _check_n_src(n_src)
+        pairs = pair_loss.all(est_targets, targets)
         with torch.autocast(targets.device.type, enabled=False):
             defined = pairs.undefined == 0
-            # A source without a loss has cost 0 with every estimate: it has no say, and each of the permutations of
-            # the others is met as often as it has places to take, which is a constant that must not count.
+            # A source without a loss costs 0 with every estimate: it does not influence the result, but each
+            # permutation of the others is counted once for each of its places, a constant that must not count.
             losses = permuted(pairs.pw, all_permutations(n_src, targets.device)).sum(-1)
-            losses = losses / defined.sum(1, keepdim=True).clamp_min(1)
+            losses = losses / defined.sum(1, keepdim=True).clamp_min(1)  # g, eq. (5)
             loss = _soft_minimum(losses, self.gamma)
             n_blind = (~defined).sum(1).to(loss)
             loss = loss + self.gamma * torch.lgamma(n_blind + 1)  # log of (their number)!
         return Assignment(torch.where(defined.any(1), loss, pairs.undefined.sum(1)), pairs.perm)
+
+
+def _check_n_src(n_src: int) -> None:
+    if n_src > MAX_N_SRC:
+        raise StabError(
+            f"ProbPIT sums over n_src! permutations: n_src must be at most {MAX_N_SRC}, got {n_src}; "
+            "SinkPITLossWrapper and ExactPITLossWrapper (the Hungarian algorithm) have no such limit"
+        )
 
 
 def _soft_minimum(losses: Tensor, gamma: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Values that change from epoch to epoch."""
+"""Values that change from epoch to epoch, or from step to step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 class ExponentialSchedule:
     """``min(base^e + offset, most)`` in epoch e, counted from 0.
 
-    A function of the epoch alone: there is nothing to save, and a resumed run goes on with the right value.
+    A function of the epoch alone: there is no state to save, and a resumed run continues with the right value.
 
     Args:
         base: factor from epoch to epoch, above 0.
@@ -35,11 +35,42 @@ class ExponentialSchedule:
         if not base > 0:
             raise ValueError(f"base must be above 0, got {base}")
         self.base, self.offset, self.most = base, offset, most
-        end = min(offset, most) if base < 1 else self(0)  # it falls towards that, or never below its beginning
+        end = min(offset, most) if base < 1 else self(0)  # below 1 it falls towards the offset, else it never falls
         if min(self(0), end) < 0:
             raise ValueError(f"no value may be below 0, got {self(0)} in epoch 0 and {end} in the end")
 
     def __call__(self, epoch: int) -> float:
-        """The value in ``epoch``."""
+        """Returns the value in ``epoch``."""
         exponent = epoch * math.log(self.base)
         return min(math.exp(min(exponent, 700.0)) + self.offset, self.most)  # exp(710) overflows
+
+
+class RisingSchedule:
+    """``-least * max(0, 1 - k / until)``: rises from ``-least`` at k = 0 to 0 at ``until``, and stays 0.
+
+    The default of the curriculum of :class:`~asteroid_stab.stabilizers.Reweighting`. We do not know the paper's
+    schedule; this one is our reading. A function of k alone, as above.
+
+    Args:
+        least: size of the value at k = 0, at least 0.
+        until: k (an epoch or a step, counted from 0) from which the value is 0, at least 1.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> beta = RisingSchedule(least=0.2, until=10)
+        >>> [round(beta(k), 2) for k in (0, 5, 10, 11)]
+        [-0.2, -0.1, 0.0, 0.0]
+    """
+
+    def __init__(self, least: float, until: int):
+        if not 0 <= least < math.inf:
+            raise ValueError(f"least must be a number of at least 0, got {least}")
+        if not until >= 1:
+            raise ValueError(f"until must be at least 1, got {until}")
+        self.least, self.until = least, until
+
+    def __call__(self, k: int) -> float:
+        """Returns the value at epoch or step ``k``."""
+        return 0.0 if k >= self.until else -self.least * (1 - k / self.until)

@@ -1,21 +1,21 @@
-"""SinkPIT: a doubly stochastic matrix in the place of the permutation."""
+"""SinkPIT: a doubly stochastic matrix in place of the permutation."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from asteroid_stab.losses.assignment import Assignment
 from asteroid_stab.losses.base_wrapper import PairwiseLossWrapper
+from asteroid_stab.losses.pairs import PairLoss
 
 _CHECK_EVERY = 10  # pairs of normalisations; a check costs a GPU a synchronisation
-_TOLERANCE = 1e-6  # of the columns' sums, at which more iterations change nothing in float32
-_UNCONVERGED = 0.05  # a marginal off by 5% is worth a word
+_TOLERANCE = 1e-6  # error of the columns' sums below which more iterations change nothing in float32
+_UNCONVERGED = 0.05  # error of a marginal from which on a warning is given
 
 
 class SinkPITLossWrapper(PairwiseLossWrapper):
@@ -28,18 +28,22 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
     in training mode, item by item. At convergence :math:`F_\beta \le \text{PIT} \le \langle C, P\rangle / J`; the
     larger ``beta``, the closer all three, and the slower the iteration.
 
-    Unlike Asteroid's, it is the same loss in evaluation mode (the systems here judge with the exact assignment
-    anyway), the iteration ends early once it has converged, and one that did not is told: by :meth:`figures` in
-    every step, and by a warning the first time.
+    Unlike Asteroid's, it is the same loss in evaluation mode (the systems here validate with the exact assignment
+    anyway), and the iteration ends early once it has converged. If it has not converged, ``sinkhorn_error`` reports it
+    at every step, and a warning the first time (on the CPU).
+
+    The loss is [B, J], each source's part; the permutation is the best one. Figures: ``sinkhorn_error``, how far the
+    worst marginal of the soft assignments is from 1 (0: converged); ``sinkhorn_gap``, ⟨C, P⟩ − F, the effect of the
+    softness in units of ``loss_func``; ``sinkhorn_beta``.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
         n_iter: normalisations at most, an even number.
         pit_from: ``pw_mtx`` or ``pw_pt``, see ``PITLossWrapper``.
-        beta_schedule: gives ``beta`` in each epoch; ``None`` leaves the attribute ``beta`` alone, which is 10.
+        beta_schedule: returns ``beta`` for an epoch; ``None`` leaves the attribute ``beta`` unchanged, which is 10.
 
     Raises:
-        ValueError: ``n_iter`` is odd or below 2, or ``beta`` is set to what is not above 0.
+        ValueError: ``n_iter`` is odd or below 2, or ``beta`` is set to a value that is not above 0.
 
     Example:
         >>> from asteroid.losses import pairwise_neg_sisdr
@@ -68,8 +72,7 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
         self.n_iter = n_iter
         self.beta_schedule = beta_schedule
         self.beta = 10.0
-        self.set_epoch(0)  # a schedule that gives no beta is told at once
-        self._figures: dict[str, Tensor] = {}
+        self.set_epoch(0)  # fails now if the schedule returns no valid beta
         self._warned = False
 
     @property
@@ -84,60 +87,37 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
         self._beta = float(beta)
 
     def set_epoch(self, epoch: int) -> None:
-        """Takes the schedule's ``beta``."""
+        """Sets the schedule's ``beta``."""
         if self.beta_schedule is not None:
             self.beta = self.beta_schedule(epoch)
 
-    def figures(self) -> dict[str, Tensor]:
-        """``sinkhorn_error``: how far the worst marginal of the soft assignments is from 1 (0: converged);
-        ``sinkhorn_gap``: ⟨C, P⟩ − F, what the softness is worth, in units of ``loss_func``; ``sinkhorn_beta``."""
-        return self._figures
-
-    def assign(
-        self,
-        est_targets: Tensor,
-        targets: Tensor,
-        reduce_kwargs: dict[str, Any] | None = None,
-        ids: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Assignment:
-        """Each source's part of the soft loss, and the best hard assignment.
-
-        Args:
-            est_targets: estimates.
-            targets: targets.
-            reduce_kwargs: not used.
-            ids: not used.
-            **kwargs: keyword arguments of ``loss_func``.
-
-        Shapes:
-            est_targets: [B, J, ...]; targets: [B, J, ...]; loss: [B, J]; perm: [B, J].
-
-        Raises:
-            ValueError: the shapes do not fit, or ``loss_func`` gives another shape than it must.
-        """
-        pairs = self._pairs(est_targets, targets, reduce_kwargs, kwargs)
+    def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:
+        pairs = pair_loss.all(est_targets, targets)
         with torch.autocast(targets.device.type, enabled=False):
             costs = pairs.pw.mT  # [B, J_src, J_est]
             log_plan, error = sinkhorn(costs, self.beta, self.n_iter)
             plan, entropy = log_plan.exp(), log_plan / self.beta
             loss = pairs.marked((plan * (costs + entropy)).sum(-1))
-        self._note(error, -(plan * entropy).detach().sum(-1).mean())
-        return Assignment(loss, pairs.perm)
+        self._warn_once(error)
+        figures = {
+            "sinkhorn_error": error,
+            "sinkhorn_gap": -(plan * entropy).detach().sum(-1).mean(),
+            "sinkhorn_beta": error.new_tensor(self.beta),
+        }
+        return Assignment(loss, pairs.perm, figures)
 
-    def _note(self, error: Tensor, gap: Tensor) -> None:
-        self._figures = {"sinkhorn_error": error, "sinkhorn_gap": gap, "sinkhorn_beta": error.new_tensor(self.beta)}
-        if not self._warned and error.device.type == "cpu" and error > _UNCONVERGED:  # a GPU would be waited for
+    def _warn_once(self, error: Tensor) -> None:
+        if not self._warned and error.device.type == "cpu" and error > _UNCONVERGED:  # reading it would stall a GPU
             self._warned = True
             warnings.warn(
                 f"Sinkhorn's iteration has not converged: after n_iter={self.n_iter} at beta={self.beta:g} a "
                 f"marginal is off by {error:.2f} (see train/sinkhorn_error; a larger n_iter or a smaller beta helps)",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
 def sinkhorn(costs: Tensor, beta: float, n_iter: int = 200) -> tuple[Tensor, Tensor]:
-    """Log of the soft assignments, with exact rows, and the largest error of the columns' sums.
+    """Returns the log of the soft assignments, whose rows are exact, and the largest error of the columns' sums.
 
     Args:
         costs: [B, N, N]; differentiable through the iterations.

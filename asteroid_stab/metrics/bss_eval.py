@@ -1,4 +1,4 @@
-"""SDR, SIR and SAR of matched pairs: the values of BSS Eval from inner products alone."""
+"""SDR, SIR and SAR of matched pairs: the values of BSS Eval, computed from inner products alone."""
 
 from __future__ import annotations
 
@@ -37,32 +37,31 @@ def bss_eval(
     mixture: np.ndarray,
     filter_length: int = FILTER_LENGTH,
 ) -> tuple[Ratios, Ratios]:
-    """SDR, SIR and SAR of the estimates, and those of the mixture taken as the estimate of every source.
+    """SDR, SIR and SAR of the estimates, and of the mixture taken as the estimate of every source.
 
-    The values are those of ``mir_eval.separation.bss_eval_sources`` (which Asteroid's ``get_metrics`` calls)
-    for the given matching, to 0.01 dB. As in fast-bss-eval, the share of a signal's energy that lies in the
-    span of the delayed sources, ``d' G^-1 d`` of its normalised correlations d, gives all three without
-    filtering anything. Beyond fast-bss-eval: one FFT as long as the correlations need and no longer, only the
-    pairs that are matched (which fast-bss-eval 0.1.4 cannot do alone on NumPy 2), and a Cholesky factor for the
-    symmetric matrix, which together take half its time; and no torch is imported, which would slow every
-    process's start.
+    The values equal ``mir_eval.separation.bss_eval_sources`` (which Asteroid's ``get_metrics`` calls) for the given
+    matching, to 0.01 dB. As in fast-bss-eval, the share of a signal's energy that lies in the span of the delayed
+    sources, ``d' G^-1 d`` of its normalised correlations d, gives all three ratios without filtering. Three changes
+    halve the time of fast-bss-eval: an FFT no longer than the correlations need, only the matched pairs (which
+    fast-bss-eval 0.1.4 cannot do alone on NumPy 2), and a Cholesky factor of the symmetric matrix. Torch is not
+    imported, because that would slow the start of every process.
 
-    Ratios beyond ±100 dB, such as the SAR of a noiseless mixture, are rounding of the arithmetic (the
-    reference says 250 to 300 dB, a different number for every number of threads) and come out as ±100 dB.
+    Ratios beyond ±100 dB, such as the SAR of a noiseless mixture, are rounding errors (the reference gives 250 to
+    300 dB, depending on the number of threads) and are returned as ±100 dB.
 
     Args:
         sources: true sources, none of them silent.
         estimates: ``estimates[j]`` is the estimate of source j.
         mixture: the mixture.
-        filter_length: delays that a source's filter may have, in samples.
+        filter_length: number of delays of a source's filter, in samples.
 
     Shapes:
         - sources, estimates [J, T]; mixture [T].
 
     Raises:
-        IllConditionedError: the sources span too little for inner products: they are copies or filtered
-            versions of each other, pure tones, or no longer than the filter. The reference solves it its own
-            way.
+        IllConditionedError: the sources span too small a space for inner products: they are copies or filtered
+            versions of each other, pure tones, or no longer than the filter. The reference solves these by other
+            means.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -98,7 +97,7 @@ def bss_eval(
 
 
 def reference_bss_eval(sources: np.ndarray, estimates: np.ndarray, mixture: np.ndarray) -> tuple[Ratios, Ratios]:
-    """What :func:`bss_eval` computes, by pb_bss_eval as Asteroid's ``get_metrics`` calls it; much slower.
+    """The ratios of :func:`bss_eval`, computed by pb_bss_eval as Asteroid's ``get_metrics`` calls it; much slower.
 
     Shapes:
         - sources, estimates [J, T]; mixture [T].
@@ -145,7 +144,7 @@ def _gram(sources_hz: np.ndarray, n_fft: int, length: int) -> np.ndarray:
 def _share(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
     """Share of each unit signal's energy in the span that ``gram`` describes, between 0 and 1.
 
-    Of ``gram`` the lower triangle is read, and its memory is overwritten.
+    Reads the lower triangle of ``gram`` and overwrites its memory.
     """
     try:
         # Transposed, the rows are LAPACK's columns and nothing is copied.

@@ -1,4 +1,4 @@
-"""A model's metrics on whole mixtures: separated here, measured in other processes, written as tables."""
+"""Metrics of a model on whole mixtures: separated here, measured in other processes, written as tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.figures import figures_of, separate_with_figures
 from asteroid_stab.metrics.input_snr import input_snr
+from asteroid_stab.metrics.names import INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured
 from asteroid_stab.metrics.summary import summarise
 
-SOURCE_COLUMNS = ("input_si_sdr", "si_sdr", "si_sdr_i")
+ITEM_COLUMNS = ("id", "name", "n_samples")
+SOURCE_COLUMNS = tuple(columns(["si_sdr"]))
 
 
 @dataclass
@@ -30,16 +33,15 @@ class Evaluation:
     """The metrics of a data set's first mixtures.
 
     Attributes:
-        metrics: what was measured.
-        rows: of every mixture, in the order of the ids: ``id``, ``name``, ``n_samples``, and ``input_m``,
-            ``m`` and ``m_i`` of every metric m, averaged over the sources, and ``input_snr``; ``nan`` where undefined.
-        sources: of every source of every mixture whose sources have classes: ``id``, ``source``, ``class`` and its
-            ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i``.
-        failures: of every metric the names of the mixtures in which it is undefined, and why.
+        metrics: the measured metrics.
+        rows: a row for each mixture, in the order of the ids: ``id``, ``name``, ``n_samples``, the columns of every
+            metric averaged over the sources, ``input_snr``, and the figures that the model reports; ``nan`` where
+            undefined.
+        sources: a row for each source that has a class: ``id``, ``source``, ``class`` and its ``input_si_sdr``,
+            ``si_sdr`` and ``si_sdr_i``.
+        failures: for each metric the names of the mixtures in which it is undefined, and why.
         fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
-        most_iterations: of a model with iterations, how many a mixture may be processed in; the rows of such a model
-            have ``n_iterations``, those that it was.
-        n_sub_blocks: of such a model, how many sub-blocks an iteration applies.
+        figures: the figures that the model declares.
     """
 
     metrics: tuple[str, ...]
@@ -47,37 +49,26 @@ class Evaluation:
     sources: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     fallbacks: dict[str, str] = field(default_factory=dict)
-    most_iterations: int | None = None
-    n_sub_blocks: int = 1
+    figures: dict[str, FigureInfo] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
-        """The metrics' columns, in their order, and those of the noise and of the iterations, where there are any."""
-        of_metrics = [name for metric in self.metrics for name in (f"input_{metric}", metric, f"{metric}_i")]
-        noisy = any(np.isfinite(row.get("input_snr", np.nan)) for row in self.rows)
-        iterated = self.most_iterations is not None
-        return [*of_metrics, *(["input_snr"] if noisy else []), *(["n_iterations"] if iterated else [])]
+        """The columns of the metrics, of the noise where there is any, and of the figures, in this order."""
+        noisy = any(np.isfinite(row.get(INPUT_SNR, np.nan)) for row in self.rows)
+        return [*columns(self.metrics), *([INPUT_SNR] if noisy else []), *self.figures]
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Mean, standard deviation and percentiles of every column."""
         return {name: summarise([row[name] for row in self.rows]) for name in self.columns}
 
-    def compute(self) -> dict[str, float | int]:
-        """Of a model with iterations: how many there may be (``most``), the share of them that was made, and the
-        sub-blocks that were applied to a mixture in the mean."""
-        assert self.most_iterations is not None
-        used = float(np.mean([row["n_iterations"] for row in self.rows]))
-        most, applied = self.most_iterations, used * self.n_sub_blocks
-        return {"most": most, "share": used / most, "sub_blocks": applied}
-
     def classes(self) -> dict[str, dict[str, float | int | None]]:
-        """The same of the sources' SI-SDRi, by class."""
+        """Mean, standard deviation and percentiles of the sources' SI-SDRi, by class."""
         names = sorted({row["class"] for row in self.sources})
         return {name: summarise([row["si_sdr_i"] for row in self.sources if row["class"] == name]) for name in names}
 
 
 def check_model(model: nn.Module, dataset: MixtureDataset) -> None:
-    """Nothing, if ``model`` works at the data's sample rate.
+    """Checks that ``model`` works at the data's sample rate.
 
     Raises:
         StabError: it works at another.
@@ -89,30 +80,15 @@ def check_model(model: nn.Module, dataset: MixtureDataset) -> None:
 
 def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:
     """Estimates [J, T] of a mixture [T], on the CPU."""
-    return separate_counted(model, mixture)[0]
+    return _separate(model, mixture)[0]
 
 
-def separate_counted(model: nn.Module, mixture: Tensor) -> tuple[Tensor, int | None]:
-    """Estimates [J, T] of a mixture [T], on the CPU, and how many iterations they took, where the model has any.
-
-    Args:
-        model: one with iterations has ``most_iterations``, how many there may be, and ``n_sub_blocks``, what each
-            applies, and gives those of each item beside the estimates where it is called with
-            ``return_iterations=True``.
-        mixture: the mixture.
-    """
+def _separate(model: nn.Module, mixture: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Estimates [J, T] of a mixture [T], on the CPU, and the figures that the model reports of it."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with torch.inference_mode():
-        batch = mixture[None].to(device)
-        if most_iterations(model) is None:
-            return model(batch)[0].float().cpu(), None
-        estimates, n_used = model(batch, return_iterations=True)
-        return estimates[0].float().cpu(), int(n_used[0])
-
-
-def most_iterations(model: nn.Module) -> int | None:
-    """How many iterations a model makes at most; None where it knows of none."""
-    return getattr(model, "most_iterations", None)
+        estimates, figures = separate_with_figures(model, mixture[None].to(device))
+    return estimates[0].float().cpu(), {name: float(values[0]) for name, values in figures.items()}
 
 
 def evaluate(
@@ -124,11 +100,12 @@ def evaluate(
 ) -> Evaluation:
     """Separates the whole mixtures of ``dataset`` and measures the estimates.
 
-    The model runs in this process, on its own device, while the pool's processes measure what it has
-    separated.
+    The model runs in this process, on its own device, while the processes of the pool measure the mixtures that are
+    already separated.
 
     Args:
-        model: gives [B, J, T] for [B, T]; it is put in evaluation mode.
+        model: maps [B, T] to [B, J, T]; it is put in evaluation mode. One that is a
+            :class:`~asteroid_stab.metrics.figures.ModelWithFigures` has its figures in the rows.
         dataset: whole mixtures.
         pool: the processes that measure.
         limit: how many mixtures to take, from the first; None takes all.
@@ -137,38 +114,38 @@ def evaluate(
     Raises:
         StabError: the model works at another sample rate or separates another number of sources, or no
             mixture has a SI-SDR.
+        ValueError: a figure of the model has the name of another column.
     """
     check_model(model, dataset)
     model.eval()
     n_items = len(dataset) if limit is None else min(limit, len(dataset))
+    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics}, figures=figures_of(model))
+    taken = {*ITEM_COLUMNS, *columns(pool.metrics), INPUT_SNR} & set(evaluation.figures)
+    if taken:
+        raise ValueError(f"a model's figure must have a name of its own, got the column {sorted(taken)[0]!r}")
 
-    counts: dict[int, int | None] = {}
-    noise: dict[int, float] = {}
+    of_mixture: dict[int, dict[str, float]] = {}  # input SNR and figures
 
     def items() -> Iterator[Item]:
         for i in range(n_items):
             mixture, sources, _ = dataset[i]
-            estimates, counts[i] = separate_counted(model, mixture)
+            estimates, figures = _separate(model, mixture)
             if estimates.shape != sources.shape:
                 raise StabError(
                     f"the model must give {list(sources.shape)} (sources, samples) for {dataset.names[i]!r}, "
                     f"got {list(estimates.shape)}"
                 )
-            noise[i] = input_snr(mixture.numpy(), sources.numpy())
+            of_mixture[i] = {INPUT_SNR: input_snr(mixture.numpy(), sources.numpy()), **figures}
             yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy())
 
     measured: dict[int, Measured] = {}
     for i, found in pool.run(items()):
         measured[i] = found
         advance()
-    failures: dict[str, dict[str, str]] = {metric: {} for metric in pool.metrics}
-    evaluation = Evaluation(pool.metrics, failures=failures, most_iterations=most_iterations(model))
-    if evaluation.most_iterations is not None:
-        evaluation.n_sub_blocks = int(model.n_sub_blocks)  # type: ignore[arg-type]
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]
-        row = {"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, "input_snr": noise[i]}
-        evaluation.rows.append(row if counts[i] is None else {**row, "n_iterations": counts[i]})
+        row = {"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, **of_mixture[i]}
+        evaluation.rows.append(row)
         if dataset.labels is not None:
             for source, label in enumerate(dataset.labels[i]):
                 if label < 0:
@@ -189,11 +166,11 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
     """Writes ``utterances.csv``, ``summary.json`` and, of sources with classes, ``sources.csv``.
 
     Args:
-        evaluation: what was measured.
+        evaluation: the measured mixtures.
         folder: where to write.
-        facts: what the summary says besides: split, command, model, ...
+        facts: further entries of the summary: split, command, model, ...
     """
-    _write_table(folder / "utterances.csv", ["id", "name", "n_samples", *evaluation.columns], evaluation.rows)
+    _write_table(folder / "utterances.csv", [*ITEM_COLUMNS, *evaluation.columns], evaluation.rows)
     if evaluation.sources:
         _write_table(folder / "sources.csv", ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
     summary = {
@@ -203,7 +180,7 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         "failure_reasons": {metric: names for metric, names in evaluation.failures.items() if names},
         "reference_fallbacks": evaluation.fallbacks,
         "metrics": evaluation.summary(),
-        **({} if evaluation.most_iterations is None else {"compute": evaluation.compute()}),
+        "figures": {name: asdict(info) for name, info in evaluation.figures.items()},
         **({"classes": evaluation.classes()} if evaluation.sources else {}),
     }
     write_text(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
@@ -218,7 +195,7 @@ def _write_table(file: Path, columns: Sequence[str], rows: Sequence[dict[str, An
 
 
 def _cell(value: Any) -> Any:
-    """A table's cell: empty where undefined, and no more digits than the sound has."""
+    """The cell of a table: empty where undefined, six significant digits otherwise."""
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.6g}"
     return value

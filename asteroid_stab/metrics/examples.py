@@ -20,10 +20,10 @@ PEAK = 0.95
 def listenable(
     mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same signals as one listens to them side by side.
+    """Prepares the signals for listening side by side.
 
-    The estimates stand in the order of their sources, each with its source's loudness and sign (an estimate's own
-    scale means nothing to SI-SDR), and one gain for all keeps every peak below 0.95.
+    The estimates are put in the order of their sources, each with the loudness and sign of its source (SI-SDR ignores
+    the scale of an estimate), and one gain for all signals keeps every peak below 0.95.
 
     Shapes:
         - mixture [T]; sources and estimates [J, T]; returns the same.
@@ -44,12 +44,12 @@ def listenable(
 
 
 def write_examples(evaluation: Evaluation, model: nn.Module, dataset: MixtureDataset, folder: Path) -> None:
-    """Separates the best, the median and the worst mixture again and writes what is heard, as 16-bit WAV.
+    """Separates the best, the median and the worst mixture again and writes their sounds as 16-bit WAV.
 
     Args:
-        evaluation: whose rows are picked from.
-        model: the model that was evaluated.
-        dataset: the data that it was evaluated on.
+        evaluation: the evaluation whose rows are picked.
+        model: the evaluated model.
+        dataset: the data it was evaluated on.
         folder: receives ``best``, ``median`` and ``worst`` with ``mixture.wav``, ``estimate_1.wav``,
             ``source_1.wav``, ..., and ``examples.json``.
     """

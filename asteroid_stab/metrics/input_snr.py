@@ -1,21 +1,21 @@
-"""How noisy a mixture is: its speech, or whatever is to be separated, against what it holds besides."""
+"""Signal-to-noise ratio of a mixture: its sources against the rest of the mixture."""
 
 from __future__ import annotations
 
 import numpy as np
 
-NOISELESS_DB = 60.0  # what is left above it is the rounding of files of 16 bits and of sums
+NOISELESS_DB = 60.0  # a rest below this level is rounding, of 16-bit files and of sums
 
 
 def input_snr(mixture: np.ndarray, sources: np.ndarray) -> float:
-    """Energy of the sources' sum over that of the rest of the mixture, in dB; ``nan`` without noise or without sources.
+    """Energy of the summed sources over the energy of the rest, in dB; ``nan`` without noise or without sources.
 
-    Where one source is enhanced it is nearly the mixture's SI-SDR; where several are separated that is below 0
-    whatever the noise, because each source is noise to the others.
+    With one source it is nearly the SI-SDR of the mixture. With several, the SI-SDR of the mixture is below 0 at any
+    noise level, because each source is noise to the others.
 
     Args:
         mixture: the mixture.
-        sources: what it holds, but for the noise.
+        sources: its sources, without the noise.
 
     Shapes:
         - mixture [T]; sources [J, T].

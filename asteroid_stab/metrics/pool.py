@@ -1,4 +1,4 @@
-"""Several processes that measure mixtures, and outlive those that PESQ's C code kills."""
+"""Several processes that measure mixtures; a process that PESQ's C code kills is replaced."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asteroid_stab.metrics.separation_metrics import METRICS, Measured, measure
+from asteroid_stab.metrics.names import METRICS, columns
+from asteroid_stab.metrics.separation_metrics import Measured, measure
 
-# One thread a process: the processes share the cores already. The allocator keeps its pages: the arrays of
-# one mixture are as large as those of the next, and asking the kernel for fresh ones costs up to a third of
-# the time.
+# One thread for each process, because the processes already share the cores. The allocator keeps its pages: the arrays
+# of one mixture are as large as those of the next, and fresh pages from the kernel cost up to a third of the time.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -32,7 +32,7 @@ class Item(NamedTuple):
     """One separated mixture.
 
     Attributes:
-        key: what the result is returned with.
+        key: returned with the result.
         mixture: [T].
         sources: [J, T].
         estimates: [J, T], in any order.
@@ -54,13 +54,13 @@ def available_cores() -> int:
 class MetricPool:
     """Processes that call :func:`~asteroid_stab.metrics.separation_metrics.measure`.
 
-    They are started at once, so that their imports run while the caller loads a model, and are spawned, not
-    forked, so that they are the same on every system and hold nothing of the caller's.
+    They start at once, so that their imports run while the caller loads a model. They are spawned, not forked, so that
+    they behave the same on every system and share no memory with the caller.
 
     Args:
         sample_rate: of all mixtures, in Hz.
-        metrics: what to measure.
-        n_jobs: processes; by default one a core.
+        metrics: the metrics to measure.
+        n_jobs: number of processes; one for each core by default.
 
     Raises:
         ValueError: ``n_jobs`` is less than 1.
@@ -70,7 +70,7 @@ class MetricPool:
         ...     results = dict(pool.run(Item(i, *signals) for i, signals in enumerate(mixtures)))
     """
 
-    def __init__(self, sample_rate: int, metrics: Sequence[str] = METRICS, n_jobs: int | None = None):
+    def __init__(self, sample_rate: int, metrics: Sequence[str] = tuple(METRICS), n_jobs: int | None = None):
         self.n_jobs = available_cores() if n_jobs is None else n_jobs
         if self.n_jobs < 1:
             raise ValueError(f"n_jobs must be at least 1, got {n_jobs}")
@@ -84,15 +84,15 @@ class MetricPool:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def wait_until_started(self) -> None:
-        """Returns when all processes have done their imports, which a measurement of time must not hold."""
+        """Returns when all processes have finished their imports, so that a measured time does not include them."""
         wait([self._executor.submit(_ready) for _ in range(4 * self.n_jobs)])
 
     def run(self, items: Iterable[Item]) -> Iterator[tuple[int, Measured]]:
-        """Keys and results, in the order in which they get ready.
+        """Yields keys and results in the order in which they are ready.
 
-        ``items`` is drawn from only as far as the processes keep up with it, so a generator that separates
-        the mixtures runs beside them in bounded memory. A mixture that kills its process (PESQ's C code can)
-        is tried once more alone and then has every metric undefined; the others are measured.
+        ``items`` is consumed only as fast as the processes keep up, so a generator that separates the mixtures runs
+        beside them in bounded memory. A mixture that kills its process (PESQ's C code can) is measured once more on
+        its own; if it kills that process too, all its metrics are undefined. The other mixtures are measured.
         """
         source = iter(items)
         pending: dict[Future[Measured], Item] = {}
@@ -129,7 +129,7 @@ class MetricPool:
             return self._submit(item).result()
         except BrokenProcessPool:
             self._executor = self._start()
-            values = {f"{a}{m}{b}": np.nan for m in self.metrics for a, b in (("input_", ""), ("", ""), ("", "_i"))}
+            values = dict.fromkeys(columns(self.metrics), np.nan)
             failures = dict.fromkeys(self.metrics, "the process that measured it died")
             return Measured(values, np.arange(len(item.sources)), failures)
 
@@ -143,7 +143,7 @@ class MetricPool:
 
 
 def start_processes(n_jobs: int, environment: dict[str, str]) -> ProcessPoolExecutor:
-    """Processes that are spawned now, with changes of the environment, and end with this one."""
+    """Spawns processes now, with changes to the environment; they end when this process ends."""
     executor = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=_follow_parent)
     with _environment(environment):
         for _ in range(n_jobs):  # each submission starts a process as long as none is idle
@@ -153,7 +153,7 @@ def start_processes(n_jobs: int, environment: dict[str, str]) -> ProcessPoolExec
 
 @contextmanager
 def _environment(changes: dict[str, str]) -> Iterator[None]:
-    """The environment that new processes get; what this process has read of it before stays as it is."""
+    """Changes the environment that new processes inherit; settings already read by this process do not change."""
     before = {key: os.environ.get(key) for key in changes}
     os.environ.update(changes)
     try:
@@ -167,7 +167,7 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
 
 
 def _follow_parent() -> None:
-    """Leaves interrupts to the parent and ends when it ends, even by SIGKILL."""
+    """Ignores interrupts, which the parent handles, and ends when the parent ends, even by SIGKILL."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
@@ -180,7 +180,7 @@ def _follow_parent() -> None:
 
 
 def _ready() -> None:
-    """Imports what :func:`measure` imports late."""
+    """Imports the packages that :func:`measure` imports late."""
     import pb_bss_eval
     import pesq
 

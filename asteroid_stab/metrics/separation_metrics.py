@@ -9,29 +9,28 @@ from statistics import fmean
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from asteroid_stab.metrics.bss_eval import IllConditionedError, bss_eval, reference_bss_eval
+from asteroid_stab.metrics.bss_eval import IllConditionedError, Ratios, bss_eval, reference_bss_eval
+from asteroid_stab.metrics.names import METRICS, columns
 from asteroid_stab.metrics.stoi import stoi
 
-METRICS = ("si_sdr", "sdr", "sir", "sar", "stoi", "pesq")
-BSS_EVAL_METRICS = ("sdr", "sir", "sar")
 PESQ_MODES = {8000: "nb", 16000: "wb"}
-# The PESQ code keeps 50 stretches of speech, 404 ms each at least, in arrays that it overruns without a word
-# or with a segmentation fault (observed at 300 s of read speech). Speech of a minute has fewer.
+# The PESQ code keeps 50 stretches of speech of at least 404 ms each in arrays that it overruns, silently or with a
+# segmentation fault (observed at 300 s of read speech). One minute of speech has fewer.
 PESQ_MAX_S = 60.0
 SILENCE = 1e-8  # energy without the mean; below it the EPS of Asteroid's SI-SDR decides, not the signal
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What :func:`measure` found of one mixture.
+    """The metrics of one mixture, from :func:`measure`.
 
     Attributes:
         values: ``input_m`` (the mixture against the sources), ``m`` (the estimates) and ``m_i`` = m - input_m
             for every metric m, averaged over the sources; ``nan`` where the metric failed.
         perm: [J]; ``perm[j]`` is the index of the estimate given to source j.
-        sources: ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i`` of every source, [J] each; empty where undefined.
         failures: why a metric is undefined, by metric.
-        fallbacks: why pb_bss_eval computed the SDR, SIR and SAR, or nothing.
+        sources: ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i`` of every source, [J] each; empty where undefined.
+        fallback: why pb_bss_eval computed the SDR, SIR and SAR; empty where it did not.
     """
 
     values: dict[str, float]
@@ -46,27 +45,27 @@ def measure(
     sources: np.ndarray,
     estimates: np.ndarray,
     sample_rate: int,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = tuple(METRICS),
 ) -> Measured:
-    """All asked metrics of one separated mixture; a metric that fails is named and never stops the others.
+    """The metrics of one separated mixture; a metric that fails is named and does not stop the others.
 
-    The estimates are given to the sources so that the mean SI-SDR is highest (what training minimises the
-    negative of), and every metric uses this one assignment. Asteroid's ``get_metrics`` with
-    ``compute_permutation=True`` takes the highest mean SIR instead, and its values differ where the two do.
+    The estimates are given to the sources so that the mean SI-SDR is highest (training minimises its negative), and
+    every metric uses this one assignment. Asteroid's ``get_metrics`` with ``compute_permutation=True`` takes the
+    highest mean SIR instead; the values differ where the two assignments do.
 
-    Conventions are those of the references: SI-SDR removes the mean of both signals (Asteroid's loss and
-    pb_bss_eval alike); SDR, SIR, SAR, STOI and PESQ keep it.
+    The conventions follow the references: SI-SDR removes the mean of both signals (Asteroid's loss and pb_bss_eval do
+    so too); SDR, SIR, SAR, STOI and PESQ keep it.
 
-    Undefined are: every metric of a mixture with a silent source or with samples that are not finite; all
-    but SI-SDR and STOI where an estimate is silent (its SI-SDR is -80 dB, the reference's value); STOI and
-    PESQ of signals that are too short; PESQ of more than a minute, or where it finds no speech.
+    A metric is undefined in these cases: every metric if a source is silent or a sample is not finite; all but SI-SDR
+    and STOI if an estimate is silent (its SI-SDR is -80 dB, the reference's value); STOI and PESQ if the signals are
+    too short; PESQ if they are longer than a minute or hold no speech.
 
     Args:
         mixture: the mixture.
         sources: the true sources.
         estimates: the estimates, in any order.
         sample_rate: in Hz; PESQ needs 8000 (narrow band) or 16000 (wide band).
-        metrics: some of :data:`METRICS`.
+        metrics: some of :data:`~asteroid_stab.metrics.names.METRICS`.
 
     Shapes:
         - mixture [T]; sources and estimates [J, T].
@@ -108,8 +107,8 @@ def measure(
     if "si_sdr" in metrics:
         after, before = si_sdr(sources, estimates), si_sdr(sources, mixture[None])
         output["si_sdr"], given["si_sdr"] = after.mean(), before.mean()
-        by_source = {"input_si_sdr": before, "si_sdr": after, "si_sdr_i": after - before}
-    ratios = [metric for metric in metrics if metric in BSS_EVAL_METRICS]
+        by_source = dict(zip(columns(["si_sdr"]), (before, after, after - before), strict=True))
+    ratios = [metric for metric in metrics if metric in Ratios._fields]
     if ratios:
         try:
             found, fallback = _bss_eval(sources, estimates, mixture)
@@ -148,8 +147,8 @@ def si_sdr(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 def assign(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     """Index of the estimate given to every source, by highest mean SI-SDR; exact for any number of sources.
 
-    A silent source has no SI-SDR and takes what the others leave; signals that are not finite are left as
-    they are.
+    A silent source has no SI-SDR and takes an estimate that the other sources leave. Signals that are not finite keep
+    their order.
 
     Args:
         sources: true sources.
@@ -217,7 +216,7 @@ def _bss_eval(sources: np.ndarray, estimates: np.ndarray, mixture: np.ndarray):
 
 
 def _undefined(mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray) -> str:
-    """Why no metric at all is defined, or nothing."""
+    """The reason why no metric is defined; empty if there is none."""
     for name, signals in (("mixture", mixture), ("source", sources), ("estimate", estimates)):
         if not np.isfinite(signals).all():
             return f"{name} with samples that are not finite"
@@ -226,12 +225,9 @@ def _undefined(mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray) 
 
 
 def _flat(output: dict[str, float], given: dict[str, float]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for metric, value in output.items():
-        improvement = value - given[metric]
-        flat |= {
-            f"input_{metric}": float(given[metric]),
-            metric: float(value),
-            f"{metric}_i": float(improvement),
-        }
-    return flat
+    numbers = [(given[metric], value, value - given[metric]) for metric, value in output.items()]
+    return {
+        name: float(value)
+        for metric, three in zip(output, numbers, strict=True)
+        for name, value in zip(columns([metric]), three, strict=True)
+    }

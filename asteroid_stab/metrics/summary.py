@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+from asteroid_stab.metrics.names import NUMBERS, PERCENTILES
 
 
 def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
-    """``n``, ``mean``, ``std`` and ``p1`` to ``p99`` of the values that are defined; None if none is.
+    """``n``, ``mean``, ``std`` and ``p1`` to ``p99`` of the defined values; None where no value is defined.
 
     Args:
-        values: one of every mixture; ``nan`` where the metric is undefined. These are left out, and ``n``
-            tells how many remain.
+        values: one for each mixture; ``nan`` where the metric is undefined. These are left out, and ``n`` is the number
+            of the others.
 
     Example:
         >>> summary = summarise([1.0, 2.0, float("nan"), 6.0])
@@ -23,8 +23,7 @@ def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
     """
     defined = np.asarray(values, dtype=np.float64)
     defined = defined[~np.isnan(defined)]
-    names = ["mean", "std", *(f"p{p}" for p in PERCENTILES)]
     if not len(defined):
-        return {"n": 0, **dict.fromkeys(names)}
+        return {"n": 0, **dict.fromkeys(NUMBERS)}
     numbers = [defined.mean(), defined.std(), *np.percentile(defined, PERCENTILES)]
-    return {"n": len(defined), **{name: float(x) for name, x in zip(names, numbers, strict=True)}}
+    return {"n": len(defined), **{name: float(x) for name, x in zip(NUMBERS, numbers, strict=True)}}

@@ -1,4 +1,4 @@
-"""Assignments of whole mixtures by a model that stands still, the way switches are counted offline."""
+"""Assignments of whole mixtures by a fixed model, for counting switches offline."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def whole_labels(
     limit: int | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> np.ndarray:
-    """Which estimate each source of each mixture is assigned to: int8 ``[N, J]``, -1 where there is no SI-SDR.
+    """The estimate that each source of each mixture gets: int8 ``[N, J]``, -1 where there is no SI-SDR.
 
     Args:
-        model: gives [B, J, T] for [B, T]; it is put in evaluation mode.
+        model: maps [B, T] to [B, J, T]; it is put in evaluation mode.
         dataset: whole mixtures.
         limit: how many mixtures to take, from the first; None takes all.
         advance: called after every mixture.
@@ -33,8 +33,8 @@ def whole_labels(
         StabError: the model works at another sample rate.
 
     References:
-        Huang et al., arXiv 2010.15366, Fig. 2: each epoch's checkpoint labels all training utterances as a whole; ours
-        is in evaluation mode, which theirs was not.
+        Huang et al., arXiv 2010.15366, Fig. 2: each epoch's checkpoint labels all training utterances as a whole. Our
+        model is in evaluation mode, theirs was in training mode.
     """
     check_model(model, dataset)
     model.eval()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,26 +24,21 @@ class LayeredLatentRefinementNet(LayeredModel, LatentRefinementNet):
     @property
     def n_layers(self) -> int:
         """K with the constructor's iterations."""
-        return self.most_iterations
+        return sum(self.n_iterations[: self.depth])
 
     def own_head(self) -> dict[str, nn.Module]:
         """See the base."""
         return {**super().own_head(), "decoder": self.decoder}
 
     def forward(
-        self,
-        wav: Tensor,
-        n_iterations: int | Sequence[int] | None = None,
-        lengths: Tensor | None = None,
-        return_iterations: bool = False,
-        gate_noise: Tensor | None = None,
-    ) -> Any:
+        self, wav: Tensor, n_iterations: int | Sequence[int] | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
         """``[K, B, J + 1, T]`` in training mode, else as the plain model, whose arguments it takes.
 
         Raises:
             StabError: an argument does not fit, or training asks for no iteration at all.
         """
-        return LatentRefinementNet.forward(self, wav, n_iterations, lengths, return_iterations, gate_noise)
+        return LatentRefinementNet.forward(self, wav, n_iterations, lengths)
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
         """See the base."""

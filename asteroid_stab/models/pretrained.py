@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, some
 from asteroid_stab.models.files import MODEL_FILE, read_saved
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
@@ -29,7 +29,6 @@ COMPARED = (
 """Arguments of which the weights' shapes tell nothing."""
 OF_THE_OUTPUT = ("noise_slot",)
 """Likewise, of what makes the outputs."""
-_N_SHOWN = 3
 
 
 class Transfer(NamedTuple):
@@ -100,8 +99,7 @@ def load_pretrained(
         if key in given and given[key].shape != wanted[key].shape
     ]
     if faults:
-        shown = ", ".join(faults[:_N_SHOWN]) + (f" and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else "")
-        raise StabError(f"the weights in {file} are another model's: {shown}{_hint(faults, outputs)}")
+        raise StabError(f"the weights in {file} are another model's: {some(faults)}{_hint(faults, outputs)}")
     model.load_state_dict({**own, **given})
     return Transfer(list(given), left, [key for key in weights if key not in given])
 

@@ -71,8 +71,8 @@ class LatentRefinementNet(StagedModel):
         >>> model = LatentRefinementNet(n_src=3, n_blocks=2, n_iterations=[4, 1], gate=True, **size)
         >>> model(torch.randn(2, 800)).shape
         torch.Size([2, 4, 800])
-        >>> est, n_used = model.eval()(torch.randn(2, 800), return_iterations=True)
-        >>> est.shape, n_used.shape, bool((n_used <= 5).all())
+        >>> est, figures = model.eval().forward_with_figures(torch.randn(2, 800))
+        >>> est.shape, figures["n_iterations"].shape, bool((figures["n_iterations"] <= 5).all())
         (torch.Size([2, 3, 800]), torch.Size([2]), True)
 
     References:
@@ -125,10 +125,9 @@ class LatentRefinementNet(StagedModel):
             return nn.ModuleDict({"mask_net": mask_head(bn_chan, n_slots, n_filters), "decoder": decoder})
 
         early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
-        super().__init__(
-            Encoder(filters, padding=kernel_size // 2), masker, decoder, early_heads, iterations, own_heads
-        )
-        self.n_src, self.n_sub_blocks, self.noise_slot, self.gate = n_src, n_sub_blocks, noise_slot, gate
+        encoder = Encoder(filters, padding=kernel_size // 2)
+        super().__init__(encoder, masker, decoder, early_heads, iterations, n_sub_blocks, own_heads)
+        self.n_src, self.noise_slot, self.gate = n_src, noise_slot, gate
         self._multiple = multiple
         self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
         fuse_norms(self)
@@ -136,13 +135,8 @@ class LatentRefinementNet(StagedModel):
     # --- separation ---
 
     def forward(
-        self,
-        wav: Tensor,
-        n_iterations: int | Sequence[int] | None = None,
-        lengths: Tensor | None = None,
-        return_iterations: bool = False,
-        gate_noise: Tensor | None = None,
-    ) -> Any:
+        self, wav: Tensor, n_iterations: int | Sequence[int] | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
         """Estimates, in training mode of the noise too.
 
         Args:
@@ -150,9 +144,27 @@ class LatentRefinementNet(StagedModel):
             n_iterations: of every block, or a number for each; None takes the constructor's.
             lengths: ``[B]``, samples of each item that are no padding. An item is computed as if it were alone at its
                 own length, and its estimates are zero behind; items of equal length are computed together.
-            return_iterations: gives a pair: the estimates, and N̂ ``[B]`` of eq. (10), the iterations that each item
-                was processed in. In training mode N̂ has a gradient where there are gates; in evaluation mode it holds
-                whole numbers.
+
+        Raises:
+            StabError: a shape, a number of iterations or a length does not fit.
+        """
+        return self.forward_with_figures(wav, n_iterations, lengths)[0]
+
+    def forward_with_figures(
+        self,
+        mixture: Tensor,
+        n_iterations: int | Sequence[int] | None = None,
+        lengths: Tensor | None = None,
+        gate_noise: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`forward`, with two figures of each item ``[B]``: N̂ of eq. (10), and the sub-blocks applied in it.
+
+        In training mode they have a gradient where there are gates; in evaluation mode they are whole numbers.
+
+        Args:
+            mixture: as :meth:`forward`'s ``wav``.
+            n_iterations: as in :meth:`forward`.
+            lengths: as in :meth:`forward`.
             gate_noise: Gumbel noise ``[I, B, 2]`` of the decisions in training mode, over the I iterations of all
                 blocks, in a stage of its block alone; None lets the gates draw it from torch's global generator.
 
@@ -160,10 +172,10 @@ class LatentRefinementNet(StagedModel):
             StabError: a shape, a number of iterations or a length does not fit.
             ValueError: the noise has another shape, or there are no gates.
         """
-        est, n_used = self.slots(wav, n_iterations, lengths, gate_noise=gate_noise)
+        est, n_used = self.slots(mixture, n_iterations, lengths, gate_noise=gate_noise)
         if not self.training:
             est = est[..., : self.n_src, :]
-        return (est, n_used) if return_iterations else est
+        return est, {"n_iterations": n_used, "n_sub_blocks": n_used * self.n_sub_blocks}
 
     def slots(
         self,
@@ -175,12 +187,8 @@ class LatentRefinementNet(StagedModel):
     ) -> tuple[Tensor, Tensor]:
         """Estimates of all outputs ``[B, J + 1, T]``, the noise last, in either mode; and N̂ ``[B]``.
 
-        Args:
-            wav: see :meth:`forward`.
-            n_iterations: likewise.
-            lengths: likewise.
-            dense: in evaluation mode too, compute every iteration of every item: the same values, to compare with.
-            gate_noise: see :meth:`forward`.
+        Takes the arguments of :meth:`forward_with_figures`; ``dense`` computes every iteration of every item in
+        evaluation mode too, with the same result.
         """
         if wav.ndim not in (1, 2, 3) or wav.shape[-1] == 0 or (wav.ndim == 3 and wav.shape[1] != 1):
             raise StabError(f"a mixture must be [T], [B, T] or [B, 1, T] with T above 0, got {list(wav.shape)}")

@@ -9,6 +9,8 @@ from torch import nn
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.masknn import RefinementMasker
+from asteroid_stab.metrics.names import FigureInfo
+from asteroid_stab.models.refiner_figures import refiner_figures
 from asteroid_stab.models.refiner_parts import counts
 
 
@@ -22,6 +24,7 @@ class StagedModel(BaseEncoderMaskerDecoder):
         early_heads: the heads of the blocks before the last: ``mask_net`` and ``decoder`` of each; empty where all
             blocks share the last one's.
         n_iterations: of each block, where a call names no others.
+        n_sub_blocks: in each block.
         own_heads: whether each block has a head of its own.
     """
 
@@ -32,11 +35,12 @@ class StagedModel(BaseEncoderMaskerDecoder):
         decoder: nn.Module,
         early_heads: nn.ModuleList,
         n_iterations: list[int],
+        n_sub_blocks: int,
         own_heads: bool,
     ):
         super().__init__(encoder, masker, decoder)
         self.early_heads, self.own_heads = early_heads, own_heads
-        self.n_iterations, self.n_blocks = n_iterations, len(n_iterations)
+        self.n_iterations, self.n_blocks, self.n_sub_blocks = n_iterations, len(n_iterations), n_sub_blocks
         self._stage = 0
 
     def head(self, n_blocks: int) -> Mapping[str, nn.Module]:
@@ -56,24 +60,27 @@ class StagedModel(BaseEncoderMaskerDecoder):
         return self._stage or self.n_blocks
 
     @property
-    def most_iterations(self) -> int:
-        """Applications of blocks in a call; gates may leave some of them out."""
-        return sum(self.n_iterations[: self.depth])
+    def figures(self) -> dict[str, FigureInfo]:
+        """How ``n_iterations`` and ``n_sub_blocks`` of an item are shown; gates may leave some iterations out."""
+        return refiner_figures(sum(self.n_iterations[: self.depth]), self.n_sub_blocks)
 
     @property
     def trained_iterations(self) -> int:
         """Applications in a call of the blocks that are trained: all of the model's, or those of the stage's block."""
         return sum(self.n_iterations[self._n_frozen : self.depth])
 
-    def limit_iterations(self, n: int) -> None:
-        """Makes ``n`` the number of iterations of every block, whatever it was.
+    @property
+    def variants(self) -> dict[str, str]:
+        """The kinds of variants that ``evaluate --variant`` and ``separate --variant`` may name."""
+        return {"iterationsN": "N iterations of every block in place of its own; a gate may exit earlier"}
+
+    def apply_variant(self, word: str) -> None:
+        """Makes the number in ``iterationsN`` the number of iterations of every block.
 
         Raises:
             StabError: it is below 1.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise StabError(f"max_iterations must be a whole number of at least 1, got {n!r}")
-        self.n_iterations = counts(n, self.n_blocks, least=1)
+        self.n_iterations = counts(int(word.removeprefix("iterations")), self.n_blocks, least=1)
         self.masker.n_iterations = list(self.n_iterations)
 
     @property

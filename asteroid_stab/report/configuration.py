@@ -1,20 +1,22 @@
-"""The end of the report: what differs between the runs' configurations, and each configuration whole."""
+"""The end of the report: the settings that differ between the runs, and each configuration in full."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Listing, Note, Part, Section, Table
 from asteroid_stab.report.run_data import Run
+from asteroid_stab.run.upgrade import upgrade_config
 
 ABSENT = "absent"
 
 
 def configuration(runs: Sequence[Run]) -> Section:
-    """What differs between the runs' configurations, and each configuration whole, with its packages."""
+    """The settings that differ between the runs, and each configuration in full, with the package versions."""
     parts: list[Part] = []
     if len(runs) > 1:
         parts.append(_differences(runs))
@@ -29,11 +31,12 @@ def configuration(runs: Sequence[Run]) -> Section:
 
 
 def _differences(runs: Sequence[Run]) -> Part:
-    flat = [_flatten(OmegaConf.to_container(OmegaConf.create(run.config), resolve=False)) for run in runs]
+    configs: list[Any] = [OmegaConf.to_container(OmegaConf.create(run.config), resolve=False) for run in runs]
+    flat = [_flatten(upgrade_config(config)) for config in configs]
     keys = list(dict.fromkeys(key for config in flat for key in config))
     differing = [key for key in keys if len({config.get(key, ABSENT) for config in flat}) > 1]
     if not differing:
-        return Note("The configurations of the runs are the same.")
+        return Note("All runs have the same configuration.")
     rows = [[key, *(config.get(key, ABSENT) for config in flat)] for key in differing]
     return Table("Settings that differ", ["Setting", *(run.name for run in runs)], rows, numeric=False)
 

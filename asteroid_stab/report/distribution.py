@@ -1,4 +1,4 @@
-"""How the SI-SDRi of an evaluation is distributed over the mixtures: histogram, percentiles, difficulty."""
+"""Distribution of the SI-SDRi over the mixtures of an evaluation: histogram, percentiles, difficulty."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from asteroid_stab.report.metric_tables import PERCENTILES, class_tables, left_out, metric_tables
+from asteroid_stab.metrics.names import PERCENTILES
+from asteroid_stab.report.metric_tables import class_tables, left_out, metric_tables
 from asteroid_stab.report.palette import run_key, stand_in
 from asteroid_stab.report.parts import Figure, Key, Part, Section
 from asteroid_stab.report.plot import Plot
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import count, number
 
-MAX_TIPS = 2000  # points of a run; above it the texts of the tips would be most of the page
+MAX_TIPS = 2000  # points of a run; with more the texts of the tips would be most of the page
 N_BINS = 8
 
 
 def evaluation(runs: Sequence[Run]) -> Section | None:
-    """Pictures of the SI-SDRi and tables of every metric; nothing where no run was evaluated."""
+    """Pictures of the SI-SDRi and tables of every metric; ``None`` if no run was evaluated."""
     evaluated = [run for run in runs if run.evaluation is not None]
     if not evaluated:
         return None
@@ -41,12 +42,12 @@ def finite(run: Run) -> pd.DataFrame:
 
 
 def binned_median(x: np.ndarray, y: np.ndarray, n_bins: int = N_BINS) -> tuple[np.ndarray, np.ndarray]:
-    """Mean x and median y of each of the bins of x that hold equally many points.
+    """Mean x and median y in bins of x that hold equally many points.
 
     Args:
         x: finite values.
         y: finite values, one for each of ``x``.
-        n_bins: number of bins; as many as points where there are fewer points.
+        n_bins: number of bins; the number of points, if that is smaller.
 
     Shapes:
         x, y: [N]; each result: [min(n_bins, N)].
@@ -78,7 +79,7 @@ def _histogram(runs: Sequence[Run]) -> Figure:
     for _, own, key in values:
         plot.steps(100 * np.histogram(own, edges)[0] / len(own), edges, key)
         plot.upright(float(own.mean()), key)
-    caption = "Share of the mixtures in each interval; the dotted upright is the mean."
+    caption = "Share of the mixtures in each interval; the dotted vertical line is the mean."
     return Figure(plot.svg(), "SI-SDRi over the mixtures", alt, caption, _legend(runs))
 
 
@@ -97,7 +98,7 @@ def _percentiles(runs: Sequence[Run]) -> Figure:
         plot.scatter(PERCENTILES, at, key, tips)
     crowded = (5, 95)  # their labels would touch those of 1 and 99
     plot.axes.set_xticks(PERCENTILES, ["" if p in crowded else str(p) for p in PERCENTILES])
-    caption = "The SI-SDRi that this share of the mixtures does not exceed; on the left the hardest mixtures."
+    caption = "The SI-SDRi that this share of the mixtures does not exceed; the hardest mixtures are on the left."
     return Figure(plot.svg(), "Percentiles", alt, caption, _legend(runs))
 
 
@@ -116,7 +117,7 @@ def _scatter(runs: Sequence[Run]) -> Figure:
         ]
         key = run_key(run.index)
         plot.scatter(x, y, key, tips if len(tips) <= MAX_TIPS else ())
-        if len(x) >= 3 * N_BINS:  # a median of fewer than three points says nothing
+        if len(x) >= 3 * N_BINS:  # a median of fewer than three points means little
             plot.curve(*binned_median(x, y), key)
-    caption = "One point a mixture; the line is the median in eight equally filled bins. Below 0: made worse."
+    caption = "One point for each mixture; the line is the median in eight equally filled bins. Below 0: made worse."
     return Figure(plot.svg(), "SI-SDRi by difficulty of the input", alt, caption, _legend(runs))

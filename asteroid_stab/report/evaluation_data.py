@@ -1,4 +1,4 @@
-"""What the report reads of an evaluation: its tables and the sounds that it kept."""
+"""An evaluation as the report reads it: its tables and its sounds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 import pandas as pd
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.names import FigureInfo
 from asteroid_stab.report.files import read_json, read_table
-from asteroid_stab.report.wording import count
+from asteroid_stab.run.summary import current
+from asteroid_stab.run.variants import BEST_MODEL
 
 
 @dataclass(frozen=True)
 class Example:
-    """An item that the evaluation kept the sounds of: the best, the median or the worst one."""
+    """An item whose sounds the evaluation kept: the best, the median or the worst one."""
 
     kind: str
     name: str
@@ -28,18 +30,18 @@ class Example:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``evaluation/<split>``: the metrics of each mixture and their summary.
+    """``evaluation/SPLIT`` or ``evaluation/SPLIT_VARIANT``: the metrics of each mixture and their summary.
 
     Args:
         split: train, valid or test.
-        utterances: a row a mixture.
+        utterances: a row for each mixture.
         metrics: mean, standard deviation and percentiles of each column of ``utterances``.
-        classes: the same of the SI-SDRi of the sources of each class, where sources have classes.
-        failures: of each metric the mixtures for which it is undefined, and why.
-        sub_blocks: of a model with iterations, the sub-blocks that it applied to a mixture in the mean.
-        variant: what it is of, where that is not the whole model: a stage, or limited iterations.
-        command: that made it.
-        of_another_model: the run's best model has changed since.
+        classes: the same numbers of the SI-SDRi of the sources of each class, where sources have classes.
+        failures: for each metric the mixtures in which it is undefined, and why.
+        figures: the figures that the model reports of each mixture, which are columns of ``utterances``.
+        variant: the words of the evaluated variant; empty for the run's own model.
+        command: the command that wrote it.
+        of_another_model: whether the model file has changed since.
         examples: the items whose sounds were kept.
     """
 
@@ -48,34 +50,40 @@ class Evaluation:
     metrics: dict[str, dict[str, float]]
     classes: dict[str, dict[str, float]]
     failures: dict[str, dict[str, str]]
-    sub_blocks: float | None
+    figures: dict[str, FigureInfo]
     variant: str
     command: str
     of_another_model: bool
     examples: list[Example]
 
+    @property
+    def cost(self) -> str | None:
+        """Name of the figure that measures the computation, if the model reports one."""
+        return next((name for name, info in self.figures.items() if info.is_cost), None)
+
 
 def read_evaluation(folder: Path, split: str) -> Evaluation | None:
-    """The evaluation of a split that stands in a folder; ``None`` where none does.
+    """Reads the evaluation of a split from a folder; ``None`` if the folder holds none.
 
     Raises:
         StabError: a file of it cannot be read.
     """
     summary = read_json(folder / "summary.json")
     utterances = read_table(folder / "utterances.csv", needed=("name", "si_sdr_i", "input_si_sdr"))
-    if summary is None or utterances is None:  # never made, or broken off before its end
+    if summary is None or utterances is None:  # never made, or interrupted before its end
         return None
     absent = {"metrics", "failures", "command"} - set(summary)
     if absent:
         raise StabError(f"{folder / 'summary.json'} must be an evaluation's, got one without {sorted(absent)[0]!r}")
+    summary = current(summary, folder)
     return Evaluation(
         split=split,
         utterances=utterances,
         metrics=_numbers(summary["metrics"]),
         classes=_numbers(summary.get("classes", {})),
         failures={metric: _reasons(summary, metric) for metric, names in summary["failures"].items() if names},
-        sub_blocks=summary.get("compute", {}).get("sub_blocks"),
-        variant=", ".join(_variant(summary)),
+        figures={name: FigureInfo(**info) for name, info in summary.get("figures", {}).items()},
+        variant=summary.get("variant") or "",
         command=str(summary["command"]),
         of_another_model=_differs(_model(folder.parents[1], summary), summary.get("model_sha256")),
         examples=_read_examples(folder / "examples"),
@@ -83,7 +91,7 @@ def read_evaluation(folder: Path, split: str) -> Evaluation | None:
 
 
 def read_variants(folder: Path, split: str) -> list[Evaluation]:
-    """The evaluations of a split with ``--stage`` or ``--max-iterations``, on the same mixtures as the whole one's.
+    """Reads the evaluations of the run's variants on the same mixtures as the evaluation of the run itself.
 
     Args:
         folder: the run's evaluations.
@@ -98,15 +106,10 @@ def read_variants(folder: Path, split: str) -> list[Evaluation]:
     return [one for one in variants if whole is None or one.utterances["name"].equals(whole.utterances["name"])]
 
 
-def _variant(summary: dict[str, Any]) -> list[str]:
-    stage, limit = summary.get("stage"), summary.get("max_iterations")
-    of_stage = [] if stage is None else [f"stage {stage}"]
-    return of_stage if limit is None else [*of_stage, f"{count(limit, 'iteration')} of every block"]
-
-
 def _model(run: Path, summary: dict[str, Any]) -> Path:
-    stage = summary.get("stage")
-    return run / "best_model.pth" if stage is None else run / "stages" / f"stage_{stage}.pth"
+    """The evaluated model file; its run folder may have been moved since."""
+    recorded = Path(summary.get("model", BEST_MODEL))
+    return run / recorded.name if recorded.name == BEST_MODEL else run / recorded.parent.name / recorded.name
 
 
 def _numbers(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:

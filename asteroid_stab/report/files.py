@@ -1,4 +1,4 @@
-"""A run folder's files as the report reads them: ``None`` where a file was never made."""
+"""Reads the files of a run folder; ``None`` where a file does not exist."""
 
 from __future__ import annotations
 
@@ -15,25 +15,11 @@ TEXT_COLUMNS = ("id", "name", "class")  # of utterances.csv; every other column 
 COUNTERS = ("epoch", "layer")
 
 
-def last_stage(metrics: pd.DataFrame) -> pd.DataFrame:
-    """The epochs of ``metrics.csv`` whose models are as large as the last one: of a training in stages the last stage.
-
-    Example:
-        >>> last_stage(pd.DataFrame({"epoch": [0, 1, 2], "train/stage": [1, 2, 2]}))["epoch"].tolist()
-        [1, 2]
-        >>> last_stage(pd.DataFrame({"epoch": [0, 1]}))["epoch"].tolist()
-        [0, 1]
-    """
-    if "train/stage" not in metrics:
-        return metrics
-    return metrics[metrics["train/stage"] == metrics["train/stage"].max()]
-
-
 def read_json(path: Path) -> Any:
-    """What a JSON file holds, or ``None`` where there is none.
+    """The content of a JSON file, or ``None`` where the file does not exist.
 
     Raises:
-        StabError: it holds something else.
+        StabError: it is not JSON.
     """
     if not path.is_file():
         return None
@@ -44,14 +30,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame | None:
-    """The rows of a CSV file, or ``None`` where it is absent or has none.
+    """The rows of a CSV file, or ``None`` where it does not exist or has no rows.
 
     Args:
         path: the file.
         needed: columns that it must have.
 
     Raises:
-        StabError: it lacks one of them, or a cell of a column of numbers is none.
+        StabError: a needed column is missing, or a column of numbers holds something else.
     """
     if not path.is_file() or path.stat().st_size == 0:
         return None

@@ -1,4 +1,4 @@
-"""Players for the sounds that the evaluation kept: mixture, estimates and references of three items."""
+"""Players for the sounds of an evaluation: mixture, estimates and references of three items."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PEAK = 0.9
 
 
 def listening(run_mb: float, page_mb: float) -> SectionMaker:
-    """The section maker whose sounds take no more of the page than this.
+    """Makes a section whose sounds take at most this much of the page.
 
     Args:
         run_mb: megabytes for each run.
@@ -39,7 +39,7 @@ def listening(run_mb: float, page_mb: float) -> SectionMaker:
         parts: list[Part] = []
         for run in runs:
             if run.evaluation is None:
-                continue  # the overview says so, and with which command it is made
+                continue  # the overview has a note with the command
             if not run.evaluation.examples:
                 text = f"{run.name}: the evaluation kept no sounds (evaluation/{run.split}/examples)."
                 parts.append(Note(text, f"{run.evaluate_command} --overwrite"))
@@ -49,8 +49,8 @@ def listening(run_mb: float, page_mb: float) -> SectionMaker:
             title = run.name if len(runs) > 1 else ""
             parts.append(Players(title, run_key(run.index).colour, items))
         intro = (
-            "The best, the median and the worst mixture by SI-SDRi. An item's sounds share one gain; each "
-            "estimate has the level of its reference. Pictures: frequency upwards, louder is brighter."
+            "The best, the median and the worst mixture by SI-SDRi. The sounds of an item share one gain; each "
+            "estimate has the level of its reference. Spectrograms: frequency goes upwards, louder is brighter."
         )
         return Section("listening", "Listen", parts, intro) if parts else None
 
@@ -58,7 +58,7 @@ def listening(run_mb: float, page_mb: float) -> SectionMaker:
 
 
 def _limit(examples: Sequence[Example], audio_mb: float) -> float:
-    """The seconds of each sound that fit, at 16 bits a sample and 4 characters of base64 for 3 bytes."""
+    """The seconds of each sound that fit, with 16 bits for a sample and 4 characters of base64 for 3 bytes."""
     files = [path for example in examples for path in (example.mixture, *example.estimates, *example.sources)]
     rate = max(_info(path).samplerate for path in files)
     return audio_mb * 1e6 * 3 / 4 / (2 * rate * len(files))
@@ -72,7 +72,7 @@ def _info(path: Path) -> sf._SoundFileInfo:
 
 
 def _read(path: Path, limit_s: float) -> tuple[np.ndarray, float]:
-    """The first ``limit_s`` seconds and the length of the whole, in seconds."""
+    """The first ``limit_s`` seconds, and the full length in seconds."""
     info = _info(path)
     samples, _ = sf.read(path, frames=min(info.frames, int(limit_s * info.samplerate)), dtype="float64")
     return samples, info.frames / info.samplerate
@@ -118,7 +118,7 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def spectrogram(samples: np.ndarray, rate: int) -> bytes:
-    """A JPEG of the level in dB: frequency upwards, time to the right, one scale of brightness for all.
+    """A JPEG of the level in dB: frequency upwards, time to the right, the same scale of brightness for all sounds.
 
     Args:
         samples: the sound, full range 1.
@@ -133,7 +133,7 @@ def spectrogram(samples: np.ndarray, rate: int) -> bytes:
     step = min(max(1, len(padded) // columns), n_fft // 2)
     _, _, frames = stft(padded, nperseg=n_fft, noverlap=n_fft - step, padded=False)
     power = np.abs(frames[1:]) ** 2
-    # Rows and columns that are too many are joined by their maximum: leaving some out would skip sounds.
+    # Surplus rows and columns are merged by their maximum: leaving some out would skip sounds.
     for axis, wanted in enumerate((rows, columns)):
         size = max(1, power.shape[axis] // wanted)
         power = np.maximum.reduceat(power, np.arange(0, power.shape[axis], size), axis=axis)

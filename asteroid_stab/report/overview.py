@@ -1,4 +1,4 @@
-"""The head of the report: what came out of each run, and what the run was made of."""
+"""The head of the report: the results of each run, and its origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAIN_PACKAGES = ("asteroid-stab", "asteroid", "torch", "pytorch-lightning")
 
 
 def overview(runs: Sequence[Run]) -> Section:
-    """What came out of each run: large numbers for one run, a table for several; then what they come from."""
+    """The results: large numbers for one run, a table for several; then the origin of each run."""
     several = len(runs) > 1
     results = [_results(run) for run in runs]
     keys = [run_key(run.index) for run in runs]
@@ -36,7 +36,7 @@ def overview(runs: Sequence[Run]) -> Section:
 
 
 def _results(run: Run) -> list[tuple[str, str, str, str]]:
-    """(name, value, unit, detail) of each number that stands for the whole run."""
+    """(name, value, unit, detail) of each number that describes the whole run."""
     test = run.metric("si_sdr_i")
     of_split = f"{run.split.capitalize()} SI-SDRi"
     median = number(test["p50"] if test else None)
@@ -50,7 +50,7 @@ def _results(run: Run) -> list[tuple[str, str, str, str]]:
     switched_in = f"in epoch {switches.index[-1]}" if defined else ""  # type: ignore[union-attr]
     seconds = run.column("seconds")
     time = UNDEFINED if seconds is None else duration(float(seconds.sum()))
-    per_epoch = "" if seconds is None else f"{duration(float(seconds.mean()))} an epoch"
+    per_epoch = "" if seconds is None else f"{duration(float(seconds.mean()))} per epoch"
     return [
         (of_split, plus_minus(test), "dB", over or "not evaluated"),
         (f"{run.split.capitalize()} median", median, "dB", ""),
@@ -69,13 +69,13 @@ def _with(value: str, unit: str) -> str:
 def _missing(run: Run) -> Iterator[Note]:
     if run.metrics is None:
         command = f"asteroid-stab train resume={shlex.quote(str(run.path))}"
-        yield Note(f"{run.name} has no metrics.csv: no epoch of it has ended.", command)
+        yield Note(f"{run.name} has no metrics.csv: no epoch has ended.", command)
     if run.evaluation is None:
         yield Note(f"{run.name} has not been evaluated on the {run.split} split.", run.evaluate_command)
 
 
 def _origin(run: Run) -> list[tuple[str, str, bool]]:
-    """(name, text, is it code) of each fact on where the run comes from; what was not recorded says so."""
+    """(name, text, whether it is code) of each fact about the origin of a run, "not recorded" where it is unknown."""
     versions = run.versions
     packages = {name.replace("_", "-").lower(): number for name, number in versions.get("packages", {}).items()}
     main = [f"{name} {packages[name]}" for name in MAIN_PACKAGES if name in packages]

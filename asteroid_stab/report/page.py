@@ -14,7 +14,7 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.configuration import configuration
 from asteroid_stab.report.distribution import evaluation
-from asteroid_stab.report.iterations import iterations
+from asteroid_stab.report.item_figures import item_figures
 from asteroid_stab.report.listening import listening
 from asteroid_stab.report.overview import overview
 from asteroid_stab.report.palette import palette, run_key
@@ -22,13 +22,13 @@ from asteroid_stab.report.parts import SectionMaker
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.training import training
 
-# Of base64 text: with its pictures one run stays below 5 MB, and a comparison of many can be sent by mail.
+# Megabytes of base64 text: a page of one run stays below 5 MB, and a page of many runs can still be sent by mail.
 RUN_AUDIO_MB, PAGE_AUDIO_MB = 3.5, 12.0
 SECTIONS: tuple[SectionMaker, ...] = (
     overview,
     training,
     evaluation,
-    iterations,
+    item_figures,
     listening(RUN_AUDIO_MB, PAGE_AUDIO_MB),
     configuration,
 )
@@ -38,9 +38,9 @@ def render(runs: Sequence[Run], sections: Sequence[SectionMaker] = SECTIONS) -> 
     """The HTML page of the runs.
 
     Args:
-        runs: what is shown, from :func:`asteroid_stab.report.run_data.read_runs`; at least one.
-        sections: functions that turn the runs into a section each, in the order of the page; one that returns
-            ``None`` has nothing to show for these runs.
+        runs: the runs, from :func:`asteroid_stab.report.run_data.read_runs`; at least one.
+        sections: functions that each turn the runs into a section, in the order of the page, or return ``None`` if they
+            have nothing to show.
 
     Raises:
         ValueError: there are no runs.
@@ -68,7 +68,7 @@ def render(runs: Sequence[Run], sections: Sequence[SectionMaker] = SECTIONS) -> 
 
 
 def write(page: str, path: Path) -> None:
-    """Puts the page at the path; a page that was there stays whole until the new one is complete.
+    """Writes the page; an existing page stays whole until the new one is complete.
 
     Raises:
         StabError: the file cannot be written there.

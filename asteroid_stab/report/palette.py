@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from asteroid_stab.report.parts import Key
 
-# (light, dark). The hues of Okabe and Ito's colour-blind-safe set, darkened or lightened until each stands
-# out from the page's background by at least 3:1.
+# (light, dark). The hues of Okabe and Ito's colour-blind-safe set, darkened or lightened until each has a
+# contrast of at least 3:1 with the page's background.
 RUN_COLOURS = (
     ("#0072b2", "#56b4e9"),
     ("#c94f00", "#ff9a52"),
@@ -14,8 +14,8 @@ RUN_COLOURS = (
     ("#8a6a00", "#e6c84a"),
     ("#555f6d", "#b6c0cd"),
 )
-# Ordered things (layers, iterations, α): matplotlib's viridis, without its yellow end in light and without
-# its violet end in dark.
+# Ordered things (layers, values of α): matplotlib's viridis, without its yellow end on the light page and without
+# its violet end on the dark page.
 ORDERED_COLOURS = (
     ("#440154", "#7e6fc4"),
     ("#46327e", "#6a85d6"),
@@ -31,7 +31,7 @@ NEUTRAL_COLOURS = {
     "soft": ("#566070", "#a3adba"),
     "grid": ("#e3e6ea", "#333b46"),
 }
-DASHES = ("", "6 3", "1.5 2.5")  # after all colours are used once, lines are told apart by these
+DASHES = ("", "6 3", "1.5 2.5")  # distinguish lines when all colours have been used
 
 VARIABLES: dict[str, str] = {}  # stand-in colour for matplotlib -> CSS variable of the page
 _STAND_INS: dict[str, str] = {}
@@ -57,7 +57,7 @@ def palette(dark: bool) -> dict[str, str]:
 
 
 def run_key(index: int, label: str = "", width: float = 2.0, opacity: float = 1.0) -> Key:
-    """How the lines of the run with this index look in every figure.
+    """The look of the lines of the run with this index, the same in every figure.
 
     Example:
         >>> run_key(1, "dsd").colour, run_key(7).colour, run_key(7).dash
@@ -68,7 +68,7 @@ def run_key(index: int, label: str = "", width: float = 2.0, opacity: float = 1.
 
 
 def ordered_key(position: int, count: int, label: str = "", width: float = 2.0) -> Key:
-    """How the line of the ``position``-th of ``count`` ordered things looks, from dark to bright.
+    """The look of the line of the ``position``-th of ``count`` ordered things, from dark to bright.
 
     Example:
         >>> [ordered_key(layer, 3).colour for layer in range(3)]
@@ -79,7 +79,7 @@ def ordered_key(position: int, count: int, label: str = "", width: float = 2.0) 
 
 
 def stand_in(colour: str) -> str:
-    """The colour to draw with in matplotlib; :meth:`Plot.svg` puts the CSS variable in its place.
+    """The colour to draw with in matplotlib; :meth:`Plot.svg` replaces it by the CSS variable.
 
     Example:
         >>> VARIABLES[stand_in("var(--c2)")]

@@ -1,4 +1,4 @@
-"""What a section of the report is made of: plain data, which the template turns into HTML."""
+"""The parts of a section of the report: plain data, which the template turns into HTML."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from asteroid_stab.report.run_data import Run
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a figure's legend: how the line of ``label`` looks.
+    """One entry of a picture's legend: the look of a line.
 
     Args:
-        label: what the line shows.
-        colour: a CSS colour, as a rule a variable of the palette (``var(--c0)``).
+        label: the text of the entry.
+        colour: a CSS colour, usually a variable of the palette (``var(--c0)``).
         dash: an SVG ``stroke-dasharray``; empty for an unbroken line.
         width: line width in pixels.
         opacity: 0 to 1.
@@ -36,10 +36,10 @@ class Figure:
 
     Args:
         svg: the picture, from :meth:`asteroid_stab.report.plot.Plot.svg`.
-        title: what is shown.
-        alt: what is to be seen, in words, for those who cannot see it.
-        caption: how to read it.
-        legend: its entries; none where there is only one line.
+        title: the subject of the picture.
+        alt: the content of the picture in words, for readers who cannot see it.
+        caption: how to read the picture.
+        legend: its entries; empty if there is only one line.
     """
 
     kind: ClassVar[str] = "figure"
@@ -58,9 +58,9 @@ class Table:
         title: its caption.
         head: the column names, the first column's included.
         rows: the cells as text.
-        keys: how each row's run looks in the figures; none where rows are not runs.
-        numeric: the cells are numbers: aligned on the right in figures of one width.
-        folded: shown only after a click on the title.
+        keys: the look of each row's run in the pictures; empty if the rows are not runs.
+        numeric: whether the cells are numbers, which are aligned on the right in digits of equal width.
+        folded: whether it is hidden until a click on the title.
     """
 
     kind: ClassVar[str] = "table"
@@ -74,11 +74,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence in place of what a run lacks, or about what its numbers leave out.
+    """A sentence about something that is missing in a run or left out of its numbers.
 
     Args:
         text: the sentence.
-        command: the shell command that makes the missing thing.
+        command: the shell command that creates it.
     """
 
     kind: ClassVar[str] = "note"
@@ -96,7 +96,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cards:
-    """A block for each run, on its origin: ``(name, colour, facts)``; a fact: ``(name, text, is code)``."""
+    """A block for each run about its origin: ``(name, colour, facts)``; a fact is ``(name, text, is code)``."""
 
     kind: ClassVar[str] = "cards"
     title: str
@@ -116,7 +116,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Player:
-    """One sound: its name, the data URIs of the WAV and of its picture, and that picture in words."""
+    """One sound: its name, the data URIs of the WAV and of its spectrogram, and the spectrogram in words."""
 
     title: str
     audio: str
@@ -136,7 +136,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Players:
-    """The items of one run to listen to."""
+    """The items of one run, with players."""
 
     kind: ClassVar[str] = "players"
     title: str
@@ -154,7 +154,7 @@ class Section:
     Args:
         id: the anchor that the navigation links to.
         title: the heading.
-        parts: what it holds, in order; neighbouring figures stand side by side where there is room.
+        parts: its parts in order; neighbouring pictures are placed side by side if there is room.
         intro: a sentence under the heading.
     """
 

@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG that takes its colours and fonts from the page, in light and in dark."""
+"""Matplotlib figures as inline SVG that takes colours and fonts from the page, light or dark."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Plot:
     """One pair of axes in the look of the page.
 
     Args:
-        name: of the figure, distinct within the page: it makes the SVG's ids distinct.
+        name: name of the picture, unique within the page; it makes the ids of the SVG unique.
         xlabel: label of the horizontal axis, with its unit.
         ylabel: label of the vertical axis, with its unit.
-        alt: what is to be seen, in words.
+        alt: the content of the picture in words.
 
     Example:
         >>> from asteroid_stab.report.palette import run_key
@@ -55,7 +55,7 @@ class Plot:
     def line(self, x: ArrayLike, y: ArrayLike, key: Key, tips: Sequence[str] = ()) -> None:
         """Draws the points joined by a line; ``tips`` are shown when the pointer rests on a point."""
         self.curve(x, y, key)
-        # Short lines show their points; those of long and of pale ones are there for the pointer only.
+        # Short lines show their points; the points of long and of pale lines are there for the pointer only.
         shown = np.size(x) <= 40 and key.opacity == 1
         self._points(x, y, key, size=3.4 if shown else 5.0, opacity=1.0 if shown else 0.01, tips=tips)
 
@@ -64,7 +64,7 @@ class Plot:
         self.axes.plot(x, y, alpha=key.opacity, solid_joinstyle="round", zorder=2.5, **self._stroke(key))
 
     def scatter(self, x: ArrayLike, y: ArrayLike, key: Key, tips: Sequence[str] = ()) -> None:
-        """Draws the points alone, see-through where there are many, so that dense places show; a single one large."""
+        """Draws points only: transparent if they are many, so that dense places show; large if there is one."""
         many = np.size(x) > 500
         opacity = 1.0 if np.size(x) < 20 else 0.35 if many else 0.55
         self._points(x, y, key, size=2.6 if many else 3.6 if np.size(x) > 1 else 7.0, opacity=opacity, tips=tips)
@@ -80,7 +80,7 @@ class Plot:
         self.axes.axvline(x, color=stand_in(key.colour), linewidth=1.2, linestyle=(0, (1.0, 2.0)))
 
     def below(self, ylabel: str) -> None:
-        """Adds axes under the first, with the same horizontal axis: what is drawn from now on stands there."""
+        """Adds axes below the first ones, with the same horizontal axis; later calls draw there."""
         with matplotlib.rc_context(self._style()):
             upper, grid = self.axes, self._figure.add_gridspec(2, 1)
             upper.set_subplotspec(grid[0])
@@ -116,13 +116,13 @@ class Plot:
             self.tips(points, tips)
 
     def tips(self, artist: Artist, texts: Sequence[str]) -> None:
-        """Gives each mark that the artist draws the text that is shown when the pointer rests on it."""
+        """Sets the texts that are shown when the pointer rests on the marks of an artist."""
         gid = f"tips{len(self._tips)}"
         artist.set_gid(gid)
         self._tips[gid] = texts
 
     def whole_numbers(self) -> None:
-        """Ticks of the horizontal axis at whole numbers only."""
+        """Puts the ticks of the horizontal axis at whole numbers only."""
         self.axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
     def svg(self) -> Markup:
@@ -131,12 +131,12 @@ class Plot:
         with matplotlib.rc_context(self._style()):
             self._figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
         root = ElementTree.fromstring(text.getvalue())
-        # The metadata holds addresses; the style sheet would rule the whole page (style.css has it instead).
+        # The metadata holds addresses; the style sheet would apply to the whole page (style.css has its rules instead).
         for parent in list(root.iter()):
             for child in list(parent):
                 if child.tag in (_SVG + "metadata", _SVG + "style"):
                     parent.remove(child)
-        # Matplotlib numbers most ids alike in every figure; those that are used are salted with our name.
+        # Matplotlib gives most ids the same number in every figure; the ids in use are salted with our name.
         values = " ".join(value for element in root.iter() for value in element.attrib.values())
         used = set(re.findall(r"#([^\s\"')]+)", values))
         for element in list(root.iter()):
@@ -175,7 +175,7 @@ class Plot:
 
 
 def _of_the_page(key: str, value: str) -> str:
-    """An attribute of matplotlib's SVG in the page's fonts and colours, with no more digits than show."""
+    """An attribute of matplotlib's SVG with the fonts and colours of the page, and only the visible digits."""
     if key == "style":
         value = re.sub(r"font: ([\d.]+px) [^;]*", r"font-size: \1", value)
         value = re.sub(r"font-family: [^;]*;? ?", "", value)

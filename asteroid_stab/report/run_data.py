@@ -1,4 +1,4 @@
-"""What the report reads of a run folder: plain tables, and ``None`` where a file was never made."""
+"""A run folder as the report reads it: plain tables, and ``None`` where a file does not exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pandas as pd
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_variants
-from asteroid_stab.report.files import last_stage, read_json, read_table
+from asteroid_stab.report.files import read_json, read_table
+from asteroid_stab.run.metrics_table import last_part
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,16 @@ class Run:
     Args:
         name: its label in the report, different from every other run's.
         index: its place in the report, which gives its colour.
-        path: the folder as the user named it.
+        path: the folder, as the user named it.
         config: the resolved configuration, as YAML text.
         versions: ``versions.json``: command, recipe, packages, git state, device, number of parameters.
-        metrics: ``metrics.csv``, a row an epoch; ``None`` where no epoch has ended.
-        switches: ``switches.csv``, a row an epoch and layer; ``None`` where no tracker ran.
-        whole: likewise, of ``switches_whole_train.csv``; ``None`` where ``asteroid-stab switches`` was not run.
-        evaluation: the evaluation of the report's split; ``None`` where there is none.
-        variants: those of stages and of limited iterations.
+        metrics: ``metrics.csv``, a row for each epoch; ``None`` before the end of the first epoch.
+        switches: ``switches.csv``, a row for each epoch and layer; ``None`` without a tracker.
+        whole: ``switches_whole_train.csv``, a row for each epoch; ``None`` if ``asteroid-stab switches`` was not run.
+        evaluation: the evaluation of the report's split; ``None`` if there is none.
+        variants: evaluations of variants of the run on the same mixtures.
         split: the report's split.
         date: when the training began.
-        n_named_alike: (of the report) runs whose folder has the same name.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Run:
 
     @property
     def evaluate_command(self) -> str:
-        """The command that makes the evaluation that this report shows."""
+        """The command that writes the evaluation of the report's split."""
         return f"asteroid-stab evaluate {shlex.quote(str(self.path))} --split {shlex.quote(self.split)}"
 
     def column(self, name: str) -> pd.Series | None:
-        """The defined values of a column of ``metrics.csv`` by epoch, or ``None`` where it has none."""
+        """The defined values of a column of ``metrics.csv`` by epoch; ``None`` if there are none."""
         if self.metrics is None or name not in self.metrics:
             return None
         values = self.metrics.set_index("epoch")[name].dropna()
@@ -63,15 +63,15 @@ class Run:
 
     @property
     def validation(self) -> pd.Series | None:
-        """The validation SI-SDRi by epoch, of a training in stages in the last of them; ``None`` where undefined."""
+        """The validation SI-SDRi by epoch, in the last part of the training; ``None`` where undefined."""
         values = self.column("val/si_sdr_i")
         if self.metrics is None or values is None:
             return None
-        values = values[values.index.isin(last_stage(self.metrics)["epoch"])]
+        values = values[values.index.isin(last_part(self.metrics)["epoch"])]
         return None if values.empty else values
 
     def switch_ratio(self, layer: int | None = None) -> pd.Series | None:
-        """The defined switch ratios by epoch of a layer (by default the last); ``None`` without a tracker."""
+        """The defined switch ratios of a layer (by default the last) by epoch; ``None`` without a tracker."""
         if self.switches is None:
             return None
         layer = int(self.switches["layer"].max()) if layer is None else layer
@@ -84,7 +84,7 @@ class Run:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """A label for each folder: its name, with as many parents as tell it from the others.
+    """A label for each folder: its name, with as many parents as are needed to distinguish it from the others.
 
     Raises:
         StabError: a folder is named twice.
@@ -107,7 +107,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 
 def read_runs(paths: Sequence[Path], split: str = "test") -> list[Run]:
-    """The runs of the folders, in their order.
+    """Reads the runs of some folders, in their order.
 
     Args:
         paths: run folders (each holds at least ``config.yaml``).

@@ -12,7 +12,7 @@ from asteroid_stab.report.plot import Plot
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import count, number
 
-# What the training step counts because it does not learn from it.
+# Columns that count what the training step skipped.
 LEFT_OUT = {
     "train/silent_sources": "silent source",
     "train/nonfinite_items": "non-finite item",
@@ -21,12 +21,12 @@ LEFT_OUT = {
 
 
 def training(runs: Sequence[Run]) -> Section:
-    """What happened from epoch to epoch: quality, losses, switches, and the switches of every layer."""
+    """Pictures by epoch: quality, losses, switches, and the switches of every layer."""
     parts: list[Part] = [*_learning_curves(runs), *_switch_ratios(runs)]
-    parts.sort(key=lambda part: isinstance(part, Note))  # pictures side by side, then what they leave out
+    parts.sort(key=lambda part: isinstance(part, Note))  # pictures side by side, then the notes
     intro = (
-        "A switch: the permutation chosen for a training item differs from that of the epoch before. "
-        "It is undefined in the first epoch."
+        "A switch: a training item is assigned another permutation than in the epoch before. The switch ratio is "
+        "undefined in the first epoch."
     )
     return Section("training", "Training", parts, intro)
 
@@ -53,22 +53,22 @@ def _learning_curves(runs: Sequence[Run]) -> Iterator[Part]:
     for run in runs:
         totals = {column: run.column(column) for column in LEFT_OUT}
         counts = {column: int(values.sum()) for column, values in totals.items() if values is not None}
-        told = [count(n, LEFT_OUT[column]) for column, n in counts.items() if n]
-        if told:
-            yield Note(f"{run.name}: the training left out {', '.join(told)}, counted over all epochs.")
+        left_out = [count(n, LEFT_OUT[column]) for column, n in counts.items() if n]
+        if left_out:
+            yield Note(f"{run.name}: the training left out {', '.join(left_out)}, counted over all epochs.")
 
 
 def _switch_ratios(runs: Sequence[Run]) -> Iterator[Part]:
     tracked = [run for run in runs if run.switches is not None]
     lines = [(run.name, 100 * values, _key(run, runs)) for run in tracked if len(values := _last(run))]
     if lines:
-        caption = "Share of the training items whose assignment differs from that of the epoch before."
+        caption = "Share of the training items whose assignment differs from the epoch before."
         yield _by_epoch("switch-ratio", "Switch ratio", "items that switched (%)", "%", lines, caption, zero=True)
     whole = [(run, run.whole.set_index("epoch")["switch_ratio"].dropna()) for run in runs if run.whole is not None]
     lines = [(run.name, 100 * values, _key(run, runs)) for run, values in whole if len(values)]
     if lines:
         caption = (
-            "The same of whole mixtures, labelled by each epoch's model in evaluation mode (asteroid-stab switches)."
+            "The same for whole mixtures, labelled by each epoch's model in evaluation mode (asteroid-stab switches)."
         )
         title = "Switch ratio, whole mixtures"
         yield _by_epoch("switch-ratio-whole", title, "items that switched (%)", "%", lines, caption, zero=True)
@@ -76,7 +76,7 @@ def _switch_ratios(runs: Sequence[Run]) -> Iterator[Part]:
         yield from _by_layer(run)
     for run in runs:
         if run.switches is None:
-            yield Note(f"{run.name} has no switches.csv: the callback AssignmentTracker writes it during training.")
+            yield Note(f"{run.name} has no switches.csv, which the callback AssignmentTracker writes during training.")
         elif not len(_last(run)):
             yield Note(f"{run.name}: its switch ratio is defined from the second epoch on.")
 
@@ -88,12 +88,12 @@ def _last(run: Run) -> pd.Series:
 
 
 def _key(run: Run, runs: Sequence[Run]) -> Key:
-    """The run's look, named in the legend where there are others."""
+    """The look of the run's lines, with a legend entry if there are other runs."""
     return run_key(run.index, run.name if len(runs) > 1 else "")
 
 
 def layer_correlations(run: Run, layers: Sequence[int]) -> list[float]:
-    """Pearson's correlation of each earlier layer's switch ratios with the last layer's; nan where there is none.
+    """Pearson's correlation of each earlier layer's switch ratios with the last layer's; nan where it is undefined.
 
     Low values are what Gao et al. (arXiv 2311.12199) call layer-decoupling.
     """
@@ -108,7 +108,7 @@ def _coupling(run: Run, layers: Sequence[int]) -> str:
 
 
 def _by_layer(run: Run) -> list[Part]:
-    """A picture of the switch ratio of every layer, where the run has several."""
+    """A picture of the switch ratio of every layer, if the run has several."""
     assert run.switches is not None
     layers = sorted({int(layer) for layer in run.switches["layer"]})
     curves = [(f"layer {layer}", run.switch_ratio(layer)) for layer in layers]
@@ -133,7 +133,7 @@ def _by_epoch(
     caption: str,
     zero: bool = False,
 ) -> Figure:
-    """A figure of (label, values by epoch, look) lines; ``zero`` starts the vertical axis at 0."""
+    """A picture of (label, values by epoch, look) lines; ``zero`` starts the vertical axis at 0."""
     ends = [
         f"{label}: {number(values.iloc[0], 2, unit)} at epoch {values.index[0]}, "
         f"{number(values.iloc[-1], 2, unit)} at epoch {values.index[-1]}"

@@ -1,15 +1,15 @@
-"""Numbers in the words of the page."""
+"""Texts for the numbers on the page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-UNDEFINED = "–"  # a value that does not exist, such as the switch ratio of the first epoch
+UNDEFINED = "–"  # for a value that does not exist, such as the switch ratio of the first epoch
 
 
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
-    """The value with a fixed number of decimals, or a dash where it is undefined.
+    """A value with a fixed number of decimals, or a dash if it is undefined.
 
     Example:
         >>> number(7.714), number(-0.5, 1, "dB"), number(-0.001), number(float("nan"))
@@ -23,7 +23,7 @@ def number(value: float | None, digits: int = 2, unit: str = "") -> str:
 
 
 def percent(ratio: float | None, digits: int = 1) -> str:
-    """A share of one in per cent, or a dash where it is undefined.
+    """A ratio in percent, or a dash if it is undefined.
 
     Example:
         >>> percent(0.0213), percent(None)
@@ -33,7 +33,7 @@ def percent(ratio: float | None, digits: int = 1) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time in the two largest units that it needs.
+    """A time in its two largest units.
 
     Example:
         >>> duration(42.4), duration(175), duration(7265), duration(float("nan"))
@@ -49,7 +49,7 @@ def duration(seconds: float | None) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """A number of things in words.
+    """A number with its noun, in the plural unless it is 1.
 
     Example:
         >>> count(1, "mixture"), count(3000, "mixture")
@@ -59,7 +59,7 @@ def count(n: int, noun: str) -> str:
 
 
 def parameters(n: int | None) -> str:
-    """A number of parameters in the unit in which papers give it.
+    """A number of parameters in thousands or millions.
 
     Example:
         >>> parameters(312_450), parameters(5_050_000), parameters(750), parameters(None)
@@ -73,7 +73,7 @@ def parameters(n: int | None) -> str:
 
 
 def plus_minus(metric: Mapping[str, float] | None) -> str:
-    """``mean ± standard deviation`` of a metric of an evaluation's summary.
+    """``mean ± standard deviation`` of a metric in an evaluation's summary.
 
     Example:
         >>> plus_minus({"mean": 7.71, "std": 2.4}), plus_minus(None)

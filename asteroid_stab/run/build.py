@@ -13,20 +13,20 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
 from asteroid_stab.callbacks import EpochTable, RunCheckpoint
-from asteroid_stab.callbacks.freeze import FreezeParameters, named_parts
+from asteroid_stab.callbacks.freeze import named_parts
 from asteroid_stab.callbacks.screen import EpochLines, StabProgressBar, clock
 from asteroid_stab.engine import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import read_saved
 from asteroid_stab.models.pretrained import Transfer
-from asteroid_stab.report.files import last_stage
 from asteroid_stab.run import check
+from asteroid_stab.run.checkpoints import UpgradedCheckpoints, upgrade_checkpoint
+from asteroid_stab.run.metrics_table import last_part
 
 
 def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, StabSystem, Any]:
@@ -42,10 +42,11 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise StabError(f"seed must be a whole number from 0 to 2^32 - 1, got {config.seed!r}")
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = check.build(config.data)
+    corpus = check.build(config.data)
+    data = check.build(config.loader, corpus)
     model = check.build(config.model)
-    if model.sample_rate != data.sample_rate:
-        raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {data.sample_rate:g} Hz")
+    if model.sample_rate != corpus.sample_rate:
+        raise StabError(f"the model works at {model.sample_rate:g} Hz and the data at {corpus.sample_rate:g} Hz")
     if not resumed:
         transfer = check.build(config.init, model)
         if config.init.path is not None:
@@ -59,19 +60,19 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
             print("note: the model has one layer, with which head=layerwise changes nothing", flush=True)
         if not loss.trains_early:
             model.watch_early()
-    loss.check_run(data.n_src, resumed)
-    _check_system(config)
-    extra = {"pretext": check.build(config.pretext)} if config.get("pretext") else {}
-    for pretext in extra.values():
+    pretext = check.build(config.pretext) if config.get("pretext") else None
+    if pretext is not None:
         pretext.prepare(model)
-    trained = [p for module in (model, loss, *extra.values()) for p in module.parameters() if p.requires_grad]
+    objective = loss if pretext is None else pretext
+    trained = [p for module in (model, objective) for p in module.parameters() if p.requires_grad]
     factors = config.get("lr_factors") or []  # a run of an earlier version has none
     optimizer = check.build(config.optim, rate_groups(model, trained, factors, config.optim.get("lr")))
     scheduler = check.build(config.scheduler, optimizer) if config.scheduler else None
     plain = OmegaConf.to_container(config)
     system = check.build(
-        config.system, model, optimizer, loss, scheduler=scheduler, config=plain, seed=config.seed, **extra
+        config.system, model, optimizer, objective, scheduler=scheduler, config=plain, seed=config.seed
     )
+    system.check_tasks(corpus.tasks)
     on_screen = sys.stdout.isatty()
     callbacks = [
         *(check.build(node) for node in (config.callbacks or {}).values()),
@@ -80,14 +81,6 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         StabProgressBar() if on_screen else EpochLines(),
         RunCheckpoint(system.default_monitor, infos={"recipe": config.recipe, "seed": config.seed}),
     ]
-    for callback in callbacks:
-        if isinstance(callback, FreezeParameters):
-            named_parts(model, callback.parts)
-        if isinstance(callback, EarlyStopping) and callback.monitor not in (system.default_monitor, "val/loss"):
-            raise StabError(
-                f"early_stopping can watch {system.default_monitor} or val/loss in this run "
-                f"(callbacks.early_stopping.monitor=...), got {callback.monitor}"
-            )
     # Lightning's advice on workers and loggers does not fit a corpus in memory or a folder that holds its own tables.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
@@ -99,17 +92,8 @@ def build_run(config: DictConfig, resumed: bool = False) -> tuple[pl.Trainer, St
         default_root_dir=config.run_dir,
         enable_progress_bar=on_screen,
     )
+    trainer.strategy.checkpoint_io = UpgradedCheckpoints()
     return trainer, system, data
-
-
-def _check_system(config: DictConfig) -> None:
-    """Raises where a pretext task or data of two tasks and the system that trains on them are not together."""
-    system = config.system["_target_"].rpartition(".")[2]
-    if bool(config.get("pretext")) != (system == "PretextSystem"):
-        raise StabError("a pretext task and system=pretext belong together: both or neither (pretext=none system=stab)")
-    data = config.data["_target_"].rpartition(".")[2]
-    if (data == "MultiTaskData") != (system == "MultiTaskSystem"):
-        raise StabError("data=multitask and system=multitask belong together: both or neither")
 
 
 def rate_groups(
@@ -149,6 +133,7 @@ def check_checkpoint(path: Path, system: StabSystem) -> dict[str, Any]:
     saved = read_saved(path, "checkpoint")
     if not isinstance(saved, dict) or "state_dict" not in saved:
         raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
+    saved = upgrade_checkpoint(saved)
     wanted, found = (
         {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
         for state in (system.state_dict(), saved["state_dict"])
@@ -193,8 +178,8 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
     table = Table(title=f"{config.recipe} in {run_dir}", title_justify="left")
     for column in ("epochs", "steps", "time", f"best val {what}", "at epoch", f"last val {what}", "last switch ratio"):
         table.add_column(column, justify="right")
-    of_stage = last_stage(metrics)
-    gain = of_stage[name] if name in metrics else pd.Series([float("nan")] * len(of_stage))
+    of_part = last_part(metrics)
+    gain = of_part[name] if name in metrics else pd.Series([float("nan")] * len(of_part))
     switches = metrics["train/switch_ratio"] if "train/switch_ratio" in metrics else pd.Series([float("nan")])
     best = gain.idxmax() if gain.notna().any() else None
     table.add_row(

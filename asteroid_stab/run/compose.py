@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -17,6 +18,26 @@ from omegaconf.errors import OmegaConfBaseException
 from asteroid_stab.cli.recipes import recipe_files
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.run.check import check_config, leaf_keys
+
+
+def corpus_value(data: Mapping[str, Any], key: str) -> Any:
+    """Returns an argument of a corpus, or else of the corpus that it is made of, its ``base``.
+
+    Args:
+        data: the config's ``data``.
+        key: name of the argument.
+
+    Raises:
+        KeyError: none of them has it.
+    """
+    if key in data:
+        return data[key]
+    if "base" not in data:
+        raise KeyError(f"data.{key} is needed, and this corpus has none")
+    return corpus_value(data["base"], key)
+
+
+OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_root_.data, key), replace=True)
 
 
 def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:

@@ -1,4 +1,4 @@
-"""The folder that ``asteroid-stab train`` writes: where its parts are and how its data are had again."""
+"""The folder that ``asteroid-stab train`` writes: its config, and its data built again from it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
     from asteroid_stab.data.datamodule import MixtureDataModule
@@ -31,14 +32,10 @@ class RunFolder:
         self.path = Path(path)
         if not (self.path / "config.yaml").is_file():
             raise StabError(f"{str(path)!r} is no run folder: it has no config.yaml (asteroid-stab train makes one)")
-        self.model_path = self.path / "best_model.pth"
-        self.metrics_csv = self.path / "metrics.csv"
-        self.switches_csv = self.path / "switches.csv"
-        self.checkpoint = self.path / "checkpoints" / "last.ckpt"
 
     @cached_property
     def config(self) -> DictConfig:
-        """The resolved config that the run was started with."""
+        """The resolved config that the run was started with, as this version would have written it."""
         file = self.path / "config.yaml"
         try:
             config = OmegaConf.load(file)
@@ -46,38 +43,20 @@ class RunFolder:
             raise StabError(f"{str(file)!r} is no readable config: {error}") from error
         if not isinstance(config, DictConfig) or "data" not in config:
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")
-        return config
-
-    def model(self, stage: int | None = None) -> Path:
-        """The best model, or that of a stage of a training in stages.
-
-        Raises:
-            StabError: it is not there.
-        """
-        path = self.model_path if stage is None else self.path / "stages" / f"stage_{stage}.pth"
-        if path.is_file():
-            return path
-        if stage is None:
-            raise StabError(f"no model at {str(path)!r}; a run has one from its first epoch on")
-        raise StabError(f"no model at {str(path)!r}; a training with callbacks=[progressive] has one of each stage")
-
-    def evaluation(self, split: str, stage: int | None = None, max_iterations: int | None = None) -> Path:
-        """Where the evaluation of ``split`` stands; those of a stage or of limited iterations stand beside it."""
-        of = "" if stage is None else f"_stage{stage}"
-        limit = "" if max_iterations is None else f"_iterations{max_iterations}"
-        return self.path / "evaluation" / f"{split}{of}{limit}"
+        return OmegaConf.create(upgrade_config(OmegaConf.to_container(config)))  # type: ignore[arg-type]
 
     def datamodule(self, overrides: Sequence[str] = ()) -> MixtureDataModule:
-        """The run's data, not yet set up.
+        """Builds the run's data, not yet set up.
 
         Args:
             overrides: ``KEY=VALUE`` changes of the config's ``data``, for a corpus that has moved.
 
         Raises:
-            StabError: an override names no key of ``data``, or the data module refuses its arguments.
+            StabError: an override names no key of ``data``, or corpus or loader refuse their arguments.
         """
         from asteroid_stab.run.check import build, check_config, override
 
         config: Any = override(self.config.data, overrides, "data")
         check_config(config, "data")
-        return build(config)
+        check_config(self.config.loader, "loader")
+        return build(self.config.loader, build(config))

@@ -39,3 +39,37 @@ class RunPlan:
     max_epochs: int | None = None
     check_val_every_n_epoch: int | None = 1
     resumed: bool = False
+
+    @classmethod
+    def of(cls, trainer: Any, system: Any, train_set: Any, resumed: bool) -> RunPlan:
+        """Returns the plan of a Lightning trainer.
+
+        Args:
+            trainer: with its callbacks.
+            system: the LightningModule, with ``model`` and ``loss_func``.
+            train_set: the training set, with ``n_src``.
+            resumed: whether a checkpoint will bring weights and state.
+        """
+        return cls(
+            n_src=train_set.n_src,
+            items=Items.of(train_set),
+            train_set=train_set,
+            model=system.model,
+            loss=system.loss_func,
+            system=system,
+            callbacks=trainer.callbacks,
+            max_epochs=trainer.max_epochs,
+            check_val_every_n_epoch=trainer.check_val_every_n_epoch,
+            resumed=resumed,
+        )
+
+    def ask(self) -> None:
+        """Asks system and callbacks whether they can do their work; the system asks its loss.
+
+        Raises:
+            StabError: one cannot.
+        """
+        for part in (self.system, *self.callbacks):
+            check = getattr(part, "check", None)  # a callback of Lightning's own has no question to answer
+            if check is not None:
+                check(self)

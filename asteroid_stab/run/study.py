@@ -1,4 +1,4 @@
-"""The tables of a study: rows by seeds, of its scores, their distribution, and what happened epoch by epoch."""
+"""Tables of a study, mean and spread over its seeds: scores, their distribution, and switches by epoch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.metrics.summary import PERCENTILES
+from asteroid_stab.metrics.names import INPUT_SNR, NUMBERS, PERCENTILES, MetricInfo, column_info
+from asteroid_stab.run.compose import corpus_value
+from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
     from asteroid_stab.report.run_data import Run
 
-NUMBERS = ("mean", "std", *(f"p{p}" for p in PERCENTILES))
-
 QUARTERS = ("lowest quarter of SNR", "second", "third", "highest")
 
 
-class Figures(NamedTuple):
+class Result(NamedTuple):
     """The numbers of one run; nan where it has none."""
 
     epochs: float
@@ -33,38 +33,43 @@ class Figures(NamedTuple):
     speed: float  # steps a second
 
 
+_GAIN = column_info("si_sdr_i")
 HEAD = {
-    "epochs": "epochs",
-    "test": "{split} SI-SDRi, dB",
-    "test_p10": "10th percentile, dB",
-    "valid": "best val SI-SDRi, dB",
-    "switched": "switches, mean, %",
-    "switched_last": "switches, last epoch, %",
-    "speed": "steps/s",
+    "epochs": MetricInfo("epochs", digits=0),
+    "test": MetricInfo("{split} " + _GAIN.label, _GAIN.unit, _GAIN.digits),
+    "test_p10": MetricInfo("10th percentile", _GAIN.unit, _GAIN.digits),
+    "valid": MetricInfo("best val " + _GAIN.label, _GAIN.unit, _GAIN.digits),
+    "switched": MetricInfo("switches, mean", "%", 1),
+    "switched_last": MetricInfo("switches, last epoch", "%", 1),
+    "speed": MetricInfo("steps/s"),
 }
-_DIGITS = {"epochs": 0, "test": 2, "test_p10": 2, "valid": 2, "switched": 1, "switched_last": 1, "speed": 2}
+
+
+def _title(info: MetricInfo) -> str:
+    return f"{info.label}, {info.unit}" if info.unit else info.label
 
 
 def _task(run: Run) -> tuple[int | None, bool]:
-    """Sources in a run's mixtures, and whether it was trained on a pretext task, whose scores mean nothing."""
-    config = yaml.safe_load(run.config) or {}
-    return (config.get("data") or {}).get("n_src"), bool(config.get("pretext"))
+    """Number of sources in a run's mixtures, and whether it trains on a pretext task, whose scores mean nothing."""
+    config = upgrade_config(yaml.safe_load(run.config) or {})
+    data = config.get("data")
+    return corpus_value(data, "n_src") if data else None, bool(config.get("pretext"))
 
 
 def _measured(run: Run) -> dict[str, float]:
-    """The SI-SDRi's numbers; none where the run went on since it was evaluated, or of a pretext task."""
+    """The numbers of the SI-SDRi; none if the run went on after its evaluation, or trains on a pretext task."""
     if run.evaluation is None or run.evaluation.of_another_model or _task(run)[1]:
         return {}
     return run.metric("si_sdr_i") or {}
 
 
-def figures(run: Run) -> Figures:
-    """What a run came to."""
+def result(run: Run) -> Result:
+    """The numbers of a run in the study's table."""
     test = _measured(run)
     valid = run.validation
     switches, seconds, steps = run.switch_ratio(), run.column("seconds"), run.column("step")
     defined = switches is not None and len(switches) > 0
-    return Figures(
+    return Result(
         epochs=math.nan if run.metrics is None else len(run.metrics),
         test=test.get("mean", math.nan),
         test_p10=test.get("p10", math.nan),
@@ -76,9 +81,9 @@ def figures(run: Run) -> Figures:
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation of the defined values, and how many these are if not all; a dash where there is none.
+    """Mean ± standard deviation of the defined values, with their number if some are undefined; a dash if all are.
 
-    Counts (``digits`` 0) are not averaged: they are given from the least to the largest where they differ.
+    Counts (``digits`` 0) are not averaged: the least and the largest are given if they differ.
 
     Example:
         >>> spread([1.0, 2.0, float("nan")], 1), spread([3.0], 2), spread([float("nan")], 1), spread([2.0, 3.0], 0)
@@ -96,35 +101,35 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def study(folder: Path) -> dict[str, list[Path]]:
-    """The run folders ``folder/ROW/SEED`` by row, in the order in which the rows were begun.
+    """The run folders ``folder/ROW/SEED`` by row; rows are in the order in which they began.
 
     Raises:
-        StabError: there are none.
+        StabError: the folder holds no runs.
     """
     rows: dict[str, list[Path]] = {}
     for config in folder.glob("*/*/config.yaml"):
         rows.setdefault(config.parts[-3], []).append(config.parent)
     if not rows:
         raise StabError(f"{folder} holds no runs ROW/SEED; egs/study.sh makes them")
-    begun = {row: min((run / "config.yaml").stat().st_mtime for run in runs) for row, runs in rows.items()}
-    return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (begun[row], row))}
+    start = {row: min((run / "config.yaml").stat().st_mtime for run in runs) for row, runs in rows.items()}
+    return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (start[row], row))}
 
 
 def table(folder: Path, split: str) -> list[str]:
     """The lines of the study's table, in Markdown."""
     from asteroid_stab.report.run_data import read_runs
 
-    head = ["row", "seeds", *(HEAD[name].format(split=split) for name in Figures._fields)]
+    head = ["row", "seeds", *(_title(HEAD[name]).format(split=split) for name in Result._fields)]
     lines = [head, ["---"] * len(head)]
     for row, runs in study(folder).items():
-        columns = zip(*(figures(run) for run in read_runs(runs, split)), strict=True)
-        cells = [spread(values, _DIGITS[name]) for name, values in zip(Figures._fields, columns, strict=True)]
+        columns = zip(*(result(run) for run in read_runs(runs, split)), strict=True)
+        cells = [spread(values, HEAD[name].digits) for name, values in zip(Result._fields, columns, strict=True)]
         lines.append([row, str(len(runs)), *cells])
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
 def by_epoch(folder: Path) -> list[str]:
-    """The lines of a table of the switches in every epoch, in percent: mean over the seeds."""
+    """The lines of a table of the switches in every epoch, in percent, as the mean over the seeds."""
     from asteroid_stab.report.run_data import read_runs
 
     curves = {}
@@ -143,9 +148,9 @@ def by_epoch(folder: Path) -> list[str]:
 
 
 def reached(folder: Path, goal: str) -> list[str]:
-    """The lines of a table of the epochs that every row took to the last validation SI-SDRi of the row ``goal``.
+    """The lines of a table of the epochs that every row needed for the last validation SI-SDRi of the row ``goal``.
 
-    A run is judged by the run of the same seed of that row; one with another number of sources is not. Epochs are
+    A run is compared with the run of the same seed in that row, unless it has another number of sources. Epochs are
     counted from 1.
 
     Raises:
@@ -176,7 +181,7 @@ def reached(folder: Path, goal: str) -> list[str]:
 
 
 def distribution(folder: Path, split: str) -> list[str]:
-    """The lines of a table of the SI-SDRi's mean, standard deviation and percentiles, of mixtures and of classes."""
+    """The lines of a table of mean, standard deviation and percentiles of the SI-SDRi, for mixtures and classes."""
     head = ["row", "of", "mean", "std", *(f"q{p}" for p in PERCENTILES)]
     lines = [head, ["---"] * len(head)]
     for row, tables in evaluations(folder, split).items():
@@ -188,7 +193,7 @@ def distribution(folder: Path, split: str) -> list[str]:
 
 
 def by_snr(folder: Path, split: str) -> list[str]:
-    """The lines of a table of SI-SDRi and iterations, of all mixtures and in the quarters of their input SNR.
+    """The lines of a table of the SI-SDRi and the models' figures, for all mixtures and by quarter of their input SNR.
 
     Raises:
         StabError: no run was evaluated on noisy mixtures.
@@ -198,34 +203,35 @@ def by_snr(folder: Path, split: str) -> list[str]:
     """
     import numpy as np
 
-    from asteroid_stab.report.iterations import binned_means
+    from asteroid_stab.report.item_figures import binned_means
     from asteroid_stab.report.run_data import read_runs
 
-    names = {"input_snr": "input SNR, dB", "si_sdr_i": f"{split} SI-SDRi, dB", "n_iterations": "iterations"}
     lines = [["row", "of", "all", *QUARTERS], ["---"] * (3 + len(QUARTERS))]
     for row, runs in study(folder).items():
-        found: dict[str, list[list[float]]] = {name: [] for name in names}
+        found: dict[str, list[list[float]]] = {}
+        titles = {INPUT_SNR: _title(column_info(INPUT_SNR)), "si_sdr_i": f"{split} {_title(_GAIN)}"}
         for run in read_runs(runs, split):
-            if not _measured(run) or run.evaluation is None or "input_snr" not in run.evaluation.utterances:
+            if not _measured(run) or run.evaluation is None or INPUT_SNR not in run.evaluation.utterances:
                 continue
             here = run.evaluation.utterances
-            here = here[np.isfinite(here["input_snr"]) & np.isfinite(here["si_sdr_i"])]
+            here = here[np.isfinite(here[INPUT_SNR]) & np.isfinite(here["si_sdr_i"])]
             if len(here) < len(QUARTERS):
                 continue
-            for name in names.keys() & set(here.columns):
-                [_, means] = binned_means(here["input_snr"].to_numpy(), [here[name].to_numpy()], len(QUARTERS))
-                found[name].append([float(here[name].mean()), *map(float, means)])
-        for name, values in found.items():
-            if values:
-                cells = [spread(column, 2) for column in zip(*values, strict=True)]
-                lines.append([row, names[name], *cells])
+            titles |= {name: _title(info) for name, info in run.evaluation.figures.items()}
+            for name in titles.keys() & set(here.columns):
+                [_, means] = binned_means(here[INPUT_SNR].to_numpy(), [here[name].to_numpy()], len(QUARTERS))
+                found.setdefault(name, []).append([float(here[name].mean()), *map(float, means)])
+        for name, title in titles.items():
+            if name in found:
+                cells = [spread(column, 2) for column in zip(*found[name], strict=True)]
+                lines.append([row, title, *cells])
     if len(lines) == 2:
         raise StabError(f"no run of {folder} was evaluated on noisy mixtures of {split}")
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
 def evaluations(folder: Path, split: str) -> dict[str, list[dict[str, dict[str, float]]]]:
-    """Of every row and run the numbers of the SI-SDRi: of the mixtures, and of the sources of each class."""
+    """The numbers of the SI-SDRi of every run, by row: for the mixtures, and for the sources of each class."""
     from asteroid_stab.report.run_data import read_runs
 
     found: dict[str, list[dict[str, dict[str, float]]]] = {}

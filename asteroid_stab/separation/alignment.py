@@ -1,4 +1,4 @@
-"""Which estimate of a chunk goes on with which speaker of the chunks before it."""
+"""Matching of the estimates of a chunk with the speakers of the chunks before it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-# A speaker is heard in an overlap if the estimate has this share of the loudest speaker's usual power: -13
-# dB, above what models leave of one speaker in another's estimate.
+# A speaker is heard in an overlap if the estimate has this share of the loudest speaker's usual power: -13 dB, which is
+# above the residue that models leave of one speaker in the estimate of another.
 HEARD = 0.05
 
 
 def match(committed: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Index of the estimate that goes on with every speaker, by least squared difference over all orders.
+    """Index of the estimate that continues every speaker, by least squared difference over all orders.
 
-    The energies are the same in every order, so it is the order of the greatest sum of inner products; a
-    silent speaker has no say in it. Exact for any number of speakers.
+    The energies are the same in every order, so the least difference is the greatest sum of inner products, in which a
+    silent speaker does not count. Exact for any number of speakers.
 
     Args:
         committed: signals in the speakers' order.
-        estimates: of the same time, in the order of the model.
+        estimates: estimates of the same samples, in the order of the model.
 
     Shapes:
         - committed and estimates [J, N]; returns [J].
@@ -36,12 +36,12 @@ def match(committed: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Passage:
-    """A stretch of the recording in which a speaker was heard well.
+    """A part of the recording in which a speaker was heard well.
 
     Attributes:
         mixture: [N].
-        committed: [J, N] estimates of it, in the speakers' order.
-        power: the speaker's mean power in it.
+        committed: [J, N], its estimates in the speakers' order.
+        power: the mean power of the speaker.
     """
 
     mixture: np.ndarray
@@ -51,14 +51,14 @@ class Passage:
 
 @dataclass
 class SpeakerMemory:
-    """For every speaker the latest passage in which the speaker was heard well.
+    """The latest passage of every speaker in which the speaker was heard well.
 
-    Where an overlap is silent, or all but one speaker pause in it, it does not tell which estimate is whose.
-    Then the passages of those who pause are put before the next chunk, so that the model hears them in one go
-    with what is new, and the estimates are matched on them.
+    An overlap that is silent, or in which several speakers pause, does not show which estimate belongs to whom. Then
+    the passages of the pausing speakers are put before the next chunk, so that the model separates them together with
+    the new samples, and the estimates are matched on the passages.
 
     Args:
-        length: of a passage, in samples.
+        length: length of a passage, in samples.
     """
 
     length: int
@@ -72,7 +72,7 @@ class SpeakerMemory:
     def listen(self, mixture: np.ndarray, committed: np.ndarray) -> None:
         """Takes new passages from a chunk.
 
-        A speaker's new passage replaces the old one if it has at least a quarter of its power.
+        A new passage of a speaker replaces the old one if it has at least a quarter of its power.
 
         Args:
             mixture: the chunk.
@@ -93,9 +93,9 @@ class SpeakerMemory:
                 self.passages[j] = Passage(mixture[part].copy(), committed[:, part].copy(), float(power[j, best]))
 
     def missing(self, committed: np.ndarray) -> list[int]:
-        """Speakers whom an overlap does not tell apart: those who pause in it, if they are two or more.
+        """Speakers that an overlap does not distinguish: the pausing ones, if they are two or more.
 
-        A single one who pauses is who is left over. Speakers never heard before are nobody to be told apart.
+        A single pausing speaker gets the estimate that is left over. Speakers that were never heard are not counted.
 
         Shapes:
             - committed [J, N].

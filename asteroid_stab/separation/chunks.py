@@ -1,4 +1,4 @@
-"""A model run over a recording in overlapping windows, the speakers kept in one order throughout."""
+"""Separates a recording in overlapping windows and keeps the speakers in one order throughout."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import nn
 from asteroid_stab.errors import StabError
 from asteroid_stab.separation.alignment import SpeakerMemory, match
 
-# Windows begin on a multiple of this, so that a model's frames (strides of 2^n or of 5, 10, 20 samples) fall
-# on the same samples as in one pass over the whole.
+# Windows begin on multiples of this, so that the frames of a model (strides of 2^n or of 5, 10, 20 samples) are at the
+# same samples as in one pass over the whole recording.
 GRID = 1280
 PASSAGE_S = 2.0
 
@@ -21,11 +21,11 @@ Forward = Callable[[np.ndarray], np.ndarray]
 
 
 class Piece(NamedTuple):
-    """The next stretch of a recording.
+    """The next part of a recording.
 
     Attributes:
         mixture: [N].
-        estimates: [J, N], in the order that the speakers have in the first window.
+        estimates: [J, N], in the speakers' order of the first window.
     """
 
     mixture: np.ndarray
@@ -33,12 +33,12 @@ class Piece(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How windows lie, in samples.
+    """Length and overlap of the windows, in samples.
 
     Attributes:
         window: length of a window.
-        overlap: what two windows share. Its first and last third are context that is thrown away on the side
-            where a window has its edge; in the middle third one fades into the other.
+        overlap: overlap of two windows. Its first and last third are context, which is discarded at the edge of a
+            window; in the middle third one window fades into the other.
     """
 
     window: int
@@ -51,11 +51,11 @@ class Layout(NamedTuple):
 
     @property
     def context(self) -> int:
-        """What is thrown away of a window at an edge that another window covers."""
+        """Length that is discarded at an edge of a window that another window covers."""
         return (self.overlap - self.fade) // 2
 
     def spans(self, n_samples: int) -> list[tuple[int, int]]:
-        """First and one past the last sample of every window; the last one is moved back to full length.
+        """First sample and end of every window; the last window is moved back to have full length.
 
         Example:
             >>> Layout(window=5120, overlap=1280).spans(10_000)
@@ -67,10 +67,10 @@ class Layout(NamedTuple):
 
 
 def layout(window_s: float, overlap_s: float, sample_rate: int) -> Layout:
-    """The windows of these lengths in seconds, rounded so that they begin on the grid.
+    """The windows for lengths in seconds, rounded so that windows begin on the grid.
 
     Raises:
-        StabError: the overlap is longer than half a window or shorter than 30 ms, or a window shorter than
+        StabError: the overlap is longer than half a window or shorter than 30 ms, or the window is shorter than
             two steps of the grid.
     """
     wanted = Layout(round(window_s * sample_rate) // GRID * GRID, round(overlap_s * sample_rate))
@@ -85,11 +85,10 @@ def layout(window_s: float, overlap_s: float, sample_rate: int) -> Layout:
 
 
 def model_forward(model: nn.Module) -> Forward:
-    """``model`` as a function of arrays, mixture [N] to estimates [J, N], on the device where it is.
+    """``model`` as a function of arrays, from a mixture [N] to estimates [J, N], on the model's device.
 
     Raises:
-        StabError: (the function) the estimates hold values that are not finite, or the device's memory is
-            full.
+        StabError: (the function) the estimates are not finite, or the memory of the device is full.
     """
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -112,22 +111,21 @@ def model_forward(model: nn.Module) -> Forward:
 def separate_blocks(
     forward: Forward, blocks: Iterable[np.ndarray], n_samples: int, windows: Layout, sample_rate: int
 ) -> Iterator[Piece]:
-    """Estimates of a recording of any length, in memory for two windows.
+    """Yields the estimates of a recording of any length, with memory for two windows.
 
-    A recording of one window or less is separated in one pass, as it is. Of a longer one, every window's
-    estimates are put into the order of those before them, by what they have in common where the windows
-    overlap, and faded into them. Where the overlap is silent, or two speakers or more pause in it, the model
-    hears the window together with an earlier passage of each of those (see
-    :class:`~asteroid_stab.separation.alignment.SpeakerMemory`).
+    A recording of at most one window is separated in one pass. In a longer one, the estimates of every window are
+    reordered to match the estimates before them where the windows overlap, and faded into them. If the overlap is
+    silent, or two or more speakers pause in it, the model separates the window together with an earlier passage of
+    each of these speakers (see :class:`~asteroid_stab.separation.alignment.SpeakerMemory`).
 
-    For a model whose output depends on no more than ``windows.context`` samples to either side, the result is
-    that of one pass over the whole.
+    If an output sample of the model depends on at most ``windows.context`` samples to either side, the result equals
+    one pass over the whole recording.
 
     Args:
-        forward: gives the estimates [J, N] of a mixture [N], in any order from call to call.
-        blocks: the recording, cut anywhere, float32.
-        n_samples: its length.
-        windows: how the windows lie.
+        forward: maps a mixture [N] to estimates [J, N], whose order may change from call to call.
+        blocks: the recording, float32, cut anywhere.
+        n_samples: length of the recording.
+        windows: length and overlap of the windows.
         sample_rate: in Hz.
 
     Yields:
@@ -164,7 +162,7 @@ def separate_blocks(
 
 
 def _aligned(forward: Forward, mixture: np.ndarray, committed: np.ndarray, memory: SpeakerMemory) -> np.ndarray:
-    """Estimates [J, N] of ``mixture`` in the order of ``committed`` [J, M], which are of its beginning."""
+    """Estimates [J, N] of ``mixture`` in the order of ``committed`` [J, M], the estimates of its beginning."""
     passages = [memory.passages[j] for j in memory.missing(committed)]
     estimates = forward(np.concatenate([*(p.mixture for p in passages), mixture]))
     known = np.concatenate([*(p.committed for p in passages), committed], axis=1)
@@ -174,7 +172,7 @@ def _aligned(forward: Forward, mixture: np.ndarray, committed: np.ndarray, memor
 
 
 def _faded(old: np.ndarray, new: np.ndarray, windows: Layout) -> np.ndarray:
-    """``old`` that fades into ``new``: the two are alike, so their weights sum to one."""
+    """Fades ``old`` into ``new``; the two are similar, so their weights sum to one."""
     weight = np.zeros(old.shape[1], dtype=np.float32)
     begin = len(weight) - windows.context - windows.fade
     ramp = (np.arange(windows.fade) + 0.5) / max(1, windows.fade)
@@ -192,7 +190,7 @@ class _Buffer:
         self.start = 0
 
     def get(self, start: int, stop: int) -> np.ndarray:
-        """Samples [start, stop); what lies before ``start`` is forgotten."""
+        """Samples [start, stop); drops the samples before ``start``."""
         parts, stop_known = [self.samples], self.start + len(self.samples)
         while stop_known < stop:
             block = next(self.blocks, None)

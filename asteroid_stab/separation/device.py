@@ -1,4 +1,4 @@
-"""Puts a model where the user wants it."""
+"""Moves a model to the device that the user wants."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from asteroid_stab.errors import StabError
 
 
 def to_device(model: nn.Module, device: str) -> nn.Module:
-    """``model`` on ``device``.
+    """Moves ``model`` to ``device``.
 
     Args:
         model: any module.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...
 
     Raises:
-        StabError: this machine has no such device, or torch knows none of the name.
+        StabError: this machine has no such device, or torch does not know its name.
     """
     try:
         place = torch.device(device)

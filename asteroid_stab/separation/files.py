@@ -1,4 +1,4 @@
-"""One recording into one audio file a speaker."""
+"""Separates a recording into one audio file for each speaker."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.separation.chunks import Forward, Layout, separate_blocks
 
 PEAK = 0.99
-_WAV_BYTES = 2**32 - 2**16  # a WAV file holds no more; RF64 is the same without the limit
+_WAV_BYTES = 2**32 - 2**16  # limit of a WAV file; RF64 has no limit
 _BLOCK = 2**19
 
 
 def estimate_path(folder: Path, recording: Path, number: int) -> Path:
-    """Where the estimate of a speaker, counted from 1, of a recording is written.
+    """The file of a speaker's estimate; speakers are counted from 1.
 
     Example:
         >>> estimate_path(Path("out"), Path("in/talk.flac"), 2).as_posix()
@@ -37,21 +37,20 @@ def separate_file(
     windows: Layout,
     advance: Callable[[int], object] = lambda n_samples: None,
 ) -> list[Path]:
-    """Separates a recording and writes an estimate a speaker, 32-bit float WAV at the model's rate.
+    """Separates a recording and writes a file for each speaker, 32-bit float WAV at the model's sample rate.
 
-    The scale that a model gives an estimate means nothing (SI-SDR does not see it), so every estimate is
-    scaled by the factor with which it explains most of the mixture, one factor for the whole file. If a peak
-    would then exceed 1, which players clip, all estimates are turned down by one factor to 0.99. Float
-    samples cannot wrap.
+    The scale of a model's estimate is arbitrary (SI-SDR ignores it), so every estimate is scaled by the factor with
+    which it explains most of the mixture, one factor for the whole file. If a peak would then exceed 1, which players
+    clip, all estimates are scaled by one factor so that the peak is 0.99.
 
-    The files are whole or absent. On the way the disk holds them twice.
+    Each file is written whole or not at all. Meanwhile the disk holds the estimates twice.
 
     Args:
-        forward: the model; see :func:`~asteroid_stab.separation.chunks.model_forward`.
-        audio: the recording, opened.
-        folder: where to write.
-        windows: how the model's windows lie.
-        advance: called with the number of samples that have been separated since its last call.
+        forward: the model, from :func:`~asteroid_stab.separation.chunks.model_forward`.
+        audio: the opened recording.
+        folder: output folder.
+        windows: length and overlap of the windows.
+        advance: called with the number of samples separated since its last call.
 
     Returns:
         The files' paths.
@@ -88,7 +87,7 @@ def separate_file(
                     for block in _blocks(place / f"raw{j}.wav"):
                         scaled.write(gain[j] * block)
             paths = [estimate_path(folder, audio.path, j + 1) for j in range(n_src)]
-            for j, path in enumerate(paths):  # all that can fail for want of space has been done
+            for j, path in enumerate(paths):  # everything that needs space on the disk is done
                 os.replace(place / f"{j}.wav", path)
     except (sf.LibsndfileError, OSError) as error:
         raise StabError(f"cannot write the estimates to {str(folder)!r}: {error}") from error

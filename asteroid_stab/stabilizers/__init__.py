@@ -1,16 +1,27 @@
-"""What weighs the items of a batch, and what they are weighed by."""
+"""What weighs or observes the items of a batch, and the one training step that asks it."""
 
 from asteroid_stab.stabilizers.bank import AssignmentBank
-from asteroid_stab.stabilizers.base import Stabilizer, Step, StepCallback
-from asteroid_stab.stabilizers.reweighting import Reweighting, RisingSchedule
+from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
+from asteroid_stab.stabilizers.comm import Comm, TorchComm
+from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
+from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
+from asteroid_stab.stabilizers.stabilization import Stabilization
+from asteroid_stab.stabilizers.switches import SwitchCounter, count_switches
 
 __all__ = [
     "AssignmentBank",
+    "Clock",
+    "Comm",
+    "EpochCounts",
     "Reweighting",
-    "RisingSchedule",
     "SampleDropout",
+    "Stabilization",
     "Stabilizer",
     "Step",
-    "StepCallback",
+    "StepObserver",
+    "StepReport",
+    "SwitchCounter",
+    "TorchComm",
+    "count_switches",
 ]

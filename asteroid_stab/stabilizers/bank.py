@@ -1,4 +1,4 @@
-"""What the best assignment of every training item was, and how good: a memory over epochs and ranks."""
+"""A memory over epochs and processes: the best assignment of every training item, and its metric."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class AssignmentBank:
 
     Five bytes an item and one more for each source: 10 million items of two sources take 60 MB.
 
-    Several ranks write to banks of their own during an epoch, in which each item is visited by one of them;
-    :meth:`merge` makes them one, and must be called before the next epoch and before a checkpoint.
+    During an epoch each process writes to a bank of its own. :meth:`merge` unites them; call it before the next epoch
+    and before a checkpoint.
 
     Args:
         n_items: items of the training set.
         n_src: sources, 1 to 100.
-        fingerprint: of the corpus; a state of another one is refused.
+        fingerprint: digest of the corpus; saved tables of another corpus are refused.
 
     Attributes:
         metric: float32 [N], higher is better; ``-inf`` where there is none yet.
@@ -64,16 +64,16 @@ class AssignmentBank:
             self.metric, self.perm = self.metric.to(device), self.perm.to(device)
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Clears all tables."""
         self.metric.fill_(-torch.inf)
         self.perm.fill_(-1)
 
     def lookup(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Best metric [B] and its assignment [B, J] (int64) of the items."""
+        """Returns the best metric [B] and its assignment [B, J] (int64) of the items."""
         return self.metric[ids], self.perm[ids].long()
 
     def update(self, ids: Tensor, metric: Tensor, perm: Tensor) -> None:
-        """Takes what is strictly better than before; a metric that is not finite is never taken.
+        """Stores metrics that are strictly better than before, with their assignments; only finite ones.
 
         Args:
             ids: [B], each once.
@@ -85,10 +85,10 @@ class AssignmentBank:
         self.perm[ids] = torch.where(better.unsqueeze(1), perm.to(torch.int8), self.perm[ids])
 
     def merge(self, reduce_max: Callable[[Tensor], Tensor], rank: int) -> None:
-        """Makes the banks of all ranks one: the best metric of each item, of the first rank that has it.
+        """Unites the banks of all processes: the best metric of each item, from the first process that has it.
 
         Args:
-            reduce_max: gives every rank the largest entries over all ranks.
+            reduce_max: returns the largest entries over all processes, on every process.
             rank: this process.
         """
         best = reduce_max(self.metric.clone())
@@ -99,14 +99,14 @@ class AssignmentBank:
         self.metric = best
 
     def state_dict(self) -> dict[str, Any]:
-        """The tables, and what they belong to."""
+        """Returns the tables and the fingerprint of the corpus."""
         return {"metric": self.metric.cpu(), "perm": self.perm.cpu(), "fingerprint": self.fingerprint}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the tables of a checkpoint.
+        """Takes saved tables.
 
         Raises:
-            StabError: they are of other items, or of another number of sources.
+            StabError: the tables are for other items, or for another number of sources.
         """
         for name, got, wanted in (
             ("items", len(state["metric"]), len(self)),

@@ -1,42 +1,69 @@
-"""What callbacks see of a training step, and the two kinds of callback that look at it."""
+"""A training step as it is shown to stabilizers, and the contract of what observes or weighs it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from asteroid_stab.errors import StabError
+from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import Assignment, item_loss
 from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.stabilizers.comm import Comm
 
-if TYPE_CHECKING:
-    from asteroid_stab.engine.system import StabSystem
+
+class Clock(NamedTuple):
+    """The time of a training.
+
+    Attributes:
+        epoch: counted from 0.
+        step: optimizer steps done before this one.
+    """
+
+    epoch: int
+    step: int
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One training step after the assignment and before the weighting; nothing in it carries a graph.
+    """One training step of this process after the assignment and before the weighting; it carries no graph.
 
     Attributes:
-        mixture: [B, T].
         sources: [B, J, T].
-        ids: [B].
         assignment: loss [B, J] or [B], not finite where undefined; perm [B, J], or [K, B, J] where a model gives the
             estimates of K layers, the last one last.
         est: [B, J, T] estimates of the last layer, in the model's order.
-        neg_si_sdr: [B, J] where the loss is the negative SI-SDR already, else None.
+        clock: when the step is taken.
+        mixture: [B, T]; None where the loop gives none.
+        item_ids: [B] int64 stable ids; None where the loop gives none.
+        n_ranks: processes that take this step together.
     """
 
-    mixture: Tensor
     sources: Tensor
-    ids: Tensor
     assignment: Assignment
     est: Tensor
-    neg_si_sdr: Tensor | None = None
+    clock: Clock
+    mixture: Tensor | None = None
+    item_ids: Tensor | None = None
+    n_ranks: int = 1
+
+    @property
+    def ids(self) -> Tensor:
+        """[B] int64 stable ids of the items.
+
+        Raises:
+            ValueError: the loop gave none.
+        """
+        if self.item_ids is None:
+            raise ValueError("this step has no ids: call the stabilization with ids=, the number of each item")
+        return self.item_ids
 
     @property
     def perm(self) -> Tensor:
@@ -47,14 +74,20 @@ class Step:
     @cached_property
     def source_loss(self) -> Tensor:
         """[B, J] negative SI-SDR of the sources in dB, under the assignment; ``nan`` and ``inf`` as in Assignment."""
-        if self.neg_si_sdr is not None:
-            return self.neg_si_sdr
+        if self.assignment.neg_si_sdr is not None:
+            return self.assignment.neg_si_sdr
         with torch.no_grad():
             return matched_neg_sdr(self.est, self.sources, self.perm)
 
     @cached_property
     def source_loss_i(self) -> Tensor:
-        """[B, J] the same less the mixture's: the negative improvement."""
+        """[B, J] negative SI-SDR improvement over the mixture, in dB.
+
+        Raises:
+            ValueError: the loop gave no mixture.
+        """
+        if self.mixture is None:
+            raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
         with torch.no_grad():
             return self.source_loss - matched_neg_sdr(self.mixture.unsqueeze(1).expand_as(self.sources), self.sources)
 
@@ -65,46 +98,86 @@ class Step:
 
     @cached_property
     def si_sdr_i(self) -> Tensor:
-        """[B] what the SI-SDR has improved on the mixture's, in dB."""
+        """[B] SI-SDR improvement of the items over the mixture, in dB."""
         return -item_loss(self.source_loss_i)
 
 
-class StepCallback(pl.Callback):
-    """A callback that is shown the assignment of every training step.
+class StepObserver(pl.Callback):
+    """Watches the assignments of every training step.
+
+    :class:`~asteroid_stab.stabilizers.Stabilization` calls these methods, in any training loop. An observer is a
+    Lightning callback as well: its state is in the checkpoints, and it raises where a training never asks it.
 
     Attributes:
-        remembers_items: whether it keeps something of each item by its id, which then must always mean the same.
+        remembers_items: whether it keeps something of each item by its id, so that an id must be the same mixture in
+            every epoch.
+        without: the override that trains without it, for messages.
+        n_steps: steps that it was asked in since the epoch began.
     """
 
-    remembers_items = False
+    remembers_items: bool = False
+    without: str = "stabilizer=[]"
+    n_steps: int = 0
 
-    def check_items(self, dataset: Any) -> Any:
-        """Called with the training set before a run is begun, so that what cannot work is told before anything is made.
+    def check(self, plan: RunPlan) -> None:
+        """Checks before a file is written that it can work in this run.
 
         Raises:
-            StabError: the callback cannot work on these items.
+            StabError: it cannot; the message names the override that helps.
         """
+        if self.remembers_items:
+            plan.items.require_stable(type(self).__name__, self.without)
+
+    def begin(self, items: Items) -> None:
+        """Takes the items of the training set, before the first step; called again after a resume."""
+
+    def begin_epoch(self, clock: Clock) -> None:
+        """Starts an epoch."""
+
+    def observe(self, step: Step) -> None:
+        """Looks at a step after the assignment; all items are shown, dropped ones included."""
+
+    def weighed(self, step: Step, weights: Tensor) -> None:
+        """Looks at a step after the weighting.
+
+        Args:
+            step: the step.
+            weights: of the losses, [B] or [B, J], detached. They sum to 1 over all processes, or to 0 where nothing
+                is left to learn from.
+        """
+
+    def end_epoch(self, comm: Comm) -> dict[str, float]:
+        """Ends an epoch: merges what the processes know, and returns figures for the log by name.
+
+        Every process calls it, with the same observers in the same order.
+        """
+        return {}
 
     def forget(self) -> None:
-        """Called where another model takes over within a training: what was remembered of the items is not of it."""
+        """Clears what is remembered of the items: it belongs to another model, which another one replaces now."""
 
-    def on_assignment(self, trainer: pl.Trainer, system: StabSystem, step: Step) -> None:
-        """Called in every training step, on every rank, for all items, dropped ones included."""
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks that the training asked it.
 
-    def on_weights(self, trainer: pl.Trainer, system: StabSystem, step: Step, weights: Tensor) -> None:
-        """Called after it with the weights of the losses, [B] or [B, J], detached.
-
-        They sum to 1 over all ranks, or to 0 where nothing is left.
+        Raises:
+            StabError: it did not in this epoch, so that it had no effect.
         """
+        if self.n_steps == 0:
+            name, module = type(self).__name__, type(pl_module).__name__
+            raise StabError(
+                f"{name} was not asked in epoch {trainer.current_epoch + 1}, so it has no effect: {module} must train "
+                "with asteroid_stab.callbacks.stabilized(self, loss_func) in configure_callbacks() and with the value "
+                "that it returns as its loss in training_step(), see the docstring of stabilized()"
+            )
 
 
-class Stabilizer(StepCallback):
-    """A callback that has a say in the weights of a batch."""
+class Stabilizer(StepObserver, ABC):
+    """Weighs the items of a batch, or their sources; a subclass writes :meth:`logits`."""
 
-    def logits(self, trainer: pl.Trainer, system: StabSystem, step: Step) -> Tensor:
-        """Logits of the items ``[B]`` or of their sources ``[B, J]``.
+    @abstractmethod
+    def logits(self, step: Step) -> Tensor:
+        """Returns the logits of the items ``[B]`` or of their sources ``[B, J]``.
 
-        The logits of all stabilizers are summed, and their softmax over the items of all ranks is the weight of the
-        losses: 0 everywhere is the plain mean, minus infinity drops an item.
+        The logits of all stabilizers are summed, and their softmax over the items of all processes is the weight of
+        the losses: 0 everywhere is the plain mean, minus infinity drops an item.
         """
-        raise NotImplementedError(f"{type(self).__name__} must give logits")

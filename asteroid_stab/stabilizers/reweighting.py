@@ -1,4 +1,4 @@
-"""Gradient reweighting: a softmax over a function of the losses weighs the items of a batch."""
+"""Gradient reweighting: weighs the items of a batch by a softmax over a function of their losses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import item_loss
-from asteroid_stab.stabilizers.base import Stabilizer, Step
-from asteroid_stab.stabilizers.items import stable_items, training_set
+from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step
+from asteroid_stab.stabilizers.comm import Comm
 from asteroid_stab.stabilizers.sums import EpochSums
 
 log = logging.getLogger(__name__)
@@ -23,60 +24,35 @@ log = logging.getLogger(__name__)
 LEVELS = ("source", "mixture")
 
 
-class RisingSchedule:
-    """``-least * max(0, 1 - k / until)``: from ``-least`` to 0, which it reaches at ``until`` and keeps.
-
-    The default of the curriculum. The paper's schedule is not known to us; this one is our reading.
-
-    Args:
-        least: size of the value at k = 0, at least 0.
-        until: k (an epoch or a step) from which it is 0, at least 1.
-
-    Raises:
-        StabError: an argument is out of its range.
-
-    Example:
-        >>> beta = RisingSchedule(least=0.2, until=10)
-        >>> [round(beta(k), 2) for k in (0, 5, 10, 11)]
-        [-0.2, -0.1, 0.0, 0.0]
-    """
-
-    def __init__(self, least: float, until: int):
-        if least < 0 or until < 1:
-            raise StabError(f"least must be at least 0 and until at least 1, got {least} and {until}")
-        self.least, self.until = least, until
-
-    def __call__(self, k: int) -> float:
-        """The value at epoch or step ``k``."""
-        return 0.0 if k >= self.until else -self.least * (1 - k / self.until)
-
-
 class Reweighting(Stabilizer):
     r"""Weighs by a softmax of F over the batches of all ranks: :math:`F = (\alpha + \beta(k))\, L + \gamma_c`.
 
-    L is the negative SI-SDR (improvement) in dB of the assignment that the loss chose, so low is easy. ``alpha`` above
-    0 turns to the hard ones: the model gets robust at the price of its mean. ``schedule`` below 0 turns to the easy
-    ones and, where it rises to 0, ends with the plain mean: a curriculum. ``class_bias`` favours the sources of a class
-    by exp(gamma). The weights carry no gradient and have no say in the assignment.
+    L is the negative SI-SDR (improvement) in dB under the assignment that the loss chose; a low L is an easy source.
+    With ``alpha`` above 0, hard sources weigh more: the model becomes robust, and its mean score falls. A ``schedule``
+    below 0 gives easy sources more weight; where it rises to 0, the training ends with the plain mean: a curriculum.
+    ``class_bias`` multiplies the weight of a class' sources by exp(gamma). The weights carry no gradient and do not
+    change the assignment.
 
     With one source in the global batch (and with one mixture at ``level`` mixture) every weight is 1. Accumulated
-    batches are weighed one by one, which is not the same as one large batch. Under a loss that is one number for an
-    item (ProbPIT) the level is ``mixture``, whatever is asked for.
+    batches are weighed one by one, which differs from one large batch. With a loss that has one value for each item
+    (ProbPIT), the level is always ``mixture``.
 
     Args:
         alpha: steepness, per dB; at 0, without a schedule, every weight is the same and the loss the plain mean.
         schedule: gives ``beta`` for each epoch or step, per dB; None is 0.
         schedule_unit: ``epoch`` or ``step``: what the schedule counts, from 0.
         level: ``source``: every source of the batch has a weight of its own, as in the authors' code;
-            ``mixture``: one for each mixture, of its mean, as the equation is printed.
-        improvement: L is the negative improvement on the mixture (as in the authors' code), else the negative SI-SDR.
-        clamp_db: L is kept within ± this before F, None keeps it as it is.
+            ``mixture``: one for each mixture, from the mean of its sources, as the equation is printed.
+        improvement: whether L is the negative improvement over the mixture (as in the authors' code) or the negative
+            SI-SDR.
+        clamp_db: bound on the size of L in F; None: no bound.
         class_bias: pairs of a class' name and its gamma, which is 0 for the others. At ``level`` mixture a mixture's is
             the mean of its sources'. (Pairs and no mapping, which an override could add to but not replace.)
 
     Raises:
-        StabError: an argument is out of its range, the schedule gives what is no number, the items have no classes,
-            or a class is none of theirs.
+        ValueError: an argument is out of its range.
+        StabError: the schedule gives something that is no number, the items have no classes, or a class is none of
+            theirs.
 
     References:
         Tzinis, Bralios, Smaragdis, "Unified gradient reweighting for model biasing with applications to source
@@ -94,35 +70,44 @@ class Reweighting(Stabilizer):
         class_bias: Sequence[Sequence[Any]] = (),
     ):
         if not math.isfinite(alpha):
-            raise StabError(f"alpha must be a number, got {alpha}")
+            raise ValueError(f"alpha must be a number, got {alpha}")
         if schedule_unit not in ("epoch", "step"):
-            raise StabError(f"schedule_unit must be epoch or step, got {schedule_unit!r}")
+            raise ValueError(f"schedule_unit must be epoch or step, got {schedule_unit!r}")
         if level not in LEVELS:
-            raise StabError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
         if clamp_db is not None and not clamp_db > 0:
-            raise StabError(f"clamp_db must be above 0, got {clamp_db}")
+            raise ValueError(f"clamp_db must be above 0, got {clamp_db}")
         self.alpha, self.schedule, self.schedule_unit = alpha, schedule, schedule_unit
         self.level, self.improvement, self.clamp_db = level, improvement, clamp_db
         self.class_bias: dict[str, float] = {}
         for pair in class_bias:
             if len(pair) != 2 or isinstance(pair, str) or not _is_number(pair[1]):
-                raise StabError(f"class_bias must be pairs of a class and a number, got {pair}")
+                raise ValueError(f"class_bias must be pairs of a class and a number, got {pair}")
             if str(pair[0]) in self.class_bias:
-                raise StabError(f"class_bias must name a class once, got {pair[0]!r} twice")
+                raise ValueError(f"class_bias must name a class once, got {pair[0]!r} twice")
             self.class_bias[str(pair[0])] = float(pair[1])
         self._gamma: Tensor | None = None  # [N, J] of every source of every item
         self._warned = False
         self._sums = EpochSums()
 
-    def check_items(self, dataset: Any) -> None:
-        """Looks up the classes that are favoured."""
+    @property
+    def remembers_items(self) -> bool:  # type: ignore[override]
+        """True with a class bias, which looks up the classes of an item by its id."""
+        return bool(self.class_bias)
+
+    def check(self, plan: RunPlan) -> None:
+        super().check(plan)
         if self.class_bias:
-            self._gamma = self._bias_of(stable_items(dataset, "class_bias", "stabilizer=[]"))
+            self._bias_of(plan.items)
+
+    def begin(self, items: Items) -> None:
+        """Looks up the classes that are favoured."""
+        self._gamma = None
+        if self.class_bias:
+            self._gamma = self._bias_of(items)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Looks the classes up, and says what will have no end."""
-        self.check_items(training_set(trainer))
-        self._gamma = None if self._gamma is None else self._gamma.to(pl_module.device)
+        """Warns of a schedule that does not end within the training."""
         count = trainer.max_epochs if self.schedule_unit == "epoch" else trainer.estimated_stepping_batches
         last = int(count) - 1 if count is not None and 0 < count < math.inf else None
         if last is not None and self._beta(last) != 0:
@@ -131,16 +116,17 @@ class Reweighting(Stabilizer):
                 "still weighed there", self._beta(last), last + 1, self.schedule_unit,
             )  # fmt: skip
 
-    def _bias_of(self, items: MixtureDataset) -> Tensor:
+    def _bias_of(self, items: Items) -> Tensor:
         if items.labels is None:
-            raise StabError(f"class_bias needs sources with classes, and {type(items).__name__} has none")
+            raise StabError(f"class_bias needs sources with classes, and {items.kind} has none")
         if wrong := next((name for name in self.class_bias if name not in items.classes), None):
             known = ", ".join(items.classes)
             raise StabError(f"class_bias must name classes of {known}, got {wrong!r}{nearest(wrong, items.classes)}")
         gamma = torch.tensor([float(self.class_bias.get(name, 0.0)) for name in items.classes])
         labels = torch.from_numpy(items.labels)
         if (lacks := (labels < 0).any(1)).any():
-            name = items.names[int(lacks.nonzero()[0])]
+            which = int(lacks.nonzero()[0])
+            name = which if items.names is None else items.names[which]
             raise StabError(f"class_bias needs a class for every source, and one of {name!r} has none")
         return gamma[labels]
 
@@ -160,28 +146,34 @@ class Reweighting(Stabilizer):
             )
         return beta
 
-    def logits(self, trainer: pl.Trainer, system: Any, step: Step) -> Tensor:
-        """F of every source ``[B, J]`` or mixture ``[B]``; 0 where the loss is undefined, which counts for nothing.
+    def logits(self, step: Step) -> Tensor:
+        """Returns F of every source ``[B, J]`` or mixture ``[B]``; 0 where the loss is undefined and has no weight.
 
         Where F is 0 everywhere it is ``[B]``: the mean is then that of a training without this callback, to the bit.
         """
         loss = step.source_loss_i if self.improvement else step.source_loss
-        gamma = None if self._gamma is None else self._gamma[step.ids].to(loss)
+        gamma = None if self._gamma is None else self._gamma_of(step.ids).to(loss)
         defined = torch.isfinite(loss)
         if self.level == "mixture" or step.assignment.loss.ndim == 1:
             loss = torch.where(defined, loss, 0.0).sum(1) / defined.sum(1).clamp_min(1)
             gamma, defined = None if gamma is None else gamma.mean(1), defined.any(1)
         if self.clamp_db is not None:
             loss = loss.clamp(-self.clamp_db, self.clamp_db)
-        steepness = self.steepness(trainer.current_epoch, trainer.global_step)
+        steepness = self.steepness(*step.clock)
         if steepness == 0 and gamma is None:
             return loss.new_zeros(len(loss))
         return torch.where(defined, steepness * loss + (0.0 if gamma is None else gamma), 0.0)
 
-    def on_weights(self, trainer: pl.Trainer, system: Any, step: Step, weights: Tensor) -> None:
-        """Counts how unequal the weights of this process' batch are, with all that has a say in them."""
+    def _gamma_of(self, ids: Tensor) -> Tensor:
+        assert self._gamma is not None
+        if self._gamma.device != ids.device:
+            self._gamma = self._gamma.to(ids.device)
+        return self._gamma[ids]
+
+    def weighed(self, step: Step, weights: Tensor) -> None:
+        """Counts how unequal the weights of this process' batch are, with what all stabilizers contribute."""
         loss = step.assignment.loss if weights.ndim == step.assignment.loss.ndim else item_loss(step.assignment.loss)
-        if weights.numel() * trainer.world_size == 1 and not self._warned:
+        if weights.numel() * step.n_ranks == 1 and not self._warned:
             log.warning(
                 "reweighting has no effect: with one %s in a batch every weight is 1",
                 "source" if weights.ndim == 2 else "mixture",
@@ -198,18 +190,25 @@ class Reweighting(Stabilizer):
         ones = weights.new_ones(())
         self._sums.add(steps=ones, effective=effective, entropy=entropy, top=weights.max())
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the epoch's sums."""
+    def begin_epoch(self, clock: Clock) -> None:
         self._sums.reset()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs means over the epoch's batches: ``train/effective_share`` (1: all weigh the same),
-        ``train/weight_entropy`` (nats) and ``train/top_weight``."""
-        gather = pl_module.all_gather if trainer.world_size > 1 else None
-        sums = self._sums.total(["steps", "effective", "entropy", "top"], gather)  # type: ignore[arg-type]
-        if sums["steps"]:
-            for name, key in (("effective_share", "effective"), ("weight_entropy", "entropy"), ("top_weight", "top")):
-                pl_module.log(f"train/{name}", sums[key] / sums["steps"])
+    def end_epoch(self, comm: Comm) -> dict[str, float]:
+        """Returns means over the epoch's batches: ``effective_share`` (1: all weigh the same), ``weight_entropy``
+        (nats) and ``top_weight``."""
+        sums = self._sums.total(["steps", "effective", "entropy", "top"], comm.gather_or_none)
+        if not sums["steps"]:
+            return {}
+        names = {"effective_share": "effective", "weight_entropy": "entropy", "top_weight": "top"}
+        return {name: sums[key] / sums["steps"] for name, key in names.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the sums of the present epoch; what it weighs by is a function of the clock."""
+        return {"sums": self._sums.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a saved state."""
+        self._sums.load_state_dict(state_dict["sums"])
 
 
 def _is_number(value: Any) -> bool:

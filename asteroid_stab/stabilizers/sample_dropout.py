@@ -1,56 +1,56 @@
-"""Dynamic sample dropout: items that would spoil the assignments learnt so far are left out of the update."""
+"""Dynamic sample dropout: leaves out items that would spoil the assignments learnt so far."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
+from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.stabilizers.bank import AssignmentBank
-from asteroid_stab.stabilizers.base import Stabilizer, Step
-from asteroid_stab.stabilizers.items import stable_items, training_set
+from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step
+from asteroid_stab.stabilizers.comm import Comm
 from asteroid_stab.stabilizers.sums import EpochSums
 
 METRICS = ("si_sdr", "si_sdr_i")
 REASONS = ("first", "same", "improved", "relaxed")
-"""Why an item is kept, in the order in which they are looked at."""
+"""Reasons to keep an item, in the order in which they are counted."""
 
 
 class SampleDropout(Stabilizer):
-    r"""Keeps an item that is visited first, has its best assignment, or is not worse than its best by more than ε.
+    r"""Drops an item whose assignment changed and whose metric fell by more than ε below its best.
 
     .. math:: \text{keep}_i = \text{first} \lor \pi_i = \pi_i^{best} \lor m_i \ge m_i^{best} - \varepsilon
 
-    with the metric m of the final layer under the assignment of this step. The bank takes a metric and its
-    assignment when the metric is strictly better, after the decision. What is dropped has weight zero (logit
-    :math:`-\infty`): the loss is the mean over what is kept on all ranks, and a batch in which nothing is kept moves
-    no weight. A finite ``drop_logit`` is the soft variant: such an item has exp(drop_logit) times the weight of a kept
-    one (so that a batch in which nothing is kept is trained on as any other). It is ours, and in no paper.
+    where "first" is the first visit of the item and m is the metric of the final layer under the assignment of this
+    step. After the decision, the bank stores the metric and its assignment if the metric is strictly better. A dropped
+    item has weight zero (logit :math:`-\infty`): the loss is the mean over the kept items of all processes, and a
+    batch in which no item is kept changes no weight. With a finite ``drop_logit``, a dropped item has exp(drop_logit)
+    times the weight of a kept one, so that a batch of dropped items is trained on like any other; this variant is ours
+    and in no paper.
 
     The rule is that of the paper's summary; its equation, the metric and the values of ε are not known to us. The
     defaults are our reading, each with its alternative as an option. ``epsilon_db=inf``, the default, keeps all.
 
-    Items with undefined losses are left out by the system anyway, and never enter the bank. The validation is not
-    touched.
+    Items without a loss are left out of the mean in any case, and never enter the bank. The validation is not affected.
 
     Args:
         epsilon_db: ε, at least 0; in dB, or with ``relative`` as a part of the best metric's size.
         relative: ε is ``epsilon_db * abs(best)``.
-        metric: ``si_sdr`` or ``si_sdr_i``, of the crop that is trained on. An easy crop sets a bar that a hard one
-            does not reach; the improvement over the mixture allows for that.
+        metric: ``si_sdr`` or ``si_sdr_i``, measured on the training crop. An easy crop sets a bar that a hard one
+            does not reach; the improvement over the mixture corrects for that.
         keep_same: keep an item with its best assignment however far its metric fell.
         warm_up_epochs: epochs in which everything is kept, while the bank is filled.
         reset_every_epochs: empty the bank after so many epochs; None: never.
         drop_logit: logit of a dropped item, below 0.
 
     Raises:
-        StabError: an argument is out of its range; the items have no stable ids; a checkpoint's bank is of others.
+        ValueError: an argument is out of its range.
+        StabError: the items have no stable ids, or a saved bank belongs to other items.
 
     References:
         Gao, Gu, Marsic, "Improving label assignments learning by dynamic sample dropout combined with layer-wise
@@ -70,62 +70,57 @@ class SampleDropout(Stabilizer):
         drop_logit: float = -math.inf,
     ):
         if not epsilon_db >= 0:
-            raise StabError(f"epsilon_db must be at least 0, got {epsilon_db}")
+            raise ValueError(f"epsilon_db must be at least 0, got {epsilon_db}")
         if metric not in METRICS:
-            raise StabError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
         if warm_up_epochs < 0:
-            raise StabError(f"warm_up_epochs must be at least 0, got {warm_up_epochs}")
+            raise ValueError(f"warm_up_epochs must be at least 0, got {warm_up_epochs}")
         if reset_every_epochs is not None and reset_every_epochs < 1:
-            raise StabError(f"reset_every_epochs must be at least 1, got {reset_every_epochs}")
+            raise ValueError(f"reset_every_epochs must be at least 1, got {reset_every_epochs}")
         if not drop_logit < 0:
-            raise StabError(f"drop_logit must be below 0, got {drop_logit}")
+            raise ValueError(f"drop_logit must be below 0, got {drop_logit}")
         self.epsilon_db, self.relative, self.metric, self.keep_same = epsilon_db, relative, metric, keep_same
         self.warm_up_epochs, self.reset_every_epochs = warm_up_epochs, reset_every_epochs
         self.drop_logit = drop_logit
         self.bank: AssignmentBank | None = None
         self._state: dict[str, Any] | None = None
-        self._fingerprint, self._n_items = "", 0
+        self._items = Items(1)
         self._sums = EpochSums()
 
-    def check_items(self, dataset: Any) -> MixtureDataset:
-        """The items, whose ids must mean the same in every epoch."""
-        return stable_items(dataset, "SampleDropout", "stabilizer=[]")
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Checks that an id means the same mixture in every epoch."""
-        items = self.check_items(training_set(trainer))
-        self._fingerprint, self._n_items = items.fingerprint, len(items)
-        self.bank = None
+    def begin(self, items: Items) -> None:
+        self._items = items
         if self._state is not None:
-            self.bank = AssignmentBank(self._n_items, self._state["perm"].shape[1], self._fingerprint)
+            self.bank = AssignmentBank(items.n, self._state["perm"].shape[1], items.fingerprint)
             self.bank.load_state_dict(self._state)
             self._state = None
+        else:
+            self.bank = None
 
     def forget(self) -> None:
         """Empties the bank."""
         if self.bank is not None:
             self.bank.reset()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def begin_epoch(self, clock: Clock) -> None:
         """Empties the bank where that is due."""
         self._sums.reset()
-        every, epoch = self.reset_every_epochs, trainer.current_epoch
-        if every is not None and epoch % every == 0 and self.bank is not None:
+        every = self.reset_every_epochs
+        if every is not None and clock.epoch % every == 0 and self.bank is not None:
             self.bank.reset()
 
-    def logits(self, trainer: pl.Trainer, system: Any, step: Step) -> Tensor:
-        """0 for what is kept, ``drop_logit`` for the others; writes to the bank."""
+    def logits(self, step: Step) -> Tensor:
+        """Returns 0 for what is kept and ``drop_logit`` for the others; writes to the bank."""
         metric, perm = (step.si_sdr if self.metric == "si_sdr" else step.si_sdr_i), step.perm
         # An item that has no loss has no metric, though its estimate may have one.
         metric = metric.masked_fill(~torch.isfinite(item_loss(step.assignment.loss)), torch.nan)
         if self.bank is None:
-            self.bank = AssignmentBank(self._n_items, perm.shape[1], self._fingerprint)
+            self.bank = AssignmentBank(self._items.n, perm.shape[1], self._items.fingerprint)
         if self.bank.perm.shape[1] != perm.shape[1]:
             raise StabError(f"the bank is of {self.bank.perm.shape[1]} sources, the assignments are of {perm.shape[1]}")
         self.bank.to(perm.device)
         best, best_perm = self.bank.lookup(step.ids)
         reasons = self._reasons(metric, perm, best, best_perm)
-        warm = trainer.current_epoch < self.warm_up_epochs
+        warm = step.clock.epoch < self.warm_up_epochs
         kept = torch.ones_like(reasons["first"]) if warm else torch.stack([*reasons.values()]).any(0)
         self._count(reasons, kept, torch.isfinite(metric))
         self.bank.update(step.ids, metric, perm)
@@ -134,7 +129,7 @@ class SampleDropout(Stabilizer):
     def _reasons(self, metric: Tensor, perm: Tensor, best: Tensor, best_perm: Tensor) -> dict[str, Tensor]:
         """For each reason the items [B] that have it."""
         epsilon = self.epsilon_db * best.abs() if self.relative else self.epsilon_db
-        # inf - inf is nan where there is no best yet: those are kept as first visits.
+        # inf - inf is nan where there is no best yet: such items are kept as first visits.
         return {
             "first": torch.isneginf(best),
             "same": (perm == best_perm).all(1) & self.keep_same,
@@ -149,22 +144,22 @@ class SampleDropout(Stabilizer):
             left = left & ~reasons[name]
         self._sums.add(visited=visited, kept=visited & kept)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Merges the ranks' banks, and logs the share of items kept and why."""
-        several = trainer.world_size > 1
-        if several and self.bank is not None:
-            self.bank.merge(lambda table: trainer.strategy.reduce(table, reduce_op="max"), trainer.global_rank)
-        gather = pl_module.all_gather if several else None
-        sums = self._sums.total(["visited", "kept", *REASONS], gather)  # type: ignore[arg-type]
-        if sums["visited"]:
-            pl_module.log("train/kept", sums["kept"] / sums["visited"], prog_bar=True)
-            for name in REASONS:
-                pl_module.log(f"train/kept_{name}", sums[name] / sums["visited"])
+    def end_epoch(self, comm: Comm) -> dict[str, float]:
+        """Merges the processes' banks; returns ``kept``, the share of visited items, and the share kept by reason."""
+        if comm.n_ranks > 1 and self.bank is not None:
+            self.bank.merge(comm.reduce_max, comm.rank)
+        sums = self._sums.total(["visited", "kept", *REASONS], comm.gather_or_none)
+        if not sums["visited"]:
+            return {}
+        shares = {f"kept_{name}": sums[name] / sums["visited"] for name in REASONS}
+        return {"kept": sums["kept"] / sums["visited"], **shares}
 
     def state_dict(self) -> dict[str, Any]:
-        """The bank."""
-        return {"bank": None if self.bank is None else self.bank.state_dict()}
+        """Returns the bank, and the counts of the present epoch."""
+        bank = None if self.bank is None else self.bank.state_dict()
+        return {"bank": bank, "sums": self._sums.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes a checkpoint's bank, for when the items are known."""
+        """Takes a saved bank, which :meth:`begin` opens once the items are known."""
         self._state = state_dict["bank"]
+        self._sums.load_state_dict(state_dict.get("sums", {}))

@@ -1,4 +1,4 @@
-"""Sums over the items of an epoch and of all ranks."""
+"""Sums over the items of an epoch and of all processes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ class EpochSums:
 
     @property
     def names(self) -> list[str]:
-        """What was added so far, sorted."""
+        """Names of the sums so far, sorted."""
         return sorted(self._sums)
 
     def add(self, **values: Tensor) -> None:
         """Adds the sum of each tensor to the sum of that name."""
         for name, value in values.items():
             part = value.detach().sum(dtype=torch.float64)
-            self._sums[name] = self._sums[name] + part if name in self._sums else part
+            before = self._sums.get(name)
+            self._sums[name] = part if before is None else before.to(part.device) + part
 
     def total(self, names: list[str], gather: Callable[[Tensor], Tensor] | None = None) -> dict[str, float]:
-        """The sums of ``names`` over all ranks; 0 for what was never added.
+        """Returns the sums of ``names`` over all processes; 0 for a name that was never added.
 
         Args:
-            names: the same on every rank.
-            gather: stacks a vector ``[n]`` of every rank to ``[R, n]``; None where there is one rank.
+            names: the same on every process.
+            gather: stacks a vector ``[n]`` of every process to ``[R, n]``; None where there is one process.
         """
         device = next(iter(self._sums.values())).device if self._sums else torch.device("cpu")
         zero = torch.zeros((), dtype=torch.float64, device=device)
@@ -50,3 +51,11 @@ class EpochSums:
         if gather is not None:
             values = gather(values).sum(0)
         return dict(zip(names, values.tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the sums by name."""
+        return {name: value.cpu() for name, value in self._sums.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Takes saved sums."""
+        self._sums = dict(state_dict)

@@ -49,13 +49,13 @@ def test_packed_samples_are_within_half_a_step_of_full_scale(tmp_path):
 
 
 def test_a_mixture_is_within_one_step_of_16_bits(tmp_path, speech, noise, write_list):
-    from asteroid_stab.data.corpora.librispeech import LibriSpeechData
+    from asteroid_stab.data import LibriSpeechCorpus
 
     path = str(write_list(tmp_path / "l.csv", n_mixtures=8, gains=(0.2, 0.7)))
     sets = [
-        LibriSpeechData(
-            str(speech), str(noise), test_list=path, task="sep_noisy", mode="max", cache=packed
-        ).test_dataset()
+        LibriSpeechCorpus(str(speech), str(noise), test_list=path, task="sep_noisy", mode="max", cache=packed).dataset(
+            "test"
+        )
         for packed in (None, str(tmp_path / "packed"))
     ]
     worst = 0.0

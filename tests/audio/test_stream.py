@@ -3,7 +3,7 @@ import pytest
 import soundfile as sf
 from scipy.signal import resample_poly
 
-from asteroid_stab.audio.stream import AudioInput, resample_blocks
+from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
 
 RATE = 8000
@@ -48,16 +48,6 @@ def test_other_rates(tmp_path, rate):
         AudioInput(tmp_path / "a.wav", RATE)
     whole = resample_poly(signal[:, 0].astype(np.float64), RATE, rate)
     np.testing.assert_allclose(read(tmp_path / "a.wav", resample=True), whole, atol=1e-6)
-
-
-@pytest.mark.parametrize(("up", "down"), [(1, 6), (80, 441), (2, 1), (1, 2), (441, 80), (5, 4)])
-@pytest.mark.parametrize("n_samples", [1, 100, 20_011])
-def test_resampling_has_no_seams(up, down, n_samples):
-    rng = np.random.default_rng(n_samples)
-    signal = rng.standard_normal(n_samples)
-    cuts = np.sort(rng.integers(0, n_samples + 1, 5))
-    pieces = list(resample_blocks(np.split(signal, cuts), up, down, n_samples))
-    np.testing.assert_allclose(np.concatenate(pieces), resample_poly(signal, up, down), atol=2e-6)
 
 
 def test_files_that_are_no_recordings(tmp_path):

@@ -138,7 +138,7 @@ def test_what_does_not_fit_is_refused(tmp_path, tiny_data, tiny_trainer, kwargs,
 def test_other_models_are_refused(tmp_path, tiny_data, tiny_trainer, tiny_system):
     with pytest.raises(StabError, match=r"needs a model with stages \(model=refiner\), got ConvTasNet"):
         tiny_trainer(tmp_path, callbacks=[ProgressiveTraining(1)]).fit(tiny_system(), datamodule=tiny_data())
-    with pytest.raises(StabError, match="epochs_per_stage must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="epochs_per_stage must be at least 1, got 0"):
         ProgressiveTraining(0)
 
 

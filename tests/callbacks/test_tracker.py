@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint
-from asteroid_stab.callbacks.tracker import count_switches
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import Assignment, AssignmentLossWrapper
-from asteroid_stab.stabilizers import StepCallback
+from asteroid_stab.stabilizers import StepObserver, count_switches
 
 
-class Record(StepCallback):
+class Record(StepObserver):
     """A dictionary per epoch: id -> permutation."""
 
     def __init__(self):
@@ -21,7 +20,7 @@ class Record(StepCallback):
     def on_train_epoch_start(self, trainer, pl_module):
         self.epochs.append({})
 
-    def on_assignment(self, trainer, system, step):
+    def observe(self, step):
         for item, perm in zip(step.ids.tolist(), step.assignment.perm.tolist(), strict=True):
             assert item not in self.epochs[-1]
             self.epochs[-1][item] = perm
@@ -87,7 +86,7 @@ def test_layers_are_logged_apart(tmp_path, tiny_data, tiny_trainer, tiny_system)
     exact, steps = system.loss_func, []
 
     class Layers(AssignmentLossWrapper):
-        def assign(self, est_targets, targets, reduce_kwargs=None, ids=None, **kwargs):
+        def _assign(self, est_targets, targets, pair_loss, ids):
             loss, perm = exact.assign(est_targets, targets)
             steps.append(1)
             epoch = system.current_epoch
@@ -108,7 +107,7 @@ def test_items_that_are_not_finite_are_not_seen(tmp_path, tiny_data, tiny_traine
     tracker = AssignmentTracker()
     system = tiny_system()
 
-    class Spoil(StepCallback):
+    class Spoil(StepObserver):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             if batch_idx == 0:
                 batch[0][1] = float("nan")
@@ -152,7 +151,20 @@ def test_dynamic_mixing_is_refused(tmp_path, tiny_data, tiny_trainer, tiny_syste
         tiny_trainer(tmp_path, callbacks=[AssignmentTracker()]).fit(tiny_system(), datamodule=data)
 
 
-def test_data_without_ids_are_refused(tmp_path, tiny_trainer, tiny_system):
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(2, 8)))
-    with pytest.raises(StabError, match="a MixtureDataset.*, got TensorDataset"):
+def test_batches_without_ids_are_refused(tmp_path, tiny_trainer, tiny_system):
+    dataset = torch.utils.data.TensorDataset(torch.randn(4, 800), torch.randn(4, 2, 800))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=2)
+    with pytest.raises(ValueError, match="AssignmentTracker goes by items: .* ids=, got None"):
+        tiny_trainer(tmp_path, callbacks=[AssignmentTracker()]).fit(tiny_system(), train_dataloaders=loader)
+    tiny_trainer(tmp_path).fit(tiny_system(), train_dataloaders=loader)  # which plain training does not need
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([(torch.randn(800), torch.randn(2, 800), i) for i in range(4)])
+
+
+def test_data_without_a_length_are_refused(tmp_path, tiny_trainer, tiny_system):
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=2)
+    with pytest.raises(StabError, match="AssignmentTracker needs the training items"):
         tiny_trainer(tmp_path, callbacks=[AssignmentTracker()]).fit(tiny_system(), train_dataloaders=loader)

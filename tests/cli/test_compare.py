@@ -124,14 +124,19 @@ def test_epochs_to_another_rows_end_are_counted_by_seed(study, capsys):
     assert "no run of row 'a' was validated" in capsys.readouterr().err
 
 
-def test_iterations_are_told_by_snr(study, capsys):
+def test_figures_are_shown_by_snr(study, capsys):
     assert main(["compare", str(study), "--by-snr"]) == 2
     assert "was evaluated on noisy mixtures of test" in capsys.readouterr().err
     table = pd.DataFrame({"name": list("abcdefgh"), "input_si_sdr": 0.0, "input_snr": [7, 6, 5, 4, 3, 2, 1, 0]})
     table["si_sdr_i"] = [8.0, 7, 6, 5, 4, 3, 2, float("nan")]
     for row, iterations in (("a", None), ("b", [1, 1, 1, 2, 2, 3, 4, 4])):
+        folder = study / row / "1" / "evaluation" / "test"
         own = table if iterations is None else table.assign(n_iterations=iterations)
-        own.to_csv(study / row / "1" / "evaluation" / "test" / "utterances.csv", index=False)
+        own.to_csv(folder / "utterances.csv", index=False)
+        if iterations is not None:
+            figures = {"n_iterations": {"label": "iterations"}}
+            summary = {**json.loads((folder / "summary.json").read_text()), "figures": figures}
+            (folder / "summary.json").write_text(json.dumps(summary))
     assert main(["compare", str(study), "--by-snr"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:] == [  # the undefined one is in no quarter

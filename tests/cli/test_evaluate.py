@@ -9,9 +9,7 @@ import torch
 import yaml
 
 from asteroid_stab.cli import evaluate
-from asteroid_stab.cli.evaluation_table import ROWS
-from asteroid_stab.data.datamodule import MixtureDataModule
-from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data import Corpus, MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
 from asteroid_stab.metrics.separation_metrics import Measured, measure
@@ -34,12 +32,12 @@ class SpeechSet(MixtureDataset):
         return sources.sum(0).astype(np.float32), sources.astype(np.float32)
 
 
-class SpeechData(MixtureDataModule):
+class SpeechCorpus(Corpus):
     def __init__(self, n_src: int = 2, sample_rate: int = 8000, n_test: int = 4):
         super().__init__(n_src, sample_rate)
         self.n_test = n_test
 
-    def dataset(self, split, segment_s):
+    def dataset(self, split, segment_s=None, seed=0):
         return SpeechSet(self.n_test if split == "test" else 1, self.n_src, self.sample_rate)
 
 
@@ -69,11 +67,11 @@ class HerePool:
 @pytest.fixture
 def run(tmp_path, tiny_model, monkeypatch):
     module = types.ModuleType("spoken_data")
-    module.SpeechData = SpeechData
+    module.SpeechCorpus = SpeechCorpus
     monkeypatch.setitem(sys.modules, "spoken_data", module)
     folder = tmp_path / "run"
     folder.mkdir()
-    data = {"_target_": "spoken_data.SpeechData", "n_src": 2, "sample_rate": 8000, "n_test": 4}
+    data = {"_target_": "spoken_data.SpeechCorpus", "n_src": 2, "sample_rate": 8000, "n_test": 4}
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": data}))
     save_model(tiny_model(), folder / "best_model.pth")
     return folder
@@ -114,10 +112,13 @@ def test_table(run, here, capsys):
     evaluate.main([str(run)])
     out = capsys.readouterr().out
     rows = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
-    assert rows == [label for name, label, _ in ROWS if name != "input_snr"]  # these mixtures hold no noise
+    assert rows == [  # these mixtures hold no noise
+        *("SI-SDR dB", "SI-SDRi dB", "SDR dB", "SDRi dB", "SIR dB", "SIRi dB", "SAR dB"),
+        *("STOI", "STOIi", "PESQ", "PESQi"),
+    ]
     header = next(line for line in out.splitlines() if "mean ± std" in line)
     assert all(f"p{p}" in header for p in (1, 5, 10, 25, 50, 75, 90, 95, 99))
-    assert "2.000 ± 0.000" in out
+    assert "2.00 ± 0.00" in out  # PESQ
 
 
 def test_same_evaluation_is_shown_again(run, here, capsys):
@@ -194,44 +195,44 @@ def refining(run):
     return run
 
 
-def test_iterations_are_limited_and_counted(refining, here, capsys):
+def test_figures_of_the_model_are_columns_and_its_variants_are_evaluated(refining, here, capsys):
     evaluate.main([str(refining)])
     out = capsys.readouterr().out
-    row = next(line for line in out.splitlines() if "│ iterations" in line)
-    assert [cell.strip() for cell in row.split("│")[2:4]] == ["4.00 ± 0.00", "4.00"]
-    assert "\ncompute: 100 % of 4 iterations a mixture\n" in out
-    evaluate.main([str(refining), "--max-iterations", "1"])
+    for label, mean in (("iterations", "4.00"), ("sub-blocks", "12.00")):
+        row = next(line for line in out.splitlines() if f"│ {label}" in line)
+        assert [cell.strip() for cell in row.split("│")[2:4]] == [f"{mean} ± 0.00", mean]
+    assert "\ncompute: 100 % of at most 12 sub-blocks a mixture\n" in out
+    evaluate.main([str(refining), "--variant", "iterations1"])
+    assert "test, iterations1: 4 mixtures" in capsys.readouterr().out
     folder = refining / "evaluation/test_iterations1"
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["max_iterations"] == 1
-    assert summary["command"] == f"asteroid-stab evaluate {refining} --max-iterations 1"
-    assert summary["compute"] == {"most": 2, "share": 1, "sub_blocks": 6}
-    assert pd.read_csv(folder / "utterances.csv")["n_iterations"].tolist() == [2] * 4
-    evaluate.main([str(refining), "--max-iterations", "1"])
+    assert summary["variant"] == "iterations1"
+    assert summary["command"] == f"asteroid-stab evaluate {refining} --variant iterations1"
+    assert {name: info["most"] for name, info in summary["figures"].items()} == {"n_iterations": 2, "n_sub_blocks": 6}
+    table = pd.read_csv(folder / "utterances.csv")
+    assert table["n_iterations"].tolist() == [2] * 4
+    assert table["n_sub_blocks"].tolist() == [6] * 4
+    evaluate.main([str(refining), "--variant", "iterations1"])
     assert HerePool.made == 2
     (read,) = read_runs([refining])
     assert read.metric("n_iterations")["mean"] == 4
     (limited,) = read.variants
-    assert limited.variant == "1 iteration of every block"
+    assert limited.variant == "iterations1"
     assert limited.metrics["n_iterations"]["mean"] == 2
-    assert (read.evaluation.sub_blocks, limited.sub_blocks) == (12, 6)
+    assert [one.metrics["n_sub_blocks"]["mean"] for one in (read.evaluation, limited)] == [12, 6]
 
 
-def test_a_stage_is_evaluated_beside_the_whole(refining, here):
+def test_a_model_file_of_the_run_is_a_variant(refining, here):
     evaluate.main([str(refining)])
-    with pytest.raises(
-        StabError, match=r"no model at '.*stage_1.pth'; a training with callbacks=\[progressive\] has one"
-    ):
-        evaluate.main([str(refining), "--stage", "1"])
     layout = {"n_blocks": 1, "n_sub_blocks": 3, "n_iterations": 3}
     first = LatentRefinementNet(2, **layout, n_filters=16, bn_chan=8, upsampling_depth=2)
     save_model(first, refining / "stages" / "stage_1.pth")
-    evaluate.main([str(refining), "--stage", "1"])
-    evaluate.main([str(refining), "--stage", "1", "--max-iterations", "2"])
-    evaluate.main([str(refining), "--max-iterations", "2", "--limit", "1"])  # of other mixtures: not drawn with them
+    evaluate.main([str(refining), "--variant", "stage1"])
+    evaluate.main([str(refining), "--variant", "iterations2,stage1"])
+    evaluate.main([str(refining), "--variant", "iterations2", "--limit", "1"])  # of other mixtures: not drawn with them
     (read,) = read_runs([refining])
-    assert [(one.variant, one.sub_blocks) for one in read.variants] == [
-        ("stage 1", 9), ("stage 1, 2 iterations of every block", 6)
+    assert [(one.variant, one.metrics["n_sub_blocks"]["mean"]) for one in read.variants] == [
+        ("stage1", 9), ("stage1,iterations2", 6)
     ]  # fmt: skip
     assert not any(one.of_another_model for one in read.variants)
     save_model(first.truncated(1), refining / "best_model.pth")
@@ -240,10 +241,61 @@ def test_a_stage_is_evaluated_beside_the_whole(refining, here):
     assert not any(one.of_another_model for one in read.variants)
 
 
-def test_iterations_of_another_model_are_refused(run, here):
-    with pytest.raises(StabError, match="--max-iterations needs a model with iterations .*, got ConvTasNet"):
-        evaluate.main([str(run), "--max-iterations", "2"])
+def test_an_evaluation_of_an_earlier_version_is_found(refining, here, capsys):
+    """It has keys for a stage and for limited iterations, and compute in place of figures."""
+    evaluate.main([str(refining), "--variant", "iterations1"])
+    folder = refining / "evaluation/test_iterations1"
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["variant"], summary["figures"], summary["metrics"]["n_sub_blocks"]
+    summary |= {"stage": None, "max_iterations": 1, "compute": {"most": 2, "share": 1.0, "sub_blocks": 6.0}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    table = pd.read_csv(folder / "utterances.csv").drop(columns="n_sub_blocks")
+    table.to_csv(folder / "utterances.csv", index=False)
+    capsys.readouterr()
+    evaluate.main([str(refining), "--variant", "iterations1"])
+    assert HerePool.made == 1
+    assert "\ncompute: 100 % of at most 6 sub-blocks a mixture\n" in capsys.readouterr().out
+    (read,) = read_runs([refining])
+    (limited,) = read.variants
+    assert (limited.variant, limited.metrics["n_sub_blocks"]["mean"]) == ("iterations1", 6)
+    assert limited.figures["n_sub_blocks"].is_cost
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("iterations2", "--variant: ConvTasNet has no variant 'iterations2'; it has none"),
+        ("Stage 1", "words such as iterations2, separated by commas, got 'Stage 1'"),
+        ("iterations02", "separated by commas, got 'iterations02'"),
+        ("", "separated by commas, got ''"),
+    ],
+)
+def test_variants_that_a_model_has_not_are_refused(run, here, variant, message):
+    with pytest.raises(StabError, match=message):
+        evaluate.main([str(run), "--variant", variant])
     assert HerePool.made == 0
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        (
+            "stage3",
+            r"LatentRefinementNet has no variant 'stage3'; choose from stage1, stage2, iterationsN \(N iterations",
+        ),
+        ("iterations0", "n_iterations must be whole numbers of at least 1, got 0"),
+        ("iterations2,iterations3", "must be of different kinds, got iterations2 and iterations3"),
+        ("stage1,stage2", "one word may name a model file, got stage1 and stage2"),
+    ],
+)
+def test_variants_that_a_run_has_not_are_refused(refining, here, variant, message):
+    (refining / "stages").mkdir()
+    for n in (1, 2):
+        (refining / f"stages/stage_{n}.pth").write_bytes((refining / "best_model.pth").read_bytes())
+    with pytest.raises(StabError, match=message):
+        evaluate.main([str(refining), "--variant", variant])
+    assert HerePool.made == 0
+    assert not (refining / "evaluation").exists()
 
 
 def test_pesq_is_left_out_at_other_rates(run, here, capsys):
@@ -270,14 +322,14 @@ def test_bad_input(run, here, tmp_path):
     with pytest.raises(StabError, match="got 'tpu9'"):
         evaluate.main([str(run), "--device", "tpu9"])
     (run / "best_model.pth").unlink()
-    with pytest.raises(StabError, match="no model at .*best_model.pth"):
+    with pytest.raises(StabError, match="no model file at .*best_model.pth"):
         evaluate.main([str(run)])
     assert not (run / "evaluation").exists()
 
 
 @pytest.mark.parametrize(
     "option",
-    [["--limit", "0"], ["--n-jobs", "x"], ["--max-iterations", "0"], ["--metrics", "si_snr"], ["--split", "dev"]],
+    [["--limit", "0"], ["--n-jobs", "x"], ["--metrics", "si_snr"], ["--split", "dev"]],
 )
 def test_options_that_cannot_be(run, option, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from runs import KILL, SMALL, assert_same_weights, stab, state
 
-NOISY = ["data.base.n_utterances=1", "data.n_train=16", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.5"]
+NOISY = ["data.base.n_utterances=1", "data.n_train=16", "data.n_valid=4", "data.n_test=4", "loader.segment_s=0.5"]
 MODEL = [word for word in SMALL if word.startswith(("model.", "trainer.", "scheduler"))]
 TASKS = {
     "se": ["ssl/toy_se"],
@@ -16,7 +16,7 @@ TASKS = {
 
 
 def pretrain(run, task, esc, *words, **kwargs):
-    given = [*MODEL, *NOISY, f"data.noise_root={esc}", "data.batch_size=4", "logger=none"]
+    given = [*MODEL, *NOISY, f"data.noise_root={esc}", "loader.batch_size=4", "logger=none"]
     recipe, *own = TASKS[task]
     return stab("train", recipe, f"run_dir={run}", *given, *own, "trainer.max_epochs=3", *words, **kwargs)
 
@@ -25,7 +25,7 @@ def finetune(run, before, *words, **kwargs):
     given = [
         *SMALL,
         "data.n_train=16",
-        "data.batch_size=4",
+        "loader.batch_size=4",
         "data.n_utterances=1",
         "logger=none",
         f"init.path={before}",
@@ -35,8 +35,9 @@ def finetune(run, before, *words, **kwargs):
 
 def multitask(run, esc, *words, **kwargs):
     small = ["base.n_train=16", "base.n_utterances=1", "enhancement.n_train=8", "enhancement.base.n_utterances=1"]
-    small += ["base.n_valid=4", "base.n_test=4", f"enhancement.noise_root={esc}", "segment_s=0.5", "batch_size=4"]
-    given = [*MODEL, *(f"data.{word}" for word in small), "logger=none", "trainer.max_epochs=3"]
+    small += ["base.n_valid=4", "base.n_test=4", f"enhancement.noise_root={esc}"]
+    given = [*MODEL, *(f"data.{word}" for word in small), "loader.segment_s=0.5", "loader.batch_size=4"]
+    given += ["logger=none", "trainer.max_epochs=3"]
     return stab("train", "ssl/toy_multitask", f"run_dir={run}", *given, *words, **kwargs)
 
 
@@ -62,7 +63,7 @@ def test_pretraining_killed_in_mid_epoch_and_resumed(tmp_path, esc, task):
 def test_pretraining_on_two_processes_equals_one(tmp_path, esc, task):
     words = ["trainer.precision=64-true"]
     pretrain(tmp_path / "one", task, esc, *words)
-    pretrain(tmp_path / "two", task, esc, *words, "data.batch_size=2", "trainer=ddp", "trainer.devices=2")
+    pretrain(tmp_path / "two", task, esc, *words, "loader.batch_size=2", "trainer=ddp", "trainer.devices=2")
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
 
 
@@ -92,7 +93,7 @@ def test_finetuning_on_two_processes_equals_one(tmp_path, esc):
     pretrain(tmp_path / "before", "se", esc, "trainer.max_epochs=1")
     words = ["callbacks=[tracker,freeze]", "callbacks.freeze.parts=[masker.TCN]", "trainer.precision=64-true"]
     finetune(tmp_path / "one", tmp_path / "before", *words)
-    two = ["data.batch_size=2", "trainer=ddp", "trainer.devices=2"]
+    two = ["loader.batch_size=2", "trainer=ddp", "trainer.devices=2"]
     finetune(tmp_path / "two", tmp_path / "before", *words, *two)
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
 
@@ -109,7 +110,7 @@ def test_multitask_killed_and_on_two_processes(tmp_path, esc):
 
     words = ["trainer.precision=64-true", "stabilizer=[reweight]", "stabilizer.reweight.alpha=0.3"]
     multitask(tmp_path / "one", esc, *words)
-    multitask(tmp_path / "two", esc, *words, "data.batch_size=2", "trainer=ddp", "trainer.devices=2")
+    multitask(tmp_path / "two", esc, *words, "loader.batch_size=2", "trainer=ddp", "trainer.devices=2")
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
     tables = [pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two")]
     for column in ("train/loss", "train/enhancement_loss", "train/switch_ratio", "val/si_sdr"):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from runs import KILL, assert_same_weights, stab, state
 
-SMALL = ["data.base.n_utterances=1", "data.n_train=16", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.5"]
-SMALL += ["model.n_filters=32", "model.bn_chan=8", "model.upsampling_depth=2", "data.batch_size=4", "logger=none"]
+SMALL = ["data.base.n_utterances=1", "data.n_train=16", "data.n_valid=4", "data.n_test=4", "loader.segment_s=0.5"]
+SMALL += ["model.n_filters=32", "model.bn_chan=8", "model.upsampling_depth=2", "loader.batch_size=4", "logger=none"]
 SMALL += ["trainer.accelerator=cpu"]
 STAGES = ["callbacks.progressive.epochs_per_stage=2", "trainer.max_epochs=4", "scheduler.step_size=1"]
-TWO = ["data.batch_size=2", "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+TWO = ["loader.batch_size=2", "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
 
 
 def train(run, recipe, esc, *words, **kwargs):

@@ -21,8 +21,8 @@ def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
     """
     dsd = ["stabilizer=[dsd]", f"stabilizer.dsd.epsilon_db={epsilon}", "stabilizer.dsd.keep_same=false"]
     common = [*dsd, "trainer.precision=64-true", "optim.lr=0.05"]
-    train(tmp_path / "one", "hun", *common, "trainer.max_epochs=3", "data.batch_size=8", n_src=2)
-    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "one", "hun", *common, "trainer.max_epochs=3", "loader.batch_size=8", n_src=2)
+    two = ["loader.batch_size=4", "trainer=ddp", "trainer.devices=2"]
     train(tmp_path / "two", "hun", *common, "trainer.max_epochs=3", *two, n_src=2)
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-6)
     banks = [state(tmp_path / run)["callbacks"]["SampleDropout"]["bank"] for run in ("one", "two")]
@@ -33,8 +33,8 @@ def test_sample_dropout_on_two_processes_equals_one(tmp_path, epsilon):
         np.testing.assert_allclose(tables[0][column], tables[1][column], rtol=1e-6, err_msg=column)
     assert (tables[0]["train/kept"].min() < 1) == (epsilon == "0.0")
 
-    train(tmp_path / "moved", "hun", *common, "trainer.max_epochs=1", "data.batch_size=8", n_src=2)
-    words = ["data.batch_size=4", "trainer.accelerator=cpu", "trainer.strategy=ddp", "trainer.devices=2"]
+    train(tmp_path / "moved", "hun", *common, "trainer.max_epochs=1", "loader.batch_size=8", n_src=2)
+    words = ["loader.batch_size=4", "trainer.accelerator=cpu", "trainer.strategy=ddp", "trainer.devices=2"]
     stab("train", f"resume={tmp_path / 'moved'}", "trainer.max_epochs=3", *words)
     assert_same_weights(tmp_path / "moved", tmp_path / "one", rtol=0, atol=1e-6)
 
@@ -64,11 +64,11 @@ def test_reweighting_on_two_processes_equals_one(tmp_path, level):
     weigh = ["stabilizer=[reweight,dsd]", "stabilizer.reweight.alpha=0.3", f"stabilizer.reweight.level={level}"]
     weigh += ["stabilizer.dsd.epsilon_db=0"]
     common = ["trainer.precision=64-true", "trainer.max_epochs=2"]
-    train(tmp_path / "one", "hun", *common, *weigh, "data.batch_size=8", n_src=2)
-    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    train(tmp_path / "one", "hun", *common, *weigh, "loader.batch_size=8", n_src=2)
+    two = ["loader.batch_size=4", "trainer=ddp", "trainer.devices=2"]
     train(tmp_path / "two", "hun", *common, *weigh, *two, n_src=2)
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
-    train(tmp_path / "plain", "hun", *common, "data.batch_size=8", n_src=2)
+    train(tmp_path / "plain", "hun", *common, "loader.batch_size=8", n_src=2)
     weights = [state(tmp_path / run)["state_dict"] for run in ("one", "plain")]
     assert any(not torch.allclose(weights[0][key], weights[1][key], atol=1e-4) for key in weights[0])
 
@@ -76,7 +76,7 @@ def test_reweighting_on_two_processes_equals_one(tmp_path, level):
 @pytest.mark.slow
 def test_a_class_bias_on_two_processes_equals_one(tmp_path, esc):
     """Every process looks its own items' classes up."""
-    small = ["data.n_train=16", "data.n_valid=4", "data.n_test=4", "data.segment_s=0.25", f"data.root={esc}"]
+    small = ["data.n_train=16", "data.n_valid=4", "data.n_test=4", "loader.segment_s=0.25", f"data.root={esc}"]
     small += ["model.n_filters=32", "model.bn_chan=8", "model.num_blocks=1", "model.upsampling_depth=2"]
     words = [*small, "trainer.accelerator=cpu", "trainer.precision=64-true", "trainer.max_epochs=2", "logger=none"]
 
@@ -85,10 +85,10 @@ def test_a_class_bias_on_two_processes_equals_one(tmp_path, esc):
         stab("train", "reweighting/esc10", f"run_dir={tmp_path / run}", *words, bias, "data.classes=null", *more)
         return tmp_path / run
 
-    one = weights("one", "[[dog,3.0]]", "data.batch_size=8")
-    two = weights("two", "[[dog,3.0]]", "data.batch_size=4", "trainer=ddp", "trainer.devices=2")
+    one = weights("one", "[[dog,3.0]]", "loader.batch_size=8")
+    two = weights("two", "[[dog,3.0]]", "loader.batch_size=4", "trainer=ddp", "trainer.devices=2")
     assert_same_weights(two, one, rtol=0, atol=1e-8)
-    plain = state(weights("plain", "[]", "data.batch_size=8"))["state_dict"]
+    plain = state(weights("plain", "[]", "loader.batch_size=8"))["state_dict"]
     assert any(not torch.allclose(plain[key], value, atol=1e-4) for key, value in state(one)["state_dict"].items())
 
 
@@ -117,7 +117,7 @@ def test_what_the_items_do_not_allow_is_said_before_a_run_folder_is_made(tmp_pat
     recipe = ["reweighting/esc10", f"data.root={esc}", "data.n_valid=4", "data.n_test=4"]
     if "data=dynamic" in words:
         recipe = ["baseline/libri2mix_convtasnet", "data.base.n_utterances=1", "data.base.n_train=16"]
-    words = [*recipe, f"run_dir={run}", "logger=none", "data.n_train=16", "data.segment_s=0.25", *words]
+    words = [*recipe, f"run_dir={run}", "logger=none", "data.n_train=16", "loader.segment_s=0.25", *words]
     assert main(["train", *words]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not run.exists()
@@ -128,10 +128,10 @@ def test_a_step_in_which_one_process_or_all_drop_everything(tmp_path):
     """Neither hangs; the weights are those of one process that drops the same, and do not move where all is dropped."""
     common = ["trainer.precision=64-true", "trainer.max_epochs=2"]
     drop = "+stabilizer.drop={{_target_: drop_at.DropAt, folder: {}, as_in: {}}}"
-    two = ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+    two = ["loader.batch_size=4", "trainer=ddp", "trainer.devices=2"]
     train(tmp_path / "two", "hun", *common, *two, drop.format(tmp_path / "of_two", "null"), n_src=2)
     of_one = drop.format(tmp_path / "of_one", tmp_path / "of_two")
-    train(tmp_path / "one", "hun", *common, "data.batch_size=8", of_one, n_src=2)
+    train(tmp_path / "one", "hun", *common, "loader.batch_size=8", of_one, n_src=2)
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-9)
     dropped = {
         name: sorted(tuple(pair) for file in (tmp_path / name).iterdir() for pair in json.loads(file.read_text()))

@@ -81,7 +81,7 @@ def test_what_cannot_be_counted_is_said(tmp_path, run, capsys):
 def test_one_source_cannot_switch(tmp_path, esc, capsys):
     words = ["data.n_train=4", "data.n_valid=4", "data.n_test=4", "data.base.n_utterances=1", f"data.noise_root={esc}"]
     words += [word for word in SMALL if word.startswith(("model.", "scheduler"))]
-    words += ["data.segment_s=0.5", "data.batch_size=4", "logger=none", "trainer.max_epochs=2"]
+    words += ["loader.segment_s=0.5", "loader.batch_size=4", "logger=none", "trainer.max_epochs=2"]
     assert main(["train", "ssl/toy_se", f"run_dir={tmp_path / 'r'}", *words, "callbacks=[epoch_models]"]) == 0
     assert main(["switches", str(tmp_path / "r")]) == 2
     assert "has one source in a mixture, whose labels cannot switch" in capsys.readouterr().err

@@ -109,8 +109,8 @@ def test_two_processes_equal_one(tmp_path, precision, epochs, tolerance):
     In fp32 for an epoch, after which Adam blows the rounding up; in fp64 for longer, which shows that it is rounding.
     """
     common = [f"trainer.max_epochs={epochs}", f"trainer.precision={precision}"]
-    train(tmp_path / "one", *common, "data.batch_size=8")
-    train(tmp_path / "two", *common, "data.batch_size=4", "trainer=ddp", "trainer.devices=2")
+    train(tmp_path / "one", *common, "loader.batch_size=8")
+    train(tmp_path / "two", *common, "loader.batch_size=4", "trainer=ddp", "trainer.devices=2")
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=tolerance)
     one, two = (pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two"))
     for column in {"train/loss", "val/si_sdr", "val/si_sdr_i", "train/switch_ratio"} & set(one):
@@ -149,8 +149,8 @@ def test_two_processes_make_one_folder_under_the_default_name(tmp_path):
         (["baseline/toy", "model.sample_rate=16000"], "the model works at 16000 Hz and the data at 8000 Hz"),
         (["baseline/toy", "model.n_src=3", *SMALL[:5]], "the model gives 3 estimates .* the data have 2 sources"),
         (["baseline/toy", "data.n_src=200"], "speakers"),
-        (["baseline/toy", "data.segment_s=60"], "segment_s=60"),
-        (["baseline/toy", "data.batch_size=64", *SMALL[1:6]], "batch_size=64"),
+        (["baseline/toy", "loader.segment_s=60"], "segment_s=60"),
+        (["baseline/toy", "loader.batch_size=64", *SMALL[1:6]], "batch_size=64"),
         (["baseline/toy", "trainer.accelerator=abacus"], "abacus"),
         (["resume=/nowhere"], "'/nowhere' is no run folder"),
         (["baseline/toy", "optim.lr=["], "optim.lr"),
@@ -201,7 +201,7 @@ def test_a_folder_that_holds_a_run_is_not_written_over(whole, capsys):
         (["trainer.max_epoch=9"], r"no key 'trainer.max_epoch' \(did you mean 'trainer.max_epochs'\?\)"),
         (["baseline/other"], "is a run of 'baseline/toy', not of 'baseline/other'"),
         (["trainer.max_epochs=1"], "has 3 epochs already, got trainer.max_epochs=1"),
-        (["data.batch_size=64"], "must hold at least one batch of batch_size=64"),
+        (["loader.batch_size=64"], "must hold at least one batch of batch_size=64"),
         (["data.n_train=40"], "these 40 have [0-9a-f]{16}: a run goes on with the data that it began with"),
     ],
 )

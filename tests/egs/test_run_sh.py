@@ -14,7 +14,7 @@ EGS = Path(__file__).resolve().parents[2] / "egs"
 SCRIPTS = sorted(EGS.glob("*/run.sh"))
 SMALL = [
     *("model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"),
-    *("data.batch_size=2", "data.segment_s=0.5", "data.num_workers=0", "trainer.accelerator=cpu", "logger=none"),
+    *("loader.batch_size=2", "loader.segment_s=0.5", "loader.num_workers=0", "trainer.accelerator=cpu", "logger=none"),
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1"),
 ]
 FEW = ["data.n_train=8", "data.n_valid=4", "data.n_test=2"]

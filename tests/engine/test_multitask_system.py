@@ -5,7 +5,7 @@ import torch
 from asteroid.losses import pairwise_neg_sisdr
 
 from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint
-from asteroid_stab.data import MultiTaskData
+from asteroid_stab.data import MixtureDataModule, MultiTaskCorpus
 from asteroid_stab.engine import MultiTaskSystem, StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
@@ -20,8 +20,9 @@ def make_system(model, kind=MultiTaskSystem, loss=None, lr=1e-2):
 
 
 def make_data(tiny_data, n_separation=16, n_enhancement=8, n_src=2):
-    base = tiny_data(n_train=n_separation, n_src=n_src)
-    return MultiTaskData(base, tiny_data(n_train=n_enhancement, n_src=1), n_src, segment_s=0.1, batch_size=4)
+    base = tiny_data(n_train=n_separation, n_src=n_src).corpus
+    enhancement = tiny_data(n_train=n_enhancement, n_src=1).corpus
+    return MixtureDataModule(MultiTaskCorpus(base, enhancement), segment_s=0.1, batch_size=4)
 
 
 class Recorded(MultiTaskSystem):
@@ -87,7 +88,7 @@ def test_without_enhancement_it_would_be_the_plain_training(tmp_path, tiny_data,
     """The separation batches alone move the first outputs' rows just as a plain training does, if the rate is 0."""
     plain = make_system(tiny_model(2), StabSystem, lr=0.0)
     trainer = tiny_trainer(tmp_path)
-    trainer.fit(plain, datamodule=make_data(tiny_data).base)
+    trainer.fit(plain, datamodule=tiny_data())
     both = tiny_model(3)
     weights = {**both.state_dict(), **plain.model.state_dict()}
     for name in ("masker.mask_net.1.weight", "masker.mask_net.1.bias"):
@@ -101,7 +102,7 @@ def test_without_enhancement_it_would_be_the_plain_training(tmp_path, tiny_data,
 
 
 def test_data_of_one_task_are_refused(tmp_path, tiny_data, tiny_trainer, tiny_model):
-    with pytest.raises(StabError, match=r"needs the data of two tasks \(data=multitask\), got TinySet"):
+    with pytest.raises(StabError, match=r"the data are for separation: data=multitask"):
         tiny_trainer(tmp_path).fit(make_system(tiny_model(3)), datamodule=tiny_data())
 
 

@@ -1,5 +1,7 @@
 """Training of a network that refines."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -29,12 +31,12 @@ def make_system(model, kind=RefinementSystem, lr=1e-2, loss=None, **kwargs):
 
 
 @pytest.fixture(scope="module")
-def noisy_data(tiny_data):
+def noisy_data(tiny_data, tiny_corpus):
     """The tones with noise beside them, which is no source."""
 
-    class NoisyTones(tiny_data):
-        def dataset(self, split, segment_s):
-            made = super().dataset(split, segment_s)
+    class NoisyTones(tiny_corpus):
+        def dataset(self, split, segment_s=None, seed=0):
+            made = super().dataset(split, segment_s, seed)
             read = made.read
 
             def with_noise(row, start, stop):
@@ -46,7 +48,7 @@ def noisy_data(tiny_data):
             made.read = with_noise
             return made
 
-    return NoisyTones
+    return partial(tiny_data, kind=NoisyTones)
 
 
 class Recorded(RefinementSystem):
@@ -114,7 +116,8 @@ def test_a_penalty_teaches_the_gate_to_exit(tmp_path, noisy_data, tiny_trainer):
     assert trainer.callback_metrics["val/n_iterations"] < 1
     free = make_system(make_model(gate=True), lr=1e-2)
     mixture, sources, _ = next(iter(_fitted(noisy_data()).train_dataloader()))
-    slots, n_used = free(mixture, return_iterations=True)
+    slots, figures = free.model.forward_with_figures(mixture)
+    n_used = figures["n_iterations"]
     loss = ExactPITLossWrapper(pairwise_neg_sisdr)(slots[:, :2], sources)
     gates = list(free.model.masker.gates.parameters())
     assert any(bool(grad.abs().sum() > 0) for grad in torch.autograd.grad(loss, gates, retain_graph=True))
@@ -209,7 +212,12 @@ def test_the_noise_of_the_gates_is_drawn_from_seed_epoch_and_id(tmp_path, tiny_d
     model.train_stage(stage)
     system = make_system(model, Recorded, seed=5)
     taken = []
-    model.masker.gates[1].register_forward_hook(lambda gate, args, _: gate.training and taken.append(args[1]))
+
+    def note(gate, args, _):
+        if gate.training:
+            taken.append(args[1])
+
+    model.masker.gates[1].register_forward_hook(note)
     tiny_trainer(tmp_path, callbacks=[], limit_train_batches=1).fit(system, datamodule=tiny_data())
     [((_, _, ids), _)] = system.seen
     first = 0 if stage else 3  # of the draws: a stage takes its own block's alone

@@ -14,7 +14,7 @@ from asteroid_stab.callbacks import RunCheckpoint
 from asteroid_stab.engine import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
-from asteroid_stab.stabilizers import Stabilizer, StepCallback
+from asteroid_stab.stabilizers import Stabilizer, StepObserver
 
 
 def weights(system):
@@ -27,7 +27,7 @@ class Logits(Stabilizer):
     def __init__(self, table):
         self.table = table
 
-    def logits(self, trainer, system, step):
+    def logits(self, step):
         return self.table[step.ids]
 
 
@@ -117,7 +117,7 @@ def test_a_batch_that_is_dropped_moves_no_weight(tmp_path, tiny_data, tiny_train
     seen = []
 
     class DropSecondBatch(Stabilizer):
-        def logits(self, trainer, system, step):
+        def logits(self, step):
             seen.append(weights(system).clone())
             value = -torch.inf if len(seen) == 2 else 0.0
             return torch.full((len(step.ids),), value)
@@ -183,8 +183,8 @@ def test_a_batch_of_silence_is_skipped(tmp_path, tiny_data, tiny_trainer, tiny_s
 def test_callbacks_see_every_item_and_no_graph(tmp_path, tiny_data, tiny_trainer, tiny_system):
     seen = []
 
-    class Look(StepCallback):
-        def on_assignment(self, trainer, system, step):
+    class Look(StepObserver):
+        def observe(self, step):
             assert not step.assignment.loss.requires_grad
             assert step.assignment.perm.shape == (4, 2)
             seen.extend(step.ids.tolist())
@@ -202,7 +202,7 @@ def test_another_number_of_sources_is_refused(tmp_path, tiny_data, tiny_trainer,
 
 def test_a_loss_of_another_kind_is_refused(tiny_model):
     model = tiny_model()
-    with pytest.raises(StabError, match="must be an AssignmentLossWrapper, got PITLossWrapper"):
+    with pytest.raises(StabError, match="trains with an AssignmentLossWrapper, got PITLossWrapper"):
         StabSystem(model, torch.optim.Adam(model.parameters()), PITLossWrapper(pairwise_neg_sisdr))
 
 
@@ -285,12 +285,13 @@ def test_accumulation_skips_only_a_window_without_items(tmp_path, tiny_data, tin
     calls = []
 
     class DropOdd(Stabilizer):
-        def logits(self, trainer, system, step):
+        def logits(self, step):
             calls.append(weights(system).clone())
             return torch.full((4,), -torch.inf if len(calls) % 2 == 0 else 0.0)
 
+    system = tiny_system()
     trainer = tiny_trainer(tmp_path, callbacks=[DropOdd()], accumulate_grad_batches=2)
-    trainer.fit(tiny_system(), datamodule=tiny_data())
+    trainer.fit(system, datamodule=tiny_data())
     assert trainer.global_step == 2
     assert not torch.equal(calls[0], calls[2])
     assert trainer.callback_metrics["train/skipped_steps"] == 0

@@ -17,8 +17,8 @@ from asteroid_stab.losses.assignment import (
     best_permutation,
     inverse,
     item_loss,
-    matched,
     permuted,
+    pick,
     reorder,
 )
 
@@ -50,7 +50,7 @@ def test_finds_a_planted_permutation_of_many_sources(n_src):
     planted = torch.stack([torch.randperm(n_src, generator=random) for _ in range(3)])
     pw = torch.rand(3, n_src, n_src, generator=random).scatter_(1, planted.unsqueeze(1), -1.0)
     assert torch.equal(best_permutation(pw), planted)
-    assert torch.equal(matched(pw, planted), torch.full((3, n_src), -1.0))
+    assert torch.equal(pick(pw, planted), torch.full((3, n_src), -1.0))
 
 
 @pytest.mark.parametrize("n_src", [1, 2, 3])

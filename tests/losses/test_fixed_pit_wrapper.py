@@ -7,8 +7,10 @@ from asteroid.losses import pairwise_neg_sisdr
 from asteroid.losses.mse import PairwiseMSE, singlesrc_mse
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.items import Items
 from asteroid_stab.losses import ExactPITLossWrapper, FixedPITLossWrapper
 from asteroid_stab.run.assignments import read_labels, write_epoch, write_items
+from asteroid_stab.run.plan import RunPlan
 
 NAMES = ["first", "second, with a comma", "third", "fourth"]
 CYCLE = [1, 2, 0]
@@ -23,6 +25,10 @@ def run(tmp_path):
     write_epoch(tmp_path, 0, np.concatenate([np.full_like(first, 0), first]))  # the last layer is what counts
     write_epoch(tmp_path, 1, np.concatenate([np.full_like(last, 0), last]))
     return tmp_path
+
+
+def items(fingerprint="abc"):
+    return Items(len(NAMES), NAMES, fingerprint)
 
 
 def signals(n_items=4, n_src=3):
@@ -43,9 +49,9 @@ def test_faults_of_a_table_are_told(run, tmp_path):
         read_labels(run, 7)
     (run / "assignments" / "epoch_0001.npy").write_bytes(b"no array")
     with pytest.raises(StabError, match=r"cannot read .*epoch_0001.npy"):
-        FixedPITLossWrapper(pairwise_neg_sisdr, run).check_run(3)
+        FixedPITLossWrapper(pairwise_neg_sisdr, run).check(RunPlan(3))
     with pytest.raises(StabError, match=r"nothing has no table of assignments"):
-        FixedPITLossWrapper(pairwise_neg_sisdr, tmp_path / "nothing").check_run(3)
+        FixedPITLossWrapper(pairwise_neg_sisdr, tmp_path / "nothing").check(RunPlan(3))
     with pytest.raises(ValueError, match="got epoch=3 without run"):
         FixedPITLossWrapper(pairwise_neg_sisdr, epoch=3)
 
@@ -58,14 +64,15 @@ def test_faults_of_a_table_are_told(run, tmp_path):
 def test_the_loss_is_that_of_the_label(run, loss_func, pit_from, pairwise):
     est, targets = signals()
     wrapper = FixedPITLossWrapper(loss_func, run, pit_from=pit_from)
-    loss, perm = wrapper.assign(est, targets, ids=torch.tensor([1, 2, 0, 3]))
+    assigned = wrapper.assign(est, targets, ids=torch.tensor([1, 2, 0, 3]))
+    loss, perm = assigned
     best = ExactPITLossWrapper(pairwise).assign(est, targets).perm
     assert perm.tolist() == [CYCLE, [2, 0, 1], [0, 2, 1], best[3].tolist()]
     pw = pairwise(est, targets)
     for item in range(4):
         for source in range(3):
             assert loss[item, source].item() == pytest.approx(pw[item, perm[item, source], source].item(), rel=1e-4)
-    assert wrapper.figures()["unlabelled"] == 0.25
+    assert assigned.figures["unlabelled"] == 0.25
 
 
 def test_evaluation_takes_the_best_assignment(run):
@@ -101,29 +108,29 @@ def test_a_label_that_is_the_best_is_plain_pit(run):
 
 def test_a_checkpoint_keeps_the_labels_whatever_becomes_of_the_run(run):
     first = FixedPITLossWrapper(pairwise_neg_sisdr, run)
-    first.check_run(3)
+    first.check(RunPlan(3))
     saved = first.state_dict()
     write_epoch(run, 2, np.zeros((1, 4, 3), np.int8))
     second = FixedPITLossWrapper(pairwise_neg_sisdr, run)
-    second.check_run(3, resumed=True)
+    second.check(RunPlan(3, resumed=True))
     second.load_state_dict(saved)
-    second.bind(NAMES, "abc")
+    second.bind(items())
     assert torch.equal(second.labels, first.labels)
 
 
 def test_another_corpus_is_refused(run):
     wrapper = FixedPITLossWrapper(pairwise_neg_sisdr, run)
     assert wrapper.remembers_items
-    wrapper.bind(NAMES, "abc")
+    wrapper.bind(items())
     with pytest.raises(
         StabError, match=r"of 4 items with fingerprint abc, the training set has 4 with fingerprint xyz"
     ):
-        wrapper.bind(NAMES, "xyz")
+        wrapper.bind(items("xyz"))
     est, targets = signals(n_src=2)
     with pytest.raises(ValueError, match=r"are for 3 sources, got 2"):
         wrapper.assign(est, targets, ids=torch.arange(4))
     with pytest.raises(StabError, match=r"are for 3 sources, got 2"):
-        wrapper.check_run(2)
+        wrapper.check(RunPlan(2))
     with pytest.raises(ValueError, match=r"assign\(\) needs ids, got None"):
         wrapper(*signals())
 

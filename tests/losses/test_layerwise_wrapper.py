@@ -33,11 +33,12 @@ def test_it_is_the_weighted_sum_of_the_layers_losses(arguments, weights):
     wrapper = LayerwiseLossWrapper(exact(), **arguments)
     assert wrapper.layer_weights(3) == pytest.approx(weights)
     parts = [exact().assign(layer, targets) for layer in layers]
-    loss, perm = wrapper.assign(layers, targets)
+    assigned = wrapper.assign(layers, targets)
+    loss, perm = assigned
     torch.testing.assert_close(loss, sum(w * part.loss for w, part in zip(weights, parts, strict=True)))
     assert torch.equal(perm, torch.stack([part.perm for part in parts]))
     for r, part in enumerate(parts):
-        torch.testing.assert_close(wrapper.figures()[f"loss_layer{r}"], part.loss.mean())
+        torch.testing.assert_close(assigned.figures[f"loss_layer{r}"], part.loss.mean())
 
 
 def test_all_layers_can_have_the_last_ones_assignment():
@@ -97,7 +98,7 @@ def test_it_hands_on_what_the_inner_loss_is_told():
     wrapper = LayerwiseLossWrapper(inner)
     assert len(wrapper.trained_parameters()) == 8
     wrapper.set_epoch(1)
-    assert inner.stage == "b"
+    assert inner.phase == "b"
     assert wrapper.trained_parameters() == []
     assert not wrapper.remembers_items
 
@@ -111,8 +112,8 @@ def test_the_figure_of_a_layer_is_the_mean_of_what_is_defined():
     layers, targets = signals()
     targets[0, 1] = 0.0
     wrapper = LayerwiseLossWrapper(exact())
-    wrapper.assign(layers, targets)
-    torch.testing.assert_close(wrapper.figures()["loss_layer0"], exact().assign(layers[0], targets).loss.nanmean())
+    figures = wrapper.assign(layers, targets).figures
+    torch.testing.assert_close(figures["loss_layer0"], exact().assign(layers[0], targets).loss.nanmean())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
 
+from asteroid_stab.items import Items
 from asteroid_stab.losses import (
     AttentionPITLossWrapper,
     ExactPITLossWrapper,
@@ -16,11 +17,11 @@ from asteroid_stab.losses import (
 
 def switched():
     torch.manual_seed(0)
-    stages = {
+    phases = {
         "sink": SinkPITLossWrapper(pairwise_neg_sisdr, beta_schedule=ExponentialSchedule(1.02, most=10.0)),
         "attention": AttentionPITLossWrapper(pairwise_neg_sisdr, 3, weight_schedule=ExponentialSchedule(1.05, -1.0)),
     }
-    return SwitchedLossWrapper(stages, {"sink": 3, "attention": 0})
+    return SwitchedLossWrapper(phases, {"sink": 3, "attention": 0})
 
 
 def signals():
@@ -29,15 +30,17 @@ def signals():
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 3, 50])
-def test_it_is_the_stage_of_the_epoch(epoch):
+def test_it_is_the_phase_of_the_epoch(epoch):
     loss_func = switched()
-    loss_func.set_epoch(7)  # and back: a stage is a function of the epoch alone
+    loss_func.set_epoch(7)  # and back: a phase is a function of the epoch alone
     loss_func.set_epoch(epoch)
-    active = loss_func.stages["attention" if epoch < 3 else "sink"]
+    active = loss_func.phases["attention" if epoch < 3 else "sink"]
     est, targets = signals()
-    for got, wanted in zip(loss_func.assign(est, targets), active.assign(est, targets), strict=True):
-        torch.testing.assert_close(got, wanted)
-    assert loss_func.figures() == active.figures()
+    assigned, wanted = loss_func.assign(est, targets), active.assign(est, targets)
+    for got, expected in zip(assigned, wanted, strict=True):
+        torch.testing.assert_close(got, expected)
+    assert assigned.figures == wanted.figures
+    assert assigned.neg_si_sdr is None
     if epoch < 3:
         assert active.regularization_weight == pytest.approx(1.05**epoch - 1)
     else:
@@ -66,7 +69,7 @@ def test_a_loss_to_come_is_not_trained_yet():
     assert set(loss_func.trained_parameters()) == set(later.parameters())
 
 
-def test_schedules_can_count_from_the_stages_first_epoch():
+def test_schedules_can_count_from_the_phases_first_epoch():
     loss_func = switched()
     loss_func.restart_schedules = True
     loss_func.set_epoch(5)
@@ -85,28 +88,29 @@ def test_a_broken_loss_that_is_over_spoils_nothing():
     assert all((p.grad == 0).all() for p in loss_func.parameters())
 
 
-def test_it_remembers_items_if_a_stage_does(tmp_path):
+def test_it_remembers_items_if_a_phase_does(tmp_path):
     assert not switched().remembers_items
     bound = []
 
     class Remembering(FixedPITLossWrapper):
         remembers_items = True
 
-        def bind(self, names, fingerprint):
-            bound.append((names, fingerprint))
+        def bind(self, items):
+            bound.append(items)
 
-    stages = {"fixed": Remembering(pairwise_neg_sisdr), "pit": ExactPITLossWrapper(pairwise_neg_sisdr)}
-    loss_func = SwitchedLossWrapper(stages, {"fixed": 0, "pit": 1})
+    phases = {"fixed": Remembering(pairwise_neg_sisdr), "pit": ExactPITLossWrapper(pairwise_neg_sisdr)}
+    loss_func = SwitchedLossWrapper(phases, {"fixed": 0, "pit": 1})
     assert loss_func.remembers_items
-    loss_func.bind(["a"], "f")
-    assert bound == [(["a"], "f")]
+    items = Items(1, ["a"], "f")
+    loss_func.bind(items)
+    assert bound == [items]
 
 
 @pytest.mark.parametrize(
     ("first_epoch", "message"),
     [({"a": 0}, "same names"), ({"a": 1, "b": 2}, "begin with epoch 0"), ({"a": 0, "b": 0}, "no two together")],
 )
-def test_stages_that_do_not_fit_are_refused(first_epoch, message):
-    stages = {"a": ExactPITLossWrapper(pairwise_neg_sisdr), "b": SinkPITLossWrapper(pairwise_neg_sisdr)}
+def test_phases_that_do_not_fit_are_refused(first_epoch, message):
+    phases = {"a": ExactPITLossWrapper(pairwise_neg_sisdr), "b": SinkPITLossWrapper(pairwise_neg_sisdr)}
     with pytest.raises(ValueError, match=message):
-        SwitchedLossWrapper(stages, first_epoch)
+        SwitchedLossWrapper(phases, first_epoch)

@@ -1,5 +1,6 @@
 import csv
 import json
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, pick_examples, write_tables
 from asteroid_stab.metrics.examples import listenable, write_examples
 from asteroid_stab.metrics.input_snr import input_snr
+from asteroid_stab.metrics.names import FigureInfo, columns
 from asteroid_stab.metrics.separation_metrics import measure
 from bench.speech_samples import speech_like
 
@@ -207,33 +209,48 @@ def test_the_snr_of_silence_is_undefined():
     assert np.isnan(input_snr(np.ones(4), np.zeros((2, 4))))
 
 
-class Iterating(Oracle):
-    """An oracle that says it took an iteration more for each item, of five."""
+class Counting(Oracle):
+    """An oracle that reports one pass more for each item, of at most five."""
 
-    most_iterations = 5
-    n_sub_blocks = 2
+    figures: ClassVar = {"n_passes": FigureInfo("passes", digits=1, most=5, is_cost=True)}
 
-    def forward(self, mixture, return_iterations=False):
-        est = super().forward(mixture)
-        return (est, torch.tensor([1 + (mixture.shape[1] - 6000) // 10])) if return_iterations else est
+    def forward_with_figures(self, mixture):
+        return self(mixture), {"n_passes": torch.tensor([1 + (mixture.shape[1] - 6000) // 10])}
 
 
-def test_iterations_are_listed_and_summed_up(tmp_path, dataset):
-    found = evaluate(Iterating(dataset), dataset, HerePool(("si_sdr",)))
+def test_figures_of_a_model_are_columns(tmp_path, dataset):
+    found = evaluate(Counting(dataset), dataset, HerePool(("si_sdr",)))
     write_tables(found, tmp_path, {})
     table = pd.read_csv(tmp_path / "utterances.csv")
-    assert table.columns[-1] == "n_iterations"
-    assert table["n_iterations"].tolist() == [1, 2, 3, 4, 5]  # of an item without a SI-SDR as well
+    assert table.columns[-1] == "n_passes"
+    assert table["n_passes"].tolist() == [1, 2, 3, 4, 5]  # of an item without a SI-SDR as well
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["metrics"]["n_iterations"]["mean"] == 3
-    assert summary["metrics"]["n_iterations"]["std"] == pytest.approx(2**0.5)
-    assert summary["compute"] == {"most": 5, "share": pytest.approx(0.6), "sub_blocks": 6}
+    assert summary["metrics"]["n_passes"]["mean"] == 3
+    assert summary["metrics"]["n_passes"]["std"] == pytest.approx(2**0.5)
+    assert {name: FigureInfo(**info) for name, info in summary["figures"].items()} == Counting.figures
 
 
-def test_a_model_without_iterations_has_no_such_column(tmp_path, evaluation):
+def test_a_model_without_figures_has_no_such_column(tmp_path, evaluation):
     write_tables(evaluation, tmp_path, {})
-    assert not {"n_iterations", "input_snr"} & set(pd.read_csv(tmp_path / "utterances.csv"))
-    assert "compute" not in json.loads((tmp_path / "summary.json").read_text())
+    assert list(pd.read_csv(tmp_path / "utterances.csv")) == ["id", "name", "n_samples", *columns(evaluation.metrics)]
+    assert json.loads((tmp_path / "summary.json").read_text())["figures"] == {}
+
+
+@pytest.mark.parametrize(
+    ("declared", "reported", "message"),
+    [
+        (["a"], {"b": torch.ones(1)}, r"Counting must report its figures \['a'\], got \['b'\]"),
+        (["a"], {"a": torch.ones(2)}, r"figure 'a' must be \[1\], one for each item, got \[2\]"),
+        (["si_sdr_i"], {}, "must have a name of its own, got the column 'si_sdr_i'"),
+        (["a", "b"], {}, "one figure of Counting may be the cost, got a, b"),
+    ],
+)
+def test_figures_that_do_not_fit_are_refused(dataset, declared, reported, message):
+    model = Counting(dataset)
+    model.figures = {name: FigureInfo(name, is_cost=True) for name in declared}
+    model.forward_with_figures = lambda mixture: (model(mixture), reported)
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, dataset, HerePool(("si_sdr",)))
 
 
 def test_fallbacks_are_counted(tmp_path):

@@ -7,7 +7,8 @@ from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from asteroid.metrics import get_metrics
 
 from asteroid_stab.metrics import separation_metrics
-from asteroid_stab.metrics.separation_metrics import METRICS, MetricError, assign, measure, pesq, si_sdr
+from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.metrics.separation_metrics import MetricError, assign, measure, pesq, si_sdr
 from bench.evaluate import make_items
 from bench.speech_samples import speech_like, spoken_sources, synthetic_sources
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from asteroid_stab.metrics.summary import PERCENTILES, summarise
+from asteroid_stab.metrics.names import PERCENTILES
+from asteroid_stab.metrics.summary import summarise
 
 
 def test_against_numpy():

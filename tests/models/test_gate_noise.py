@@ -27,10 +27,16 @@ def gumbel(n_iterations, n_items=4):
     return -torch.empty(n_iterations, n_items, 2, dtype=torch.float64).exponential_(generator=generator).log()
 
 
+def counted(model, wav, **arguments):
+    """Estimates, and the iterations of each item."""
+    est, figures = model.forward_with_figures(wav, **arguments)
+    return est, figures["n_iterations"]
+
+
 def run(model, wav, **arguments):
     """Estimates, decisions and gradients of a training call."""
     model.zero_grad()
-    est, n_used = model(wav, return_iterations=True, **arguments)
+    est, n_used = counted(model, wav, **arguments)
     (est.square().mean() + n_used.mean()).backward()
     return est.detach(), n_used.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
@@ -42,8 +48,8 @@ def equal(these, others):
 def test_without_noise_training_decides_as_evaluation_does():
     model, wav = net(), mixtures()
     with torch.no_grad():
-        trained = model(wav, return_iterations=True, gate_noise=torch.zeros(5, 4, 2))
-        evaluated = model.eval()(wav, return_iterations=True)
+        trained = counted(model, wav, gate_noise=torch.zeros(5, 4, 2))
+        evaluated = counted(model.eval(), wav)
     torch.testing.assert_close(trained[0], evaluated[0])
     assert trained[1].tolist() == evaluated[1].tolist()
     assert evaluated[1].tolist() == [1, 0, 2, 3]
@@ -64,10 +70,10 @@ def test_each_iteration_of_each_block_takes_its_own_row():
     for block, rows in enumerate(taken):
         model.masker.gates[block].register_forward_hook(lambda _, args, out, rows=rows: rows.append(args[1]))
     noise = gumbel(5)
-    model(wav, gate_noise=noise)
+    counted(model, wav, gate_noise=noise)
     assert equal(taken[0], noise[:2])
     assert equal(taken[1], noise[2:])
-    model(wav, n_iterations=[0, 1], gate_noise=noise[:1])
+    counted(model, wav, n_iterations=[0, 1], gate_noise=noise[:1])
     assert equal(taken[1][3:], noise[:1])
 
 
@@ -79,21 +85,21 @@ def test_a_stage_takes_the_noise_of_its_own_block_alone(stage):
     taken = []
     model.masker.gates[stage - 1].register_forward_hook(lambda _, args, out: taken.append(args[1]))
     noise = gumbel(model.trained_iterations)
-    model(wav, gate_noise=noise)
+    counted(model, wav, gate_noise=noise)
     assert equal(taken, noise)
 
 
 def test_items_keep_their_noise_at_any_place_in_the_batch_and_at_any_length():
     model, wav, noise = net(), mixtures(), gumbel(5)
-    est, n_used = model(wav, return_iterations=True, gate_noise=noise)
+    est, n_used = counted(model, wav, gate_noise=noise)
     order = torch.tensor([2, 0, 3, 1])
-    moved, moved_used = model(wav[order], return_iterations=True, gate_noise=noise[:, order])
+    moved, moved_used = counted(model, wav[order], gate_noise=noise[:, order])
     torch.testing.assert_close(moved, est[order])
     assert moved_used.tolist() == n_used[order].tolist()
     lengths = [800, 500, 800, 500]
-    cut, cut_used = model(wav, lengths=lengths, return_iterations=True, gate_noise=noise)
+    cut, cut_used = counted(model, wav, lengths=lengths, gate_noise=noise)
     for i, length in enumerate(lengths):
-        alone, used = model(wav[i : i + 1, :length], return_iterations=True, gate_noise=noise[:, i : i + 1])
+        alone, used = counted(model, wav[i : i + 1, :length], gate_noise=noise[:, i : i + 1])
         torch.testing.assert_close(cut[i : i + 1, :, :length], alone)
         assert cut_used[i] == used
 
@@ -124,7 +130,7 @@ def test_a_recomputed_block_decides_as_at_first(layers, monkeypatch):
 
 def test_evaluation_takes_no_noise_into_account():
     model, wav = net().eval(), mixtures()
-    assert torch.equal(model(wav, gate_noise=gumbel(5)), model(wav))
+    assert torch.equal(counted(model, wav, gate_noise=gumbel(5))[0], model(wav))
 
 
 @pytest.mark.parametrize(
@@ -138,4 +144,4 @@ def test_evaluation_takes_no_noise_into_account():
 )
 def test_noise_that_does_not_fit_is_refused(arguments, call, message):
     with pytest.raises(ValueError, match=message):
-        net(**arguments)(mixtures(), **call)
+        counted(net(**arguments), mixtures(), **call)

@@ -169,9 +169,9 @@ def refiners(head="shared", **kwargs):
 def test_every_iteration_gives_what_the_model_of_as_many_gives(own_heads):
     plain, model = refiners(own_heads=own_heads, noise_slot=True)
     wav = torch.randn(2, 400, dtype=torch.float64)
-    layers, n_used = model(wav, return_iterations=True)
+    layers, figures = model.forward_with_figures(wav)
     assert layers.shape == (3, 2, 3, 400)
-    assert n_used.tolist() == [3, 3]
+    assert figures["n_iterations"].tolist() == [3, 3]
     for layer, counts in zip(layers, ([1, 0], [2, 0], [2, 1]), strict=True):
         part = plain.truncated(1) if own_heads and counts[1] == 0 else plain
         torch.testing.assert_close(layer, part(wav, n_iterations=counts[: part.n_blocks]))
@@ -195,9 +195,10 @@ def test_gated_layers_draw_what_the_plain_model_draws():
     plain, model = refiners(gate=True)
     wav = torch.randn(8, 400, dtype=torch.float64)
     torch.manual_seed(1)
-    layers, n_layered = model(wav, return_iterations=True)
+    layers, layered = model.forward_with_figures(wav)
     torch.manual_seed(1)
-    est, n_plain = plain(wav, return_iterations=True)
+    est, figures = plain.forward_with_figures(wav)
+    n_layered, n_plain = layered["n_iterations"], figures["n_iterations"]
     torch.testing.assert_close(layers[-1], est)
     torch.testing.assert_close(n_layered, n_plain)
     assert len(set(n_plain.tolist())) > 1

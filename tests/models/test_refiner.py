@@ -13,7 +13,9 @@ from asteroid.models.base_models import BaseEncoderMaskerDecoder
 from asteroid_stab.errors import StabError
 from asteroid_stab.masknn import register_sub_block
 from asteroid_stab.masknn.sub_blocks import _MAKERS
+from asteroid_stab.metrics.figures import ModelWithFigures
 from asteroid_stab.models import LatentRefinementNet, load_model, load_pretrained, save_model
+from asteroid_stab.models.variants import ModelWithVariants, apply_variants
 from asteroid_stab.run.compose import compose_recipe
 
 SIZE = {"n_filters": 12, "bn_chan": 6, "upsampling_depth": 3, "gate_segment_s": 0.1, "noise_slot": True}
@@ -34,6 +36,13 @@ def uneven(model, scale=40.0):
         with torch.no_grad():
             gate.over_frames.weight.mul_(scale)
     return model
+
+
+def counted(model, *args, **kwargs):
+    """Estimates, and the iterations of each item."""
+    est, figures = model.forward_with_figures(*args, **kwargs)
+    assert torch.equal(figures["n_sub_blocks"], model.n_sub_blocks * figures["n_iterations"])
+    return est, figures["n_iterations"]
 
 
 class Script(torch.nn.Module):
@@ -167,26 +176,34 @@ def test_iterations_of_a_call():
     assert torch.equal(model(wav), model(wav, n_iterations=[2, 1]))
     for n in (1, 3):
         assert torch.equal(model(wav, n_iterations=n), net(n_blocks=2, n_iterations=n)(wav))
-    est, n_used = model(wav, n_iterations=[0, 3], return_iterations=True)
+    est, n_used = counted(model, wav, n_iterations=[0, 3])
     assert n_used.tolist() == [3.0] * 3
     alone = net(n_blocks=2)
     alone.masker.blocks[0] = torch.nn.Identity()
     assert torch.equal(est, alone(wav, n_iterations=[1, 3]))
 
 
-def test_limited_iterations():
-    model = net(n_blocks=2, n_iterations=[4, 1]).eval()
-    assert model.most_iterations == 5
+def most(model):
+    """The largest possible values of the figures."""
+    return {name: info.most for name, info in model.figures.items()}
+
+
+def test_figures_and_variants():
+    model = net(n_blocks=2, n_sub_blocks=2, n_iterations=[4, 1]).eval()
+    assert isinstance(model, ModelWithFigures)
+    assert isinstance(model, ModelWithVariants)
+    assert most(model) == {"n_iterations": 5, "n_sub_blocks": 10}
+    assert [info.is_cost for info in model.figures.values()] == [False, True]
     wanted = model(mixtures(), n_iterations=3)
-    model.limit_iterations(3)
-    est, n_used = model(mixtures(), return_iterations=True)
+    apply_variants(model, ["iterations3"])
+    est, n_used = counted(model, mixtures())
     assert torch.equal(est, wanted)
-    assert model.most_iterations == 6
+    assert most(model) == {"n_iterations": 6, "n_sub_blocks": 12}
     assert n_used.tolist() == [6] * 3
     assert torch.equal(BaseEncoderMaskerDecoder.forward(model, mixtures())[:, :2], wanted)  # the host's composition
     gated = net(n_iterations=4, gate=True, gate_bias=-99.0).eval()
-    gated.limit_iterations(2)
-    assert gated(mixtures(), return_iterations=True)[1].tolist() == [0] * 3
+    gated.apply_variant("iterations2")
+    assert counted(gated, mixtures())[1].tolist() == [0] * 3
 
 
 def test_the_noise_is_an_output_of_training_alone():
@@ -208,7 +225,7 @@ def test_training_is_dense_and_its_count_is_the_sum_of_the_decisions():
     model = net(n_blocks=2, n_iterations=[2, 3], gate=True)
     wav = mixtures(16)
     torch.manual_seed(7)
-    est, n_used = model(wav, return_iterations=True)
+    est, n_used = counted(model, wav)
     torch.manual_seed(7)
     hidden = model.masker.start(model.forward_encoder(wav.unsqueeze(1)))
     total = 0
@@ -227,7 +244,7 @@ def test_training_is_dense_and_its_count_is_the_sum_of_the_decisions():
 @pytest.mark.parametrize("part", [0, 1])
 def test_the_gate_learns_from_the_estimates_and_from_the_count(part):
     model = net(n_iterations=3, gate=True)
-    outputs = model(mixtures(8), return_iterations=True)
+    outputs = counted(model, mixtures(8))
     outputs[part].square().sum().backward()
     for name, parameter in model.masker.gates.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
@@ -236,14 +253,14 @@ def test_the_gate_learns_from_the_estimates_and_from_the_count(part):
 def test_exits_equal_dense_gating_and_each_item_alone():
     model = uneven(net(n_blocks=2, n_iterations=[3, 2], gate=True)).eval()
     wav = mixtures(24)
-    est, n_used = model(wav, return_iterations=True)
+    est, n_used = counted(model, wav)
     assert n_used.dtype == torch.int64
     assert len(set(n_used.tolist())) > 1
     dense, n_dense = model.slots(wav, dense=True)
     torch.testing.assert_close(est, dense[:, :2], rtol=0, atol=1e-10)
     assert n_used.tolist() == n_dense.tolist()
     for i in range(len(wav)):
-        one, n_one = model(wav[i : i + 1], return_iterations=True)
+        one, n_one = counted(model, wav[i : i + 1])
         torch.testing.assert_close(one[0], est[i], rtol=0, atol=1e-10)
         assert n_one.item() == n_used[i]
     assert torch.equal(model(wav), est)
@@ -299,7 +316,7 @@ def test_a_tie_is_processed():
     model = net(n_iterations=3, gate=True).eval()
     torch.nn.init.zeros_(model.masker.gates[0].over_frames.weight)
     torch.nn.init.zeros_(model.masker.gates[0].over_frames.bias)
-    assert model(mixtures(), return_iterations=True)[1].tolist() == [3, 3, 3]
+    assert counted(model, mixtures())[1].tolist() == [3, 3, 3]
 
 
 def test_a_gate_that_always_processes_is_no_gate():
@@ -307,17 +324,17 @@ def test_a_gate_that_always_processes_is_no_gate():
     gated = net(n_iterations=3, gate=True, gate_bias=1e6)
     gated.load_state_dict(plain.state_dict(), strict=False)
     for mode in (True, False):
-        est, n_used = gated.train(mode)(wav, return_iterations=True)
+        est, n_used = counted(gated.train(mode), wav)
         torch.testing.assert_close(est, plain.train(mode)(wav))
         assert n_used.tolist() == [3, 3, 3]
-        assert plain(wav, return_iterations=True)[1].tolist() == [3, 3, 3]
+        assert counted(plain, wav)[1].tolist() == [3, 3, 3]
 
 
 def test_exits_under_autocast():
     model = uneven(net(n_iterations=4, gate=True).float())
     wav = mixtures(16).float()
     with torch.autocast("cpu", torch.bfloat16):
-        est, n_used = model(wav, return_iterations=True)
+        est, n_used = counted(model, wav)
         (est.float().square().mean() + n_used.mean()).backward()
         assert n_used.dtype == torch.float32
         assert all(torch.isfinite(p.grad).all() for p in model.parameters())
@@ -337,9 +354,9 @@ def test_padding_changes_nothing(training):
     model = net(n_blocks=2, n_iterations=[3, 2], gate=not training)
     model = uneven(model).train(training)
     wav, lengths = mixtures(5, 900), [900, 401, 655, 401, 12]
-    est, n_used = model(wav, lengths=torch.tensor(lengths), return_iterations=True)
+    est, n_used = counted(model, wav, lengths=torch.tensor(lengths))
     for i, length in enumerate(lengths):
-        alone, n_alone = model(wav[i : i + 1, :length], return_iterations=True)
+        alone, n_alone = counted(model, wav[i : i + 1, :length])
         torch.testing.assert_close(est[i, :, :length], alone[0], rtol=0, atol=1e-10)
         assert (est[i, :, length:] == 0).all()
         assert n_alone.item() == n_used[i]
@@ -405,7 +422,7 @@ def test_a_stage_trains_its_block_and_nothing_else(n):
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert set(trained) == {name for name in before if name.startswith(PARTS[n])}
     optimizer = torch.optim.SGD(trained.values(), lr=0.1)
-    est, n_used = model(mixtures(), return_iterations=True)
+    est, n_used = counted(model, mixtures())
     (est.square().sum() + n_used.sum()).backward()
     assert all(p.grad is not None for p in trained.values())
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
@@ -594,8 +611,7 @@ def test_arguments_out_of_range_are_refused(arguments, message):
         (lambda m: m.train_stage(3), "stage must be from 1 to n_blocks=2, or None, got 3"),
         (lambda m: m.train_stage(0), "stage must be from 1 to n_blocks=2, or None, got 0"),
         (lambda m: m.train_stage(1), "train_stage needs own_heads=true"),
-        (lambda m: m.limit_iterations(0), "max_iterations must be a whole number of at least 1, got 0"),
-        (lambda m: m.limit_iterations(2.5), "max_iterations must be a whole number of at least 1, got 2.5"),
+        (lambda m: m.apply_variant("iterations0"), "n_iterations must be whole numbers of at least 1, got 0"),
         (lambda m: m.truncated(0), "a number of blocks from 1 to 2, got 0"),
         (lambda m: m.truncated(1), "truncated needs own_heads=true: the one head is that of all 2 blocks"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from asteroid_stab.stabilizers import Stabilizer
+from asteroid_stab.stabilizers.comm import present_comm
 
 
 class DropAt(Stabilizer):
@@ -17,13 +18,13 @@ class DropAt(Stabilizer):
         self.given = {tuple(pair) for file in files for pair in json.loads(file.read_text())} if as_in else None
         self.dropped = []
 
-    def logits(self, trainer, system, step):
-        k, ids = trainer.fit_loop.total_batch_idx, step.ids.tolist()
+    def logits(self, step):
+        k, ids, rank = step.clock.step, step.ids.tolist(), present_comm().rank
         if self.given is None:
-            drop = [k == 3 or (k == 1 and trainer.global_rank == 1)] * len(ids)
+            drop = [k == 3 or (k == 1 and rank == 1)] * len(ids)
         else:
             drop = [(k, i) in self.given for i in ids]
         self.dropped += [(k, i) for i, out in zip(ids, drop, strict=True) if out]
         self.folder.mkdir(exist_ok=True)
-        (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps(self.dropped))
+        (self.folder / f"{rank}.json").write_text(json.dumps(self.dropped))
         return torch.where(torch.tensor(drop), -torch.inf, 0.0)

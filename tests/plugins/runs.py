@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 SMALL = [
-    "data.batch_size=8",
-    *("data.n_train=32", "data.n_valid=8", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"),
+    "loader.batch_size=8",
+    *("data.n_train=32", "data.n_valid=8", "data.n_test=4", "data.n_utterances=2", "loader.segment_s=0.5"),
     *("model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.bn_chan=8", "model.hid_chan=16"),
     *("model.skip_chan=8", "trainer.accelerator=cpu", "scheduler=plateau"),
 ]
@@ -50,5 +50,5 @@ def assert_same_weights(a, b, **tolerance):
 
 def train(run_dir, row, *words, n_src=20, **kwargs):
     recipe, *rest = ROWS[row]
-    given = [*SMALL, "data.n_train=16", "data.batch_size=4", "data.n_utterances=1", f"data.n_src={n_src}"]
+    given = [*SMALL, "data.n_train=16", "loader.batch_size=4", "data.n_utterances=1", f"data.n_src={n_src}"]
     return stab("train", recipe, f"run_dir={run_dir}", *given, "logger=none", *rest, *words, **kwargs)

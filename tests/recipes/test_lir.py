@@ -43,7 +43,7 @@ def task(config):
 @pytest.mark.parametrize("name", WHAM)
 def test_recipes_have_the_papers_values(name):
     config = compose_recipe(f"lir/wham_{name}")
-    assert (config.data.segment_s, config.data.sample_rate, config.data.batch_size) == (4.0, 8000, 4)
+    assert (config.loader.segment_s, config.data.sample_rate, config.loader.batch_size) == (4.0, 8000, 4)
     assert (config.model.n_filters, config.model.kernel_size, config.model.upsampling_depth) == (512, 21, 5)
     assert (config.model.bn_chan, config.model.noise_slot, config.model.sub_block) == (128, True, "uconv")
     assert build(config.model).encoder.filterbank.stride == 10
@@ -64,7 +64,7 @@ def test_a_gate_sees_a_segment_as_it_is():
     model = build(config.model)
     [gate] = model.masker.gates
     assert sum(p.numel() for p in gate.parameters()) == 13_061  # the paper's 13 K
-    frames = model.masker.start(model.forward_encoder(torch.zeros(1, 1, int(config.data.segment_s * 8000)))).shape[-1]
+    frames = model.masker.start(model.forward_encoder(torch.zeros(1, 1, int(config.loader.segment_s * 8000)))).shape[-1]
     assert (gate.n_frames, frames) == (3200, 3200)
     assert isinstance(gate, ExitGate)
 
@@ -128,18 +128,17 @@ def test_two_speakers_of_folders_with_noise(esc, tmp_path):
     """The stand-in for WHAM!: two people in each mixture, and noise that is no source."""
     root = librispeech(tmp_path, ("train-clean-100", "test-other"), n_speakers=5)
     words = [f"data.base.root={root}", f"data.noise_root={esc}", f"data.cache_dir={tmp_path / 'cache'}"]
-    words += ["data.base.valid_speakers=2", "data.segment_s=1", "data.n_train=8", "data.n_valid=4", "data.n_test=4"]
-    data = build(compose_recipe("lir/mini_librispeech", words).data)
-    data.setup("fit")
+    words += ["data.base.valid_speakers=2", "data.n_train=8", "data.n_valid=4", "data.n_test=4"]
+    corpus = build(compose_recipe("lir/mini_librispeech", words).data)
     speakers = {"train": set(), "valid": set(), "test": set()}
     for split, found in speakers.items():
-        for item, mixture in enumerate(data.test_dataset(split).mixtures):
-            people = [data.test_dataset(split).sounds.sounds[sound].group for sound in mixture.sounds[:2]]
+        for item, mixture in enumerate(corpus.dataset(split).mixtures):
+            people = [corpus.sounds(split).sounds[sound].group for sound in mixture.sounds[:2]]
             assert len(set(people)) == 2, item
             found.update(people)
     assert not speakers["train"] & speakers["valid"]
     assert not speakers["test"] & (speakers["train"] | speakers["valid"])
-    mixture, sources, _ = data.train_set[0]
+    mixture, sources, _ = corpus.dataset("train", 1.0, seed=42)[0]
     assert sources.shape == (2, 8000)
     noise = mixture - sources.sum(0)
     snr = 20 * np.log10(float(sources[0].norm() / noise.norm()))

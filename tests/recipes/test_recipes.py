@@ -67,31 +67,31 @@ def trees(tmp_path_factory):
 
 def corpus(config, speech, esc=None, trees=None):
     """Overrides that put a small corpus in the place of a recipe's."""
-    return small_data(config.data, "data", speech, esc, trees)
+    words = ["loader.num_workers=0", "loader.segment_s=0.5"]
+    return [*words, *small_data(config.data, "data", speech, esc, trees)]
 
 
 def small_data(node, at, speech, esc, trees):
     kind = node._target_.rpartition(".")[2]
-    words = ["num_workers=0", "segment_s=0.5"]
-    if kind == "MultiTaskData":
+    if kind == "MultiTaskCorpus":
         parts = [small_data(node[part], f"{at}.{part}", speech, esc, trees) for part in ("base", "enhancement")]
-        return [f"{at}.{word}" for word in words] + parts[0] + parts[1]
-    if kind == "Wsj0MixData":
-        words += [f"root={trees / 'wsj0-mix'}"]
-    elif kind == "WhamData":
-        words += [f"root={trees / 'wham'}"]
-    elif kind == "LibriSpeechData":
-        words += [f"root={speech}", f"list_root={speech}"]
+        return parts[0] + parts[1]
+    if kind == "Wsj0MixCorpus":
+        words = [f"root={trees / 'wsj0-mix'}"]
+    elif kind == "WhamCorpus":
+        words = [f"root={trees / 'wham'}"]
+    elif kind == "LibriSpeechCorpus":
+        words = [f"root={speech}", f"list_root={speech}"]
     else:
-        words += ["n_train=8", "n_valid=4", "n_test=4"]
-    if kind in ("EscData", "SpeechEscData"):
+        words = ["n_train=8", "n_valid=4", "n_test=4"]
+    if kind in ("EscCorpus", "SpeechEscCorpus"):
         words += [f"root={esc}", f"cache_dir={speech / 'cache'}"]
-        words += [f"speech_root={speech}", "valid_speakers=2"] * (kind == "SpeechEscData")
-    if kind == "NoisyData":
+        words += [f"speech_root={speech}", "valid_speakers=2"] * (kind == "SpeechEscCorpus")
+    if kind == "NoisyCorpus":
         words += [f"noise_root={esc}", f"cache_dir={speech / 'cache'}"]
-        folders = node.base._target_.endswith("SpeechFolderData")
+        folders = node.base._target_.endswith("SpeechFolders")
         words += [f"base.root={trees / 'LibriSpeech'}", "base.valid_speakers=2"] if folders else ["base.n_utterances=2"]
-    if kind == "ToyData":
+    if kind == "ToyCorpus":
         words += ["n_utterances=2"]
     return [f"{at}.{word}" for word in words]
 
@@ -117,7 +117,7 @@ def test_it_says_what_it_is(recipe):
 def test_it_trains_two_steps(recipe, speech, esc, trees, tmp_path):
     config = compose_recipe(recipe, ["loss.run=none"] if recipe.endswith("_fixed") else [])
     short = [
-        "data.batch_size=2",
+        "loader.batch_size=2",
         "trainer.max_epochs=1",
         "trainer.limit_train_batches=2",
         "trainer.limit_val_batches=1",
@@ -165,7 +165,7 @@ def test_one_layer_is_told_to_change_nothing(tmp_path, capsys):
 
 
 def test_the_tracker_refuses_dynamic_mixing_by_name(tmp_path, capsys):
-    words = ["data=dynamic", "data.base.n_utterances=2", "data.n_train=8", "data.segment_s=0.5", *SMALL]
+    words = ["data=dynamic", "data.base.n_utterances=2", "data.n_train=8", "loader.segment_s=0.5", *SMALL]
     words += [f"run_dir={tmp_path / 'run'}", "logger=none", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     assert main(["train", "baseline/toy", *words]) == 2
     assert "AssignmentTracker needs stable ids" in capsys.readouterr().err
@@ -180,14 +180,23 @@ def test_the_tracker_refuses_dynamic_mixing_by_name(tmp_path, capsys):
 
 def test_a_missing_corpus_says_which_key_to_set(tmp_path, capsys):
     assert main(["train", "baseline/mini_librispeech", f"run_dir={tmp_path / 'run'}", "logger=none"]) == 2
-    assert "data.root=" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.endswith("error: data.root is not set; set data.root=FOLDER to the LibriSpeech folder\n")
+
+
+def test_a_missing_corpus_inside_another_says_which_key_to_set(tmp_path, capsys):
+    words = [f"run_dir={tmp_path / 'run'}", "logger=none"]
+    assert main(["train", "ssl/multitask_libri2mix", *words]) == 2
+    assert "data.base.root is not set; set data.base.root=FOLDER to the LibriSpeech" in capsys.readouterr().err
+    assert main(["train", "lir/mini_librispeech", *words]) == 2
+    assert "data.base.root is not set; set data.base.root=FOLDER to the folder of speech" in capsys.readouterr().err
 
 
 def test_missing_files_stop_the_run_unless_skipped(speech, tmp_path, capsys):
     table = pd.read_csv(speech / "libri2mix_train-clean-100.csv")
     table.loc[0, "source_1_path"] = "train-clean-100/9/1/9-1-0000.flac"
     table.to_csv(tmp_path / "list.csv", index=False)
-    words = [*corpus(compose_recipe("baseline/mini_librispeech"), speech), *SMALL, "data.batch_size=2", "logger=none"]
+    words = [*corpus(compose_recipe("baseline/mini_librispeech"), speech), *SMALL, "loader.batch_size=2", "logger=none"]
     words += [f"data.train_list={tmp_path / 'list.csv'}", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
     assert main(["train", "baseline/mini_librispeech", f"run_dir={tmp_path / 'a'}", *words]) == 2
     assert "9-1-0000.flac" in capsys.readouterr().err

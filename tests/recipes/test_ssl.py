@@ -37,7 +37,7 @@ def test_recipes_have_the_papers_values(model, kind):
     assert {key: config.model[key] for key in OF_MODEL[model]} == OF_MODEL[model]
     assert (config.model.mask_act, config.model.sample_rate) == ("relu", 8000)
     assert (config.optim.lr, config.optim.weight_decay) == (1e-3, decay)
-    assert (config.data.segment_s, config.data.batch_size) == (segment, batch)
+    assert (config.loader.segment_s, config.loader.batch_size) == (segment, batch)
     assert config.trainer.accumulate_grad_batches == accumulated
     assert (config.trainer.gradient_clip_val, config.seed) == (5.0, 42)
     assert config.scheduler._target_.endswith(scheduler)
@@ -73,9 +73,9 @@ def test_pretext_tasks_pre_train_the_same_model(task):
 def test_libri1mix_as_its_generator_left_it(tmp_path):
     root = libri1mix(tmp_path / "Libri1Mix")
     disk = ["data=librimix", f"data.root={root}", "data.train_subset=train-360", "data.task=enh_single", "data.n_src=1"]
-    small = ["data.segment_s=0.5", "data.num_workers=0", "data.batch_size=2"]
+    small = ["loader.segment_s=0.5", "loader.num_workers=0", "loader.batch_size=2"]
     config = compose_recipe("ssl/pretrain_mama_libri1mix", [*disk, *small])
-    data = build(config.data)
+    data = build(config.loader, build(config.data))
     data.setup("fit")
     assert next(iter(data.train_dataloader()))[1].shape == (2, 1, 4000)
     assert [len(data.train_set), len(data.valid_set)] == [4, 4]
@@ -102,7 +102,7 @@ def train(tmp_path):
         if run.exists():
             assert main(["train", f"resume={run}", *words]) == 0
         else:
-            small = ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.n_utterances=2", "data.segment_s=0.5"]
+            small = ["data.n_train=8", "data.n_valid=4", "data.n_test=4", "data.n_utterances=2", "loader.segment_s=0.5"]
             small += [*SMALL, "trainer.accelerator=cpu", "logger=none", "scheduler=plateau", "optim.lr=0.0"]
             words = ("callbacks=[tracker,early_stopping]", "callbacks.early_stopping.patience=2", *small, *words)
             assert main(["train", "baseline/toy", f"run_dir={run}", *words]) == 0

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+
+from asteroid_stab.metrics.names import FigureInfo
 
 LEVELS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 RATE = 8000
@@ -85,6 +88,7 @@ def write_evaluation(
     if iterations:  # a harder mixture takes more
         wanted = np.round(0.7 * iterations - 0.6 * before + rng.normal(0, 0.5, n_items))
         table["n_iterations"] = np.clip(wanted, 0, iterations).astype(int)
+        table["n_sub_blocks"] = 2 * table["n_iterations"]
     table.to_csv(folder / "utterances.csv", index=False)
     metrics = {}
     for column in table.columns[3:]:
@@ -96,8 +100,9 @@ def write_evaluation(
     summary |= {"failures": {"pesq": ["mix_0003"], "stoi": []}}
     summary |= {"classes": {name: {"n": n_items, **metrics["si_sdr_i"]} for name in classes}} if classes else {}
     if iterations:
-        made = float(table["n_iterations"].mean())
-        summary |= {"compute": {"most": iterations, "share": made / iterations, "sub_blocks": 2 * made}}
+        shown = {"n_iterations": FigureInfo("iterations", meaning="passes of a block", most=iterations)}
+        shown |= {"n_sub_blocks": FigureInfo("sub-blocks", most=2 * iterations, is_cost=True)}
+        summary |= {"figures": {name: asdict(info) for name, info in shown.items()}}
     summary |= {"failure_reasons": {"pesq": {"mix_0003": "no utterances detected"}}}
     (folder / "summary.json").write_text(json.dumps(summary))
     order = np.argsort(gain)
@@ -137,7 +142,7 @@ def write_run(
     (path / "config.yaml").write_text(f"""\
 seed: {seed}
 recipe: baseline/toy
-data: {{_target_: asteroid_stab.data.ToyData, n_src: {n_src}, sample_rate: 8000, batch_size: 8}}
+data: {{_target_: asteroid_stab.data.ToyCorpus, n_src: {n_src}, sample_rate: 8000, batch_size: 8}}
 model: {{_target_: asteroid.models.ConvTasNet, n_src: {n_src}, n_layers: {n_layers}}}
 optim: {{_target_: torch.optim.Adam, lr: 0.002}}
 """)
@@ -161,7 +166,7 @@ optim: {{_target_: torch.optim.Adam, lr: 0.002}}
         folder = path / "evaluation" / f"test_iterations{n}"
         write_evaluation(folder, rng, n_items, n_src, final - 1, seconds, classes, n, noisy)
         summary = json.loads((folder / "summary.json").read_text())
-        (folder / "summary.json").write_text(json.dumps({**summary, "max_iterations": n}))
+        (folder / "summary.json").write_text(json.dumps({**summary, "variant": f"iterations{n}"}))
     return path
 
 

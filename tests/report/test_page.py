@@ -183,7 +183,7 @@ def test_several_runs_are_compared(three):
     assert [cells[name][6] for name in names] == ["1 min 54 s", "–", "1 min 54 s"]
     assert "By layer: layers" in page.texts("h3")
     assert len(page.all("audio")) == 45
-    assert "The configurations of the runs are the same." in page.texts("p", class_="note wide")
+    assert "All runs have the same configuration." in page.texts("p", class_="note wide")
     # every line of a run has its colour, in the legends and in the figures
     for variable in ("--c0", "--c1", "--c2", "--o0", "--o7"):
         assert three.count(f"stroke: var({variable})") + three.count(f'stroke="var({variable})"') >= 2
@@ -252,8 +252,8 @@ def test_a_run_before_its_first_epoch_says_so(tmp_path):
     text = render(read_runs([path]))
     page = Page(text)
     notes = page.texts("p", class_="note wide")
-    assert notes[0].startswith("fresh run has no metrics.csv: no epoch of it has ended. Make it with")
-    assert notes[1].startswith("fresh run has not been evaluated on the test split. Make it with")
+    assert notes[0].startswith("fresh run has no metrics.csv: no epoch has ended. Run")
+    assert notes[1].startswith("fresh run has not been evaluated on the test split. Run")
     assert notes[2].startswith("fresh run has no switches.csv")
     assert page.texts("code")[:2] == [
         f"asteroid-stab train resume='{path}'",
@@ -293,7 +293,7 @@ def test_what_the_numbers_leave_out_is_said(make_run):
     notes = Page(render(read_runs([path]), sections=[training, evaluation])).texts("p", class_="note wide")
     assert notes == [
         "toy_convtasnet: the training left out 8 silent sources, 1 non-finite item, counted over all epochs.",
-        "toy_convtasnet: the SI-SDRi is undefined for 3 of 60 mixtures, which the pictures leave out.",
+        "toy_convtasnet: the SI-SDRi is undefined for 3 of 60 mixtures; the pictures leave these out.",
         "toy_convtasnet: PESQ could not be computed for 1 mixture (mix_0003: no utterances detected).",
     ]
 
@@ -306,7 +306,7 @@ def test_an_evaluation_of_an_older_model_says_so(make_run):
     for model, notes in ((b"old", 1), (b"new", 0)):
         file.write_text(json.dumps(summary | {"model_sha256": hashlib.sha256(model).hexdigest()}))
         shown = Page(render(read_runs([path]), sections=[evaluation])).texts("p", class_="note wide")
-        assert sum("another model than best_model.pth" in note for note in shown) == notes
+        assert sum("written after this evaluation of an earlier model" in note for note in shown) == notes
 
 
 def test_a_metric_that_is_undefined_for_all_mixtures_has_no_row(make_run):

@@ -11,7 +11,8 @@ import pytest
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.overview import _results
 from asteroid_stab.report.run_data import distinct_names, read_runs
-from asteroid_stab.run.study import figures
+from asteroid_stab.run.metrics_table import PART
+from asteroid_stab.run.study import result
 
 
 def test_everything_of_a_run_is_read(whole_run):
@@ -159,15 +160,15 @@ def test_a_file_that_cannot_be_read_is_named(make_run, name, content, message):
         read_runs([path])
 
 
-def test_the_best_model_of_a_training_in_stages_is_of_the_last(make_run):
+def test_the_best_model_of_a_training_of_several_parts_is_of_the_last(make_run):
     path = make_run(n_epochs=4)
     [run] = read_runs([path])
     pd.testing.assert_series_equal(run.validation, run.column("val/si_sdr_i"))
     table = pd.read_csv(path / "metrics.csv")
-    table["val/si_sdr_i"], table["train/stage"] = [9.0, 1.0, 2.0, 1.5], [1, 1, 2, 2]
+    table["val/si_sdr_i"], table[PART] = [9.0, 1.0, 2.0, 1.5], [1, 1, 2, 2]
     table.to_csv(path / "metrics.csv", index=False)
     [run] = read_runs([path])
     assert (run.validation.max(), run.validation.idxmax()) == (2.0, 2)
     [tile] = [part for part in _results(run) if part[0] == "Best validation SI-SDRi"]
     assert tile[1:] == ("2.00", "dB", "at epoch 2")
-    assert figures(run).valid == 2.0
+    assert result(run).valid == 2.0

@@ -47,7 +47,7 @@ def test_factors_need_a_rate_and_a_rate_needs_no_factors(tiny_model):
         rate_groups(model, [], [["encoder", 0.1]], None)
 
 
-SMALL = ["data.n_train=8", "data.n_valid=4", "data.n_utterances=1", "data.segment_s=0.5", "trainer.max_epochs=1"]
+SMALL = ["data.n_train=8", "data.n_valid=4", "data.n_utterances=1", "loader.segment_s=0.5", "trainer.max_epochs=1"]
 
 
 def test_a_run_trains_with_them(tmp_path):
@@ -91,10 +91,10 @@ def test_parts_that_do_not_fit_are_told_before_a_run_folder_is_made(tmp_path, es
     small = ["n_train=8", "n_valid=4", "n_test=4"]
     if "multitask" in words[0]:
         data = [f"data.{part}.{size}" for part in ("base", "enhancement") for size in small]
-        data += [f"data.enhancement.noise_root={esc}", "data.base.n_utterances=1", "data.segment_s=0.5"]
+        data += [f"data.enhancement.noise_root={esc}", "data.base.n_utterances=1", "loader.segment_s=0.5"]
     elif words[0] in ("ssl/toy_mama", "lir/toy_progressive"):
         data = [f"data.{size}" for size in small]
-        data += [f"data.noise_root={esc}", "data.base.n_utterances=1", "data.segment_s=0.5"]
+        data += [f"data.noise_root={esc}", "data.base.n_utterances=1", "loader.segment_s=0.5"]
     else:
         data = []
     run = tmp_path / "run"

@@ -1,7 +1,6 @@
 """Gradient reweighting against the equations."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,35 +8,30 @@ import torch
 from asteroid.losses import pairwise_neg_sisdr
 
 from asteroid_stab.callbacks import RunCheckpoint
-from asteroid_stab.data.corpora.esc import EscData
+from asteroid_stab.data import EscCorpus, MixtureDataModule
 from asteroid_stab.errors import StabError
+from asteroid_stab.items import Items
 from asteroid_stab.losses import (
     Assignment,
     AttentionPITLossWrapper,
     ExactPITLossWrapper,
     LayerwiseLossWrapper,
     ProbPITLossWrapper,
+    RisingSchedule,
     SinkPITLossWrapper,
 )
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
 from asteroid_stab.models import conv_tasnet, layered_model
-from asteroid_stab.stabilizers import Reweighting, RisingSchedule, SampleDropout
-from asteroid_stab.stabilizers.base import Step
+from asteroid_stab.stabilizers import Reweighting, SampleDropout
+from asteroid_stab.stabilizers.base import Clock, Step
 
 
-class At:
-    """Stands for a trainer."""
-
-    def __init__(self, epoch=0, step=0):
-        self.current_epoch, self.global_step, self.world_size = epoch, step, 1
-
-
-def step(loss, before=None):
+def step(loss, before=None, epoch=0):
     """A step with these losses; ``before`` are the mixtures' SI-SDRs."""
     n_items, n_src = loss.shape
     signals = torch.zeros(n_items, n_src, 4)
-    made = Step(signals[:, 0], signals, torch.arange(n_items), Assignment(loss, torch.zeros(n_items, n_src).long()),
-                signals, loss)  # fmt: skip
+    assigned = Assignment(loss, torch.zeros(n_items, n_src).long(), neg_si_sdr=loss)
+    made = Step(signals, assigned, signals, Clock(epoch, 0), signals[:, 0], torch.arange(n_items))
     made.__dict__["source_loss_i"] = loss if before is None else loss - before
     return made
 
@@ -48,7 +42,7 @@ LOSSES = torch.tensor([[-3.0, 1.0], [10.0, -20.0]], dtype=torch.float64)
 def test_weights_are_those_of_the_equations():
     """The numbers of the derivation: alpha 0.2 gives .060 .133 .805 .002, and they are the gradient."""
     loss = LOSSES.clone().requires_grad_()
-    logits = Reweighting(alpha=0.2, improvement=False).logits(At(), None, step(loss.detach()))
+    logits = Reweighting(alpha=0.2, improvement=False).logits(step(loss.detach()))
     mean = weighted_mean(loss, logits)
     torch.testing.assert_close(
         mean.weights.flatten(), torch.tensor([0.060, 0.133, 0.805, 0.002], dtype=torch.float64), rtol=0, atol=6e-4
@@ -61,26 +55,26 @@ def test_weights_are_those_of_the_equations():
 def test_without_steepness_it_is_the_plain_mean_to_the_bit():
     loss = torch.randn(5, 3).requires_grad_()
     plain = weighted_mean(loss)
-    weighed = weighted_mean(loss, Reweighting().logits(At(), None, step(loss.detach())))
+    weighed = weighted_mean(loss, Reweighting().logits(step(loss.detach())))
     assert torch.equal(plain.value, weighed.value)
     grads = [torch.autograd.grad(mean.value, loss)[0] for mean in (plain, weighed)]
     assert torch.equal(*grads)
 
 
 def test_a_constant_changes_nothing():
-    a = Reweighting(alpha=0.3, improvement=False).logits(At(), None, step(LOSSES))
-    b = Reweighting(alpha=0.3, improvement=False).logits(At(), None, step(LOSSES + 7))
+    a = Reweighting(alpha=0.3, improvement=False).logits(step(LOSSES))
+    b = Reweighting(alpha=0.3, improvement=False).logits(step(LOSSES + 7))
     torch.testing.assert_close(weighted_mean(LOSSES, a).weights, weighted_mean(LOSSES, b).weights)
 
 
 def test_mixtures_can_be_weighed_as_a_whole():
-    logits = Reweighting(alpha=0.5, level="mixture", improvement=False).logits(At(), None, step(LOSSES))
+    logits = Reweighting(alpha=0.5, level="mixture", improvement=False).logits(step(LOSSES))
     torch.testing.assert_close(logits, 0.5 * LOSSES.mean(1))
 
 
 def test_the_improvement_is_what_is_weighed():
     before = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
-    logits = Reweighting(alpha=1.0).logits(At(), None, step(LOSSES, before))
+    logits = Reweighting(alpha=1.0).logits(step(LOSSES, before))
     torch.testing.assert_close(logits, LOSSES - before)
 
 
@@ -89,14 +83,14 @@ def test_the_improvement_of_real_signals():
     sources = torch.randn(3, 2, 200)
     mixture, est = sources.sum(1), sources + 0.3 * torch.randn(3, 2, 200)
     loss, perm = ExactPITLossWrapper(pairwise_neg_sisdr).assign(est, sources)
-    made = Step(mixture, sources, torch.arange(3), Assignment(loss, perm), est)
+    made = Step(sources, Assignment(loss, perm), est, Clock(0, 0), mixture, torch.arange(3))
     pw = pairwise_neg_sisdr(mixture.unsqueeze(1).expand_as(sources), sources).diagonal(dim1=1, dim2=2)
-    torch.testing.assert_close(Reweighting(alpha=1.0).logits(At(), None, made), loss - pw, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(Reweighting(alpha=1.0).logits(made), loss - pw, rtol=1e-4, atol=1e-4)
 
 
 def test_a_curriculum_begins_with_the_easy_and_ends_with_the_mean():
     curriculum = Reweighting(schedule=RisingSchedule(0.2, until=4), improvement=False)
-    weights = [weighted_mean(LOSSES, curriculum.logits(At(epoch), None, step(LOSSES))).weights for epoch in range(6)]
+    weights = [weighted_mean(LOSSES, curriculum.logits(step(LOSSES, epoch=epoch))).weights for epoch in range(6)]
     assert weights[0][1, 1] == weights[0].max()
     assert weights[0][1, 1] > weights[2][1, 1] > weights[4][1, 1]
     assert torch.equal(weights[4], torch.full_like(LOSSES, 0.25))
@@ -110,19 +104,17 @@ def test_what_has_no_loss_counts_for_nothing():
     loss[0, 0], loss[1] = float("nan"), float("inf")
     for level in ("source", "mixture"):
         callback = Reweighting(alpha=0.2, level=level, improvement=False)
-        logits = callback.logits(At(), None, step(loss))
+        logits = callback.logits(step(loss))
         assert logits.isfinite().all()
-    mean = weighted_mean(loss, Reweighting(alpha=0.2, improvement=False).logits(At(), None, step(loss)))
+    mean = weighted_mean(loss, Reweighting(alpha=0.2, improvement=False).logits(step(loss)))
     assert mean.weights.tolist() == [[0, 1], [0, 0]]
 
 
 def test_losses_can_be_clamped():
-    logits = Reweighting(alpha=1.0, clamp_db=5.0, improvement=False).logits(At(), None, step(LOSSES))
+    logits = Reweighting(alpha=1.0, clamp_db=5.0, improvement=False).logits(step(LOSSES))
     assert logits.tolist() == [[-3, 1], [5, -5]]
     undefined = torch.tensor([[math.inf, 1.0]])
-    assert Reweighting(alpha=1.0, clamp_db=5.0, improvement=False).logits(At(), None, step(undefined)).tolist() == [
-        [0, 1]
-    ]
+    assert Reweighting(alpha=1.0, clamp_db=5.0, improvement=False).logits(step(undefined)).tolist() == [[0, 1]]
 
 
 def test_the_figures_are_of_the_weights_that_count():
@@ -130,9 +122,9 @@ def test_the_figures_are_of_the_weights_that_count():
     loss = torch.cat([LOSSES, torch.full((1, 2), math.nan, dtype=torch.float64)])
     callback = Reweighting(alpha=0.2, improvement=False)
     made = step(loss)
-    logits = sum_logits([callback.logits(At(), None, made), torch.tensor([0.0, -torch.inf, 0.0])])
+    logits = sum_logits([callback.logits(made), torch.tensor([0.0, -torch.inf, 0.0])])
     weights = weighted_mean(loss, logits).weights
-    callback.on_weights(At(), None, made, weights)
+    callback.weighed(made, weights)
     sums = callback._sums.total(["steps", "effective", "entropy", "top"], None)
     own = torch.softmax(0.2 * LOSSES[0], 0)
     assert sums["top"] == pytest.approx(own.max().item())
@@ -152,7 +144,7 @@ def test_it_weighs_every_loss_and_resumes_exactly(tmp_path, esc, tiny_trainer, t
         else:
             model = conv_tasnet(2, n_filters=32, n_blocks=1, n_repeats=2, bn_chan=8, hid_chan=16, skip_chan=8)
             model, loss = layered_model(model), LayerwiseLossWrapper(loss)
-        data = EscData(str(esc), segment_s=0.25, n_train=16, n_valid=4, n_test=4, batch_size=4, cache_dir=str(tmp_path))
+        data = MixtureDataModule(EscCorpus(str(esc), n_train=16, n_valid=4, n_test=4, cache_dir=str(tmp_path)), 0.25, 4)
         callback = Reweighting(alpha=0.1, class_bias=[["dog", 1.0]])
         system = tiny_system(model, loss)
         trainer = tiny_trainer(root, max_epochs=epochs, callbacks=[callback, RunCheckpoint()])
@@ -168,7 +160,7 @@ def test_it_weighs_every_loss_and_resumes_exactly(tmp_path, esc, tiny_trainer, t
 
 
 def test_it_composes_with_sample_dropout():
-    reweighting = Reweighting(alpha=0.1, improvement=False).logits(At(), None, step(LOSSES))
+    reweighting = Reweighting(alpha=0.1, improvement=False).logits(step(LOSSES))
     logits = sum_logits([reweighting, torch.tensor([0.0, -torch.inf], dtype=torch.float64)])
     weights = weighted_mean(LOSSES, logits).weights
     assert (weights[1] == 0).all()
@@ -206,33 +198,31 @@ def test_alpha_zero_trains_as_without_to_the_bit(tmp_path, tiny_data, tiny_train
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):
-    with pytest.raises(StabError, match=message):
+    with pytest.raises(ValueError, match=message):
         Reweighting(**arguments)
 
 
 def biased(classes, labels, **kwargs):
     callback = Reweighting(**kwargs)
-    items = SimpleNamespace(classes=classes, labels=np.array(labels), names=[f"item {i}" for i in range(len(labels))])
-    callback._gamma = callback._bias_of(items)
+    names = [f"item {i}" for i in range(len(labels))]
+    callback.begin(Items(len(labels), names, classes=classes, labels=np.array(labels)))
     return callback
 
 
 def test_a_class_counts_more():
     """exp(gamma) times as much, against float64; the same for all is uniform; sums with the losses' part."""
     labels = [[0, 1], [1, 1]]
-    logits = biased(["speech", "env"], labels, class_bias=[["speech", 3.0]]).logits(At(), None, step(LOSSES))
+    logits = biased(["speech", "env"], labels, class_bias=[["speech", 3.0]]).logits(step(LOSSES))
     weights = weighted_mean(LOSSES, logits).weights
     e = math.exp(3.0)
     torch.testing.assert_close(weights, torch.tensor([[e, 1], [1, 1]], dtype=torch.float64) / (e + 3))
     alike = biased(["speech", "env"], labels, class_bias=[["speech", 3.0], ["env", 3.0]])
-    assert torch.equal(
-        weighted_mean(LOSSES, alike.logits(At(), None, step(LOSSES))).weights, torch.full_like(LOSSES, 0.25)
-    )
+    assert torch.equal(weighted_mean(LOSSES, alike.logits(step(LOSSES))).weights, torch.full_like(LOSSES, 0.25))
     both = biased(["speech", "env"], labels, class_bias=[["env", 2.0]], alpha=0.1, improvement=False)
     expected = 0.1 * LOSSES + 2 * torch.tensor(labels)
-    torch.testing.assert_close(both.logits(At(), None, step(LOSSES)), expected)
+    torch.testing.assert_close(both.logits(step(LOSSES)), expected)
     mixed = biased(["speech", "env"], labels, class_bias=[["env", 2.0]], level="mixture")
-    torch.testing.assert_close(mixed.logits(At(), None, step(LOSSES)), torch.tensor([1.0, 2.0], dtype=torch.float64))
+    torch.testing.assert_close(mixed.logits(step(LOSSES)), torch.tensor([1.0, 2.0], dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
@@ -252,13 +242,13 @@ def test_a_bias_needs_classes(tmp_path, tiny_data, tiny_trainer, tiny_system):
     with pytest.raises(StabError, match="class_bias needs sources with classes, and TinySet has none"):
         trainer.fit(tiny_system(), datamodule=tiny_data())
     for pair in (["speech", math.nan], ["speech"], "sp", ["speech", "much"]):
-        with pytest.raises(StabError, match="class_bias must be pairs of a class and a number, got"):
+        with pytest.raises(ValueError, match="class_bias must be pairs of a class and a number, got"):
             Reweighting(class_bias=[pair])
 
 
 def test_a_bias_is_trained_with(tmp_path, esc, tiny_trainer, tiny_system):
     def data():
-        return EscData(str(esc), segment_s=0.25, n_train=16, n_valid=4, n_test=4, batch_size=4, cache_dir=str(tmp_path))
+        return MixtureDataModule(EscCorpus(str(esc), n_train=16, n_valid=4, n_test=4, cache_dir=str(tmp_path)), 0.25, 4)
 
     metrics = {}
     for name, bias in (("none", []), ("dog", [["dog", 3.0]])):
@@ -305,10 +295,8 @@ def test_a_schedule_must_give_numbers():
         Reweighting(schedule=lambda k: math.nan).steepness(3, 0)
     with pytest.raises(StabError, match="must give numbers, got None for epoch 3"):
         Reweighting(schedule=lambda k: None).steepness(3, 0)
-    with pytest.raises(StabError, match="least must be at least 0 and until at least 1, got 0.1 and 0"):
-        RisingSchedule(0.1, 0)
 
 
 def test_a_class_is_named_once():
-    with pytest.raises(StabError, match="class_bias must name a class once, got 'dog' twice"):
+    with pytest.raises(ValueError, match="class_bias must name a class once, got 'dog' twice"):
         Reweighting(class_bias=[["dog", 3.0], ["dog", 0.0]])

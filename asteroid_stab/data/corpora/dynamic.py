@@ -1,4 +1,4 @@
-"""Dynamic mixing: each time an item is asked for, a fresh mixture of a corpus' single utterances."""
+"""Dynamic mixing: every item of every epoch is a fresh mixture of a corpus' single utterances."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from collections import defaultdict
 
 import numpy as np
 
-from asteroid_stab.data.datamodule import MixtureDataModule, check_count, check_level
+from asteroid_stab.data.corpus import Corpus, check_count, check_level
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.data.inner import inner
 from asteroid_stab.data.utterances import Utterances
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, within
 
-_PEAK = 0.95  # no mixture goes beyond
+_PEAK = 0.95  # of a mixture, at most
 
 
 class DynamicDataset(MixtureDataset):
-    """Mixtures of different speakers drawn from (seed, epoch, id): others in every epoch, yet reproducible.
+    """Mixtures of different speakers drawn from (seed, epoch, id): fresh in every epoch, yet reproducible.
 
     Utterances shorter than the segment are never drawn. Speakers are equally likely, and so are the
-    utterances of one.
+    utterances of one speaker.
 
     Args:
-        utterances: what to draw from.
+        utterances: the utterances to draw from.
         n_items: mixtures an epoch.
         n_src: sources in a mixture.
         sample_rate: in Hz.
@@ -64,12 +63,12 @@ class DynamicDataset(MixtureDataset):
 
     @property
     def fingerprint(self) -> str:
-        """That of what is drawn from, and of the levels."""
+        """Digest of the utterances that are drawn from, and of the levels."""
         drawn = "\n".join(self.utterances.names)
         return hashlib.sha256(f"{super().fingerprint} {self.level_db}\n{drawn}".encode()).hexdigest()[:16]
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mixture ``[T]`` and sources ``[J, T]`` of the draw of (seed, epoch, item)."""
+        """Returns mixture ``[T]`` and sources ``[J, T]`` of the draw of (seed, epoch, item)."""
         segment = self.lengths[item]
         generator = np.random.default_rng((self.seed, epoch, item))
         sources = np.empty((self.n_src, segment), np.float32)
@@ -87,79 +86,53 @@ class DynamicDataset(MixtureDataset):
         return sources.sum(0), sources
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """A part of what the row is in epoch 0."""
+        """Reads a part of the row's mixture of epoch 0."""
         mixture, sources = self.audio(0, row)
         return mixture[start:stop], sources[:, start:stop]
 
 
-class DynamicData(MixtureDataModule):
-    """A corpus' training speakers mixed afresh in every epoch; its validation and test sets as they are.
+class DynamicCorpus(Corpus):
+    """A corpus' training speakers in fresh mixtures in every epoch; its validation and test sets stay as they are.
 
-    An id stands for another mixture each time (``stable_ids`` is False), so whatever remembers items across
-    epochs refuses this corpus.
+    An id stands for another mixture each time (``stable_ids`` is False), so parts that remember items across epochs
+    refuse this corpus. Number of sources and sample rate are the base's.
 
     Args:
-        base: the corpus; it must implement ``utterances``.
-        n_src: sources in a mixture; the same as the corpus'.
-        sample_rate: in Hz; the same as the corpus'.
-        segment_s: length of training mixtures and of validation crops, in seconds.
-        batch_size: items in a batch of one rank.
-        num_workers: processes that load; 0 loads in the training process.
-        seed: seed of the draws and of validation crops.
+        base: the corpus; it must have single utterances.
         n_train: mixtures an epoch.
         level_db: largest gain of a source relative to its own level, either way.
 
     Raises:
-        StabError: an argument is out of its range, or differs from the corpus'.
+        ValueError: an argument is out of its range, or the base has no mixtures to validate with.
     """
 
-    def __init__(
-        self,
-        base: MixtureDataModule,
-        n_src: int = 2,
-        sample_rate: int = 8000,
-        segment_s: float = 1.5,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
-        n_train: int = 2000,
-        level_db: float = 2.5,
-    ):
-        super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
-        for name in ("n_src", "sample_rate"):
-            if getattr(base, name) != getattr(self, name):
-                raise StabError(f"{name} must be the corpus' own {getattr(base, name)}, got {getattr(self, name)}")
+    def __init__(self, base: Corpus, n_train: int = 2000, level_db: float = 2.5):
+        if not isinstance(base, Corpus):
+            raise ValueError(f"base must be a corpus, with mixtures to validate with, got {type(base).__name__}")
+        super().__init__(base.n_src, base.sample_rate)
         self.base = base
         self.n_train = check_count("n_train", n_train, 1)
         self.level_db = check_level("level_db", level_db)
 
-    def prepare_data(self) -> None:
-        """Whatever the corpus prepares."""
-        with inner("base"):
-            self.base.prepare_data()
+    def prepare(self) -> None:
+        with within("base"):
+            self.base.prepare()
 
     def utterances(self, split: str) -> Utterances:
-        """The corpus' own."""
-        with inner("base"):
+        """Returns the utterances of the base."""
+        with within("base"):
             return self.base.utterances(split)
 
-    def dataset(self, split: str, segment_s: float | None) -> MixtureDataset:
-        """For train mixtures drawn afresh, else the corpus' own set.
+    def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> MixtureDataset:
+        """Builds fresh mixtures for train, and the base's own set for valid and test.
 
         Raises:
-            StabError: whole mixtures of the training set, of which there are none.
+            StabError: whole mixtures of the training set are asked for, of which there are none; or the base raises.
         """
         if split != "train":
-            with inner("base"):
-                return self.base.dataset(split, segment_s)
+            with within("base"):
+                return self.base.dataset(split, segment_s, seed)
         if segment_s is None:
             raise StabError("dynamic mixing has no whole training mixtures; evaluate on valid or test")
-        return DynamicDataset(
-            self.utterances(split),
-            self.n_train,
-            self.n_src,
-            self.sample_rate,
-            segment_s,
-            self.level_db,
-            self.seed,
-        )
+        utterances = self.utterances(split)
+        return DynamicDataset(utterances, self.n_train, self.n_src, self.sample_rate, segment_s, self.level_db, seed)

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asteroid_stab.data.corpora.sound_data import SoundData, SpeechFolders, check_folds
+from asteroid_stab.data.corpora.sound_corpus import SoundCorpus, check_folds
 from asteroid_stab.data.corpora.sound_mixtures import Place
 from asteroid_stab.data.corpora.sounds import SPEECH, Sound, Sounds, find_esc
-from asteroid_stab.data.datamodule import check_folder, check_level
+from asteroid_stab.data.corpora.speech_folders import SpeechFolders
+from asteroid_stab.data.corpus import check_folder, check_level
 
 ENV = "env"
 
 
-class EscData(SoundData):
+class EscCorpus(SoundCorpus):
     """Mixtures of ESC-50's recordings, of different classes, which are the sources' classes; see ``SoundMixtures``.
 
-    The five folds of ESC-50 keep together what was cut from one original recording, so that splits made of folds
-    share none.
+    Clips of one original recording are in one fold of ESC-50, so that splits made of folds share no recording.
 
     Args:
         root: ESC-50 or a corpus in its layout: ``meta/esc50.csv`` and ``audio/``.
         n_src: sources in a mixture.
         sample_rate: in Hz.
-        segment_s: length of the crops for training and validation, in seconds; mixtures with shorter recordings are
-            left out of these, and counted in the log.
-        batch_size: items in a batch of one rank.
-        num_workers: processes that load; 0 loads in the training process.
-        seed: seed of the run: order and crops.
-        corpus_seed: seed of the mixtures. Runs that differ in ``seed`` share them.
+        corpus_seed: seed of the mixtures. Runs that differ in their own seed share them.
         n_train: mixtures to train on.
         n_valid: mixtures to validate with.
         n_test: mixtures to test with.
@@ -36,10 +31,10 @@ class EscData(SoundData):
         test_folds: folds to test with.
         classes: classes of ESC-50 to keep; None keeps all.
         level_db: every source but the last is up to this louder or softer than the last, in dB.
-        cache_dir: where decoded recordings are kept; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
+        cache_dir: folder of the decoded recordings; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
 
     Raises:
-        StabError: an argument is out of its range, or a fold is in two splits.
+        ValueError: an argument is out of its range, or a fold is in two splits.
 
     References:
         Piczak, "ESC: dataset for environmental sound classification", ACM Multimedia 2015; mixed as in Tzinis et al.,
@@ -51,10 +46,6 @@ class EscData(SoundData):
         root: str | None = None,
         n_src: int = 2,
         sample_rate: int = 8000,
-        segment_s: float = 4.0,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
         corpus_seed: int = 0,
         n_train: int = 20000,
         n_valid: int = 3000,
@@ -66,35 +57,32 @@ class EscData(SoundData):
         level_db: float = 2.5,
         cache_dir: str | None = None,
     ):
-        super().__init__(
-            n_src, sample_rate, segment_s, batch_size, num_workers, seed, corpus_seed, (n_train, n_valid, n_test),
-            cache_dir,
-        )  # fmt: skip
+        super().__init__(n_src, sample_rate, corpus_seed, n_train, n_valid, n_test, cache_dir)
         self.root, self.classes = root, None if classes is None else list(classes)
         self.folds = check_folds((train_folds, valid_folds, test_folds))
         self.level_db = check_level("level_db", level_db)
 
     def found(self, split: str) -> list[Sound]:
-        """The recordings of a split's folds."""
-        return find_esc(check_folder("root", self.root, "ESC-50"), self.folds[split], self.classes)
+        """Finds the recordings of a split's folds."""
+        return find_esc(check_folder("root", self.root, "the ESC-50 folder"), self.folds[split], self.classes)
 
     def places(self, sounds: Sounds) -> list[Place]:
-        """The last source is at 0 dB, each other one anywhere around it."""
+        """Puts the last source at 0 dB, and each other one anywhere around it."""
         sets = self.sets(sounds)
         return [Place(sets, -self.level_db, self.level_db)] * (self.n_src - 1) + [Place(sets)]
 
     def sets(self, sounds: Sounds) -> list[list[int]]:
-        """Sets of recordings that are as likely as each other in any place of a mixture."""
+        """Returns sets of recordings, each as likely in any place of a mixture."""
         return [list(range(len(sounds)))]
 
     def classes_of(self, sounds: Sounds) -> tuple[list[str], list[int]]:
-        """The classes of ESC-50 that are there."""
+        """Returns the classes of ESC-50 that the recordings have."""
         classes = sorted({sound.kind for sound in sounds.sounds})
         return classes, [classes.index(sound.kind) for sound in sounds.sounds]
 
 
-class SpeechEscData(EscData):
-    """Mixtures in which each source is speech or an environmental sound, each as likely; classes ``speech``, ``env``.
+class SpeechEscCorpus(EscCorpus):
+    """Mixtures in which each source is, as likely, speech or an environmental sound; classes ``speech``, ``env``.
 
     Two sources are of different speakers, or of different classes of ESC-50.
 
@@ -104,26 +92,12 @@ class SpeechEscData(EscData):
         train_subset: folder of the training speakers.
         valid_subset: folder of the validation speakers; None holds ``valid_speakers`` of the training speakers out.
         test_subset: folder of the test speakers.
-        valid_speakers: see ``valid_subset``.
-        n_src: as in :class:`EscData`; likewise all others.
-        sample_rate: likewise.
-        segment_s: likewise.
-        batch_size: likewise.
-        num_workers: likewise.
-        seed: likewise.
-        corpus_seed: likewise; of the speakers held out, too.
-        n_train: likewise.
-        n_valid: likewise.
-        n_test: likewise.
-        train_folds: likewise.
-        valid_folds: likewise.
-        test_folds: likewise.
-        classes: likewise.
-        level_db: likewise.
-        cache_dir: likewise.
+        valid_speakers: number of training speakers held out where there is no ``valid_subset``.
+        n_src: this and all other arguments are as in :class:`EscCorpus`; ``corpus_seed`` also draws the speakers that
+            are held out.
 
     Raises:
-        StabError: an argument is out of its range.
+        ValueError: an argument is out of its range.
 
     References:
         Tzinis et al., ICASSP 2021, has WSJ0 and ESC-50, a prior of one half for each source, and this pair of classes.
@@ -139,10 +113,6 @@ class SpeechEscData(EscData):
         valid_speakers: int = 25,
         n_src: int = 2,
         sample_rate: int = 8000,
-        segment_s: float = 4.0,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
         corpus_seed: int = 0,
         n_train: int = 20000,
         n_valid: int = 3000,
@@ -155,20 +125,22 @@ class SpeechEscData(EscData):
         cache_dir: str | None = None,
     ):
         super().__init__(
-            root, n_src, sample_rate, segment_s, batch_size, num_workers, seed, corpus_seed, n_train, n_valid, n_test,
+            root, n_src, sample_rate, corpus_seed, n_train, n_valid, n_test,
             train_folds, valid_folds, test_folds, classes, level_db, cache_dir,
         )  # fmt: skip
-        self.speech = SpeechFolders(speech_root, train_subset, valid_subset, test_subset, valid_speakers, corpus_seed)
+        self.speech = SpeechFolders(
+            speech_root, train_subset, valid_subset, test_subset, valid_speakers, sample_rate, corpus_seed
+        )
 
     def found(self, split: str) -> list[Sound]:
-        """The speech, then the recordings of the split's folds."""
+        """Finds the speech, then the recordings of the split's folds."""
+        check_folder("speech_root", self.speech.root, "the folder of speech, such as LibriSpeech")
         return [*self.speech.found(split), *super().found(split)]
 
     def sets(self, sounds: Sounds) -> list[list[int]]:
-        """See the base: speech, and environmental sounds."""
+        """Returns two sets: speech, and environmental sounds."""
         is_speech = [sound.kind == SPEECH for sound in sounds.sounds]
         return [[i for i, one in enumerate(is_speech) if one is wanted] for wanted in (True, False)]
 
     def classes_of(self, sounds: Sounds) -> tuple[list[str], list[int]]:
-        """See the base."""
         return [SPEECH, ENV], [int(sound.kind != SPEECH) for sound in sounds.sounds]

@@ -14,9 +14,9 @@ from asteroid.data import LibriMix
 
 from asteroid_stab.audio.file import check_header, read_headers
 from asteroid_stab.data.corpora.mixture_tracks import MODES
-from asteroid_stab.data.datamodule import MixtureDataModule, check_choice, check_split
+from asteroid_stab.data.corpus import Corpus, check_choice, check_folder, check_rate, check_split
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, some
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,13 @@ _LISTS = {
     "enh_single": ("single",),
     "enh_both": ("both", "clean"),
 }
-_N_SHOWN = 3
 
 
 class LibriMixMixtures(MixtureDataset):
-    """Generated mixtures under stable ids: Asteroid's ``LibriMix`` reads them, this cuts the epoch's crop.
+    """Generated mixtures under stable ids: Asteroid's ``LibriMix`` reads them, this class cuts the epoch's crop.
 
-    Asteroid takes whichever list stands first in a folder and draws its crops from Python's global
-    generator. Here it is given the one list that is meant, and whole mixtures are asked for.
+    Asteroid takes the list that stands first in a folder and draws its crops from Python's global generator. Here it
+    gets the one list that is meant, and reads whole mixtures.
 
     Args:
         folder: ``Libri2Mix/wav8k/min`` or the like, with ``metadata`` and a folder for each subset in it.
@@ -65,7 +64,6 @@ class LibriMixMixtures(MixtureDataset):
         super().__init__(names, self.items.df["length"].tolist(), n_src, sample_rate, segment_s, seed)
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`MixtureDataset.read`."""
         try:
             mixture, sources = self.items[row]
         except (sf.LibsndfileError, ValueError) as error:  # numpy: sources of different lengths
@@ -75,12 +73,12 @@ class LibriMixMixtures(MixtureDataset):
 
 
 def _open(folder: Path, subset: str, task: str, sample_rate: int, n_src: int) -> LibriMix:
-    """Asteroid's data set of the one list, with its files looked at."""
+    """Opens Asteroid's data set of the one list, and checks its files."""
     metadata = folder / "metadata"
     lists = [metadata / f"mixture_{subset}_mix_{kind}.csv" for kind in _LISTS[task]]
     for path in lists:
         if not path.is_file():
-            raise StabError(f"there is no {path}; LibriMix's generator writes it last, so it may not have ended")
+            raise StabError(f"there is no {path}; LibriMix's generator writes it last, so it may not have finished")
     with tempfile.TemporaryDirectory() as alone:
         for path in lists:
             shutil.copy(path, alone)
@@ -115,7 +113,7 @@ def _relocate(items: LibriMix, folder: Path) -> None:
 
 
 def _check_files(items: LibriMix, label: str, sample_rate: int) -> None:
-    """Raises if the folder is only part of what the list names."""
+    """Checks that the folder has all files of the list, as the list describes them."""
     columns = ["mixture_path"]
     if items.task != "enh_both":
         columns += [f"source_{k + 1}_path" for k in range(items.n_src)]
@@ -133,11 +131,10 @@ def _check_files(items: LibriMix, label: str, sample_rate: int) -> None:
         if header.n_frames != length:
             faults.append(f"{path} has {header.n_frames} samples instead of {length}")
     if faults:
-        first = ", ".join(faults[:_N_SHOWN]) + (", ..." if len(faults) > _N_SHOWN else "")
-        raise StabError(f"{len(faults)} of the {len(paths)} files of {label} are not what it says: {first}")
+        raise StabError(f"{len(faults)} of the {len(paths)} files of {label} are not what it says: {some(faults)}")
 
 
-class LibriMixData(MixtureDataModule):
+class LibriMixCorpus(Corpus):
     """Generated LibriMix.
 
     Args:
@@ -149,13 +146,9 @@ class LibriMixData(MixtureDataModule):
         mode: ``min`` or ``max``.
         sample_rate: in Hz, 8000 or 16000.
         n_src: sources in a mixture.
-        segment_s: length of the crops for training and validation, in seconds.
-        batch_size: items in a batch of one rank.
-        num_workers: processes that load; 0 loads in the training process.
-        seed: seed of order and crops.
 
     Raises:
-        StabError: an argument is out of its range.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -168,27 +161,20 @@ class LibriMixData(MixtureDataModule):
         mode: str = "min",
         sample_rate: int = 8000,
         n_src: int = 2,
-        segment_s: float = 3.0,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
     ):
-        super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
+        super().__init__(n_src, check_rate(sample_rate))
         check_choice("task", task, tuple(_LISTS))
         check_choice("mode", mode, MODES)
-        if sample_rate not in (8000, 16_000):
-            raise StabError(f"sample_rate must be 8000 or 16000, got {sample_rate}")
         if task.startswith("enh") and n_src != 1:
-            raise StabError(f"n_src must be 1 for task {task}, got {n_src}")
+            raise ValueError(f"n_src must be 1 for task {task}, got {n_src}")
         self.root, self.task, self.mode = root, task, mode
         self.subsets = {"train": train_subset, "valid": valid_subset, "test": test_subset}
 
-    def dataset(self, split: str, segment_s: float | None) -> LibriMixMixtures:
-        """See :meth:`MixtureDataModule.dataset`."""
-        if self.root is None:
-            raise StabError("where LibriMix is must be said: set data.root=FOLDER")
-        folder = Path(self.root, f"wav{self.sample_rate // 1000}k", self.mode)
+    def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> LibriMixMixtures:
+        what = "LibriMix: the folder that holds wav8k or wav16k"
+        root = check_folder("root", self.root, what)
+        folder = Path(root, f"wav{self.sample_rate // 1000}k", self.mode)
         if not folder.is_dir():
-            raise StabError(f"LibriMix is not at {folder}: set data.root=FOLDER to the one with wav8k or wav16k")
+            raise StabError(f"{{argument}}: there is no folder {folder}; set {{argument}}=FOLDER to {what}", "root")
         subset = self.subsets[check_split(split)]
-        return LibriMixMixtures(folder, subset, self.task, self.sample_rate, self.n_src, segment_s, self.seed)
+        return LibriMixMixtures(folder, subset, self.task, self.sample_rate, self.n_src, segment_s, seed)

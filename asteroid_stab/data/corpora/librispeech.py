@@ -11,7 +11,7 @@ from asteroid_stab.audio.mixing import HIGHEST_SAMPLE, clip_16_bit
 from asteroid_stab.audio.packed import PackedTracks
 from asteroid_stab.audio.tracks import TrackReader
 from asteroid_stab.data.corpora.mixture_tracks import MODES, TASKS, MixtureTracks, gather_tracks
-from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_choice, check_folder, check_split
+from asteroid_stab.data.corpus import SPLITS, Corpus, check_choice, check_folder, check_rate, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.lists.mixture_list import read_mixture_list
 from asteroid_stab.errors import StabError
@@ -24,7 +24,7 @@ class LibriSpeechMixtures(MixtureDataset):
 
     Source k is the list's utterance k times its gain, resampled to ``sample_rate``, and cut to the shortest
     (mode min) or padded with zeros to the longest (mode max) of the row's utterances. The mixture is their
-    sum, plus the noise. Whatever would not fit into a 16-bit file is clipped, as it is there.
+    sum, plus the noise. Samples that would not fit into a 16-bit file are clipped, as in LibriMix's files.
 
     Args:
         mixtures: the list with the table of its signals.
@@ -39,7 +39,6 @@ class LibriSpeechMixtures(MixtureDataset):
         self.mixtures, self.reader = mixtures, reader
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`MixtureDataset.read`."""
         mixtures = self.mixtures
         sources = np.empty((self.n_src, stop - start), np.float32)
         peak = 0.0
@@ -58,7 +57,7 @@ class LibriSpeechMixtures(MixtureDataset):
         return mixture, sources
 
     def _read_padded(self, track: int, start: int, stop: int, gain: float, out: np.ndarray) -> float:
-        """Writes the track's samples, and zeros after its end; returns a bound on them."""
+        """Writes the track's samples, and zeros after its end; returns a bound on the samples."""
         n_read = min(max(self.mixtures.tracks.lengths[track] - start, 0), len(out))
         if n_read:
             self.reader.read_into(track, start, start + n_read, gain, out[:n_read])
@@ -70,7 +69,7 @@ class LibriSpeechUtterances:
     """The utterances of a split, each once, at the mean level (in dB) at which the list mixes it.
 
     See :class:`~asteroid_stab.data.utterances.Utterances`. A list's gains bring utterances to its range of
-    loudness, so these are as loud as sources of that corpus.
+    loudness, so these utterances are as loud as sources of that corpus.
 
     Args:
         mixtures: the list with the table of its signals.
@@ -91,14 +90,13 @@ class LibriSpeechUtterances:
         self.gains = [float(np.exp(np.log(np.maximum(np.abs(used[t]), tiny)).mean())) for t in self.tracks]
 
     def read(self, utterance: int, start: int, stop: int) -> np.ndarray:
-        """Samples ``[stop - start]``, float32, at the data's sample rate."""
         out = np.empty(stop - start, np.float32)
         self.reader.read_into(self.tracks[utterance], start, stop, self.gains[utterance], out)
         return out
 
 
 def speaker_of(name: str) -> str:
-    """The speaker of an utterance's path ``subset/speaker/.../utterance``.
+    """Returns the speaker of an utterance's path ``subset/speaker/.../utterance``.
 
     Example:
         >>> speaker_of("train-clean-100/103/1240/103-1240-0000.flac")
@@ -110,7 +108,7 @@ def speaker_of(name: str) -> str:
     return parts[1]
 
 
-class LibriSpeechData(MixtureDataModule):
+class LibriSpeechCorpus(Corpus):
     """Mixtures on the fly from LibriSpeech folders and LibriMix lists.
 
     Args:
@@ -126,16 +124,12 @@ class LibriSpeechData(MixtureDataModule):
         mode: ``min`` cuts all sources to the shortest, ``max`` pads them to the longest.
         sample_rate: in Hz, 8000 or 16000.
         n_src: sources in a mixture; the list must have as many.
-        segment_s: length of the crops for training and validation, in seconds.
-        batch_size: items in a batch of one rank.
-        num_workers: processes that load; 0 loads in the training process.
-        seed: seed of order and crops.
         cache: folder for packed copies of the decoded signals (made once, 2 bytes a sample); None decodes
             every time.
         skip_missing: leave out mixtures whose files are missing, instead of stopping.
 
     Raises:
-        StabError: an argument is out of its range.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -150,63 +144,59 @@ class LibriSpeechData(MixtureDataModule):
         mode: str = "min",
         sample_rate: int = 8000,
         n_src: int = 2,
-        segment_s: float = 3.0,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
         cache: str | None = None,
         skip_missing: bool = False,
     ):
-        super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
+        super().__init__(n_src, check_rate(sample_rate))
         check_choice("task", task, TASKS)
         check_choice("mode", mode, MODES)
-        if sample_rate not in (8000, 16_000):
-            raise StabError(f"sample_rate must be 8000 or 16000 (LibriSpeech has 16000), got {sample_rate}")
         if task == "enh_single" and n_src != 1:
-            raise StabError(f"n_src must be 1 for task enh_single, got {n_src}")
+            raise ValueError(f"n_src must be 1 for task enh_single, got {n_src}")
         self.root, self.noise_root, self.list_root = root, noise_root, list_root
         self.lists = dict(zip(SPLITS, (train_list, valid_list, test_list), strict=True))
         self.task, self.mode = task, mode
         self.cache, self.skip_missing = cache, skip_missing
         self._mixtures: dict[str, MixtureTracks] = {}
 
-    def prepare_data(self) -> None:
+    def prepare(self) -> None:
         """Makes the packed copies for training and validation that are not there yet."""
         if self.cache is not None:
             for split in ("train", "valid"):
                 self._reader(self.mixture_tracks(split))
 
-    def dataset(self, split: str, segment_s: float | None) -> LibriSpeechMixtures:
-        """See :meth:`MixtureDataModule.dataset`."""
+    def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> LibriSpeechMixtures:
         mixtures = self.mixture_tracks(split)
-        return LibriSpeechMixtures(mixtures, self._reader(mixtures), segment_s, self.seed)
+        return LibriSpeechMixtures(mixtures, self._reader(mixtures), segment_s, seed)
 
     def utterances(self, split: str) -> LibriSpeechUtterances:
-        """See :meth:`MixtureDataModule.utterances`.
+        """Returns the utterances of a split's list.
 
         Raises:
-            StabError: the task has noise, which dynamic mixing would silently leave out.
+            StabError: the task has noise, which a mixture of utterances would silently leave out.
         """
         if self.task != "sep_clean":
-            raise StabError(f"dynamic mixing adds no noise: task must be 'sep_clean', got {self.task!r}")
+            raise StabError(
+                f"{{argument}} must be 'sep_clean' where utterances are mixed, which have no noise, got {self.task!r}",
+                "task",
+            )
         mixtures = self.mixture_tracks(split)
         return LibriSpeechUtterances(mixtures, self._reader(mixtures))
 
     def mixture_tracks(self, split: str) -> MixtureTracks:
-        """The list of a split, checked against the files it names (once).
+        """Reads the list of a split, and checks the files that it names (once).
 
         Raises:
             StabError: the corpus, the list or files of it are missing or cannot be used.
         """
         if split not in self._mixtures:
-            root = check_folder("root", self.root, "LibriSpeech")
+            root, noise_root = check_folder("root", self.root, "the LibriSpeech folder"), None
+            if self.task != "sep_clean":
+                noise_root = check_folder("noise_root", self.noise_root, "the noise corpus")
             path = self._list_path(check_split(split))
             self._mixtures[split] = gather_tracks(
                 read_mixture_list(path),
                 root=root,
-                noise_root=None
-                if self.task == "sep_clean"
-                else check_folder("noise_root", self.noise_root, "the noise corpus"),
+                noise_root=noise_root,
                 task=self.task,
                 mode=self.mode,
                 sample_rate=self.sample_rate,
@@ -219,7 +209,7 @@ class LibriSpeechData(MixtureDataModule):
     def _list_path(self, split: str) -> Path:
         path = self.lists[split]
         if path is None:
-            raise StabError(f"no mixture list for {split}: set data.{split}_list=FILE.csv")
+            raise StabError("{argument} is not set; set {argument}=FILE.csv to a mixture list", f"{split}_list")
         return Path(self.list_root or "", path)
 
     def _reader(self, mixtures: MixtureTracks) -> TrackReader:

@@ -11,18 +11,17 @@ import numpy as np
 
 from asteroid_stab.audio.file import read_headers, read_samples
 from asteroid_stab.data.corpora.mixture_tracks import MODES
-from asteroid_stab.data.datamodule import MixtureDataModule, check_choice, check_split
+from asteroid_stab.data.corpus import Corpus, check_choice, check_rate, check_split
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, some
 
 _PARTS = {"train": "tr", "valid": "cv", "test": "tt"}
-_N_SHOWN = 3
 
 
 class FolderMixtures(MixtureDataset):
     """The mixtures of ``folder/ROLE/NAME.wav``: an item's id is its file name's place in sorted order.
 
-    Every file's header is looked at first. Of the audio only the crop is read.
+    Every file's header is checked first. Of the audio only the crop is read.
 
     Args:
         folder: holds a folder for each role.
@@ -53,13 +52,12 @@ class FolderMixtures(MixtureDataset):
         super().__init__(names, lengths, len(sources), sample_rate, segment_s, seed)
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`MixtureDataset.read`."""
         mixture, *sources = (read_samples(f"{self.folder}/{r}/{self.files[row]}", start, stop) for r in self.roles)
         return mixture, np.stack(sources)
 
 
 def _check_files(folder: Path, roles: Sequence[str], sample_rate: int) -> tuple[list[str], list[int]]:
-    """The file names that all roles have, in order, and the mixtures' lengths; raises unless all can be used."""
+    """Checks all files; returns the file names that all roles have, in order, and the mixtures' lengths."""
     found = {role: _names(folder / role) for role in roles}
     files = sorted(set().union(*found.values()))
     headers = {role: read_headers([f"{folder}/{role}/{file}" for file in files]) for role in roles}
@@ -79,8 +77,8 @@ def _check_files(folder: Path, roles: Sequence[str], sample_rate: int) -> tuple[
             elif mixture is not None and header.n_frames != mixture.n_frames:
                 faults.append(f"{role}/{file} has {header.n_frames} samples, its mixture {mixture.n_frames}")
     if faults:
-        first = ", ".join(faults[:_N_SHOWN]) + (", ..." if len(faults) > _N_SHOWN else "")
-        raise StabError(f"{len(faults)} of the {len(files) * len(roles)} files of {folder} cannot be used: {first}")
+        n_files = len(files) * len(roles)
+        raise StabError(f"{len(faults)} of the {n_files} files of {folder} cannot be used: {some(faults)}")
     return files, [header.n_frames for header in headers[roles[0]] if header is not None]
 
 
@@ -93,25 +91,21 @@ def _names(folder: Path) -> set[str]:
     return names
 
 
-class FolderMixtureData(MixtureDataModule):
+class FolderMixtureCorpus(Corpus):
     """A corpus whose ``wav8k/min`` and the like hold ``tr``, ``cv`` and ``tt``, each with a folder for each role.
 
-    A subclass has an explicit constructor and says where the tree begins (:meth:`places`).
+    A subclass has an explicit constructor and gives the places where the tree may begin (:meth:`places`).
 
     Args:
-        root: the corpus, as the user names it.
-        what: what errors call the corpus.
+        root: the corpus' folder, as the user gives it.
+        what: name of the corpus, for errors.
         mixture: role of the mixtures.
         sources: roles of the sources.
         mode: ``min`` or ``max``.
         sample_rate: in Hz, 8000 or 16000.
-        segment_s: length of the crops for training and validation, in seconds.
-        batch_size: items in a batch of one rank.
-        num_workers: processes that load; 0 loads in the training process.
-        seed: seed of order and crops.
 
     Raises:
-        StabError: an argument is out of its range.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
@@ -122,38 +116,32 @@ class FolderMixtureData(MixtureDataModule):
         sources: Sequence[str],
         mode: str,
         sample_rate: int,
-        segment_s: float,
-        batch_size: int,
-        num_workers: int,
-        seed: int,
     ):
-        super().__init__(len(sources), sample_rate, segment_s, batch_size, num_workers, seed)
+        super().__init__(len(sources), check_rate(sample_rate))
         check_choice("mode", mode, MODES)
-        if sample_rate not in (8000, 16_000):
-            raise StabError(f"sample_rate must be 8000 or 16000, got {sample_rate}")
         self.root, self.what, self.mode = root, what, mode
         self.mixture, self.sources = mixture, list(sources)
 
     @abstractmethod
     def places(self, root: Path) -> list[Path]:
-        """Folders that may hold ``wav8k`` or ``wav16k``, the likeliest first."""
+        """Returns the folders that may hold ``wav8k`` or ``wav16k``, the likeliest first."""
 
-    def dataset(self, split: str, segment_s: float | None) -> FolderMixtures:
-        """See :meth:`MixtureDataModule.dataset`."""
+    def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> FolderMixtures:
         folder = self._tree() / _PARTS[check_split(split)]
         if not folder.is_dir():
             raise StabError(f"{self.what} has no {folder}: its generator makes tr, cv and tt")
         self.check_part(folder)
-        return FolderMixtures(folder, self.mixture, self.sources, self.sample_rate, segment_s, self.seed)
+        return FolderMixtures(folder, self.mixture, self.sources, self.sample_rate, segment_s, seed)
 
     def check_part(self, folder: Path) -> None:
-        """Raises if ``folder``, a split's, has other mixtures than the arguments say."""
+        """Checks that ``folder``, a split's, has the mixtures that the arguments describe; by default it does."""
 
     def _tree(self) -> Path:
+        mend = f"set {{argument}}=FOLDER to the {self.what} folder"
         if self.root is None:
-            raise StabError(f"where {self.what} is must be said: set data.root=FOLDER")
+            raise StabError(f"{{argument}} is not set; {mend}", "root")
         trees = [place / f"wav{self.sample_rate // 1000}k" / self.mode for place in self.places(Path(self.root))]
         for tree in trees:
             if tree.is_dir():
                 return tree
-        raise StabError(f"{self.what} is not at {' nor at '.join(map(str, trees))}: set data.root=FOLDER")
+        raise StabError(f"{{argument}}: there is no folder {' nor '.join(map(str, trees))}; {mend}", "root")

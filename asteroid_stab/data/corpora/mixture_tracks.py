@@ -9,13 +9,12 @@ from asteroid_stab.audio.file import Header, check_header, read_headers
 from asteroid_stab.audio.mixing import SOURCE_RATE
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.data.lists.mixture_list import MixtureList
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, some
 
 log = logging.getLogger(__name__)
 
 TASKS = ("sep_clean", "sep_noisy", "enh_single")
 MODES = ("min", "max")
-_N_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -145,11 +144,10 @@ def _present(
             kept.append(row)
     if not missing:
         return mixtures
-    first = ", ".join(list(missing)[:_N_SHOWN]) + (", ..." if len(missing) > _N_SHOWN else "")
     report = f"{len(mixtures) - len(kept)} of the {len(mixtures)} mixtures of {label} need files that are missing"
-    report = f"{report} ({len(missing)} files: {first})"
+    report = f"{report} ({len(missing)} files: {some(list(missing))})"
     if not skip_missing:
-        raise StabError(f"{report}; data.skip_missing=true leaves these mixtures out")
+        raise StabError(f"{report}; {{argument}}=true leaves these mixtures out", "skip_missing")
     if not kept:
         raise StabError(f"{report}; without them nothing remains")
     log.warning("%s; left out", report)

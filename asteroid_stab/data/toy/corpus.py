@@ -8,15 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asteroid_stab.data.datamodule import SPLITS, MixtureDataModule, check_count, check_split
+from asteroid_stab.data.corpus import SPLITS, Corpus, check_count, check_counts, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.toy.speech import ToySpeech, toy_speech
 from asteroid_stab.data.toy.voices import N_HELD_OUT, kind
-from asteroid_stab.errors import StabError
 
 LEVEL_DB = 2.5
 """Largest gain of a source relative to the common level, either way."""
-_PEAK = 0.95  # no mixture goes beyond
+_PEAK = 0.95  # of a mixture, at most
 
 
 class Mixture(NamedTuple):
@@ -33,7 +32,7 @@ class ToyDataset(MixtureDataset):
 
     Args:
         speech: the utterances.
-        mixtures: what to mix; see :func:`draw_mixtures`.
+        mixtures: the utterances and gains of each mixture; see :func:`draw_mixtures`.
         n_src: sources in a mixture.
         sample_rate: in Hz.
         segment_s: length of a crop, in seconds; None gives whole mixtures.
@@ -59,7 +58,7 @@ class ToyDataset(MixtureDataset):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what ids stand for: the base's, and that of the speech itself."""
+        """Digest of what the ids stand for: names and the speech itself."""
         return hashlib.sha256(f"{super().fingerprint} {self.speech.digest}".encode()).hexdigest()[:16]
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,11 +71,11 @@ class ToyDataset(MixtureDataset):
 def draw_mixtures(
     speech: ToySpeech, n_mixtures: int, n_src: int, seed: tuple[int, ...], distinct: bool = True
 ) -> list[Mixture]:
-    """Mixtures of different speakers. Number i depends on the seed and i alone, not on how many there are.
+    """Draws mixtures of different speakers. Number i depends on the seed and i alone, not on their number.
 
     Args:
         speech: the utterances.
-        n_mixtures: how many.
+        n_mixtures: number of mixtures.
         n_src: sources in each.
         seed: of the draw.
         distinct: take the speakers of a mixture from as many kinds as there are (see
@@ -101,7 +100,7 @@ def draw_mixtures(
 
 
 def _in_rounds(speakers: np.ndarray, kinds: list[str], generator: np.random.Generator) -> list[int]:
-    """The speakers so ordered that each kind comes once, in any order, before one comes again."""
+    """Orders the speakers so that each kind comes once, in any order, before one comes again."""
     turn: dict[str, int] = dict.fromkeys(generator.permutation(sorted(set(kinds))).tolist(), 0)
     place = {one: j for j, one in enumerate(turn)}
     keys = {}
@@ -111,7 +110,7 @@ def _in_rounds(speakers: np.ndarray, kinds: list[str], generator: np.random.Gene
     return sorted(keys, key=keys.__getitem__)
 
 
-class ToyData(MixtureDataModule):
+class ToyCorpus(Corpus):
     """Mixtures of spoken sentences, made on this machine in seconds: nothing to download.
 
     70 speakers to train on and 20 others each to validate and to test with; see
@@ -120,31 +119,23 @@ class ToyData(MixtureDataModule):
     Args:
         n_src: sources in a mixture, 1 to 20.
         sample_rate: in Hz.
-        segment_s: length of the crops for training and validation, in seconds.
-        batch_size: items in a batch of one rank.
-        num_workers: processes that load; 0 loads in the training process.
-        seed: seed of the run: order and crops.
-        corpus_seed: seed of the corpus: voices, sentences, mixtures. Runs that differ in ``seed`` share it.
+        corpus_seed: seed of the corpus: voices, sentences, mixtures. Runs that differ in their own seed share it.
         n_train: mixtures to train on.
         n_valid: mixtures to validate with.
         n_test: mixtures to test with.
         n_utterances: sentences that every speaker says.
         distinct_voices: mix speakers of different sex or character as far as there are any; otherwise any speakers,
             who may be much alike and hard to separate.
-        cache_dir: where the utterances are kept; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
+        cache_dir: folder of the utterances; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
 
     Raises:
-        StabError: an argument is out of its range, eSpeak NG is missing, or the cache cannot be written.
+        ValueError: an argument is out of its range.
     """
 
     def __init__(
         self,
         n_src: int = 2,
         sample_rate: int = 8000,
-        segment_s: float = 1.5,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        seed: int = 0,
         corpus_seed: int = 0,
         n_train: int = 2000,
         n_valid: int = 100,
@@ -153,33 +144,33 @@ class ToyData(MixtureDataModule):
         distinct_voices: bool = True,
         cache_dir: str | None = None,
     ):
-        super().__init__(n_src, sample_rate, segment_s, batch_size, num_workers, seed)
+        super().__init__(n_src, sample_rate)
         if n_src > N_HELD_OUT:
-            raise StabError(
+            raise ValueError(
                 f"n_src must be at most {N_HELD_OUT}, the speakers of the toy corpus' valid and test sets, got {n_src}"
             )
         self.corpus_seed = check_count("corpus_seed", corpus_seed, 0)
-        counts = (n_train, n_valid, n_test)
-        self.n_mixtures = {
-            split: check_count(f"n_{split}", count, 1) for split, count in zip(SPLITS, counts, strict=True)
-        }
+        self.n_mixtures = check_counts(n_train, n_valid, n_test)
         self.n_utterances = check_count("n_utterances", n_utterances, 1)
         self.distinct_voices, self.cache_dir = distinct_voices, cache_dir
         self._speech: dict[str, ToySpeech] | None = None
 
-    def prepare_data(self) -> None:
+    def prepare(self) -> None:
         """Makes the utterances, if they are not in the cache."""
         self.utterances("train")
 
     def utterances(self, split: str) -> ToySpeech:
-        """The sentences of a split's speakers."""
+        """Returns the sentences of a split's speakers.
+
+        Raises:
+            StabError: eSpeak NG is missing, or the cache cannot be written.
+        """
         if self._speech is None:
             self._speech = toy_speech(self.corpus_seed, self.sample_rate, self.n_utterances, self.cache_dir)
         return self._speech[check_split(split)]
 
-    def dataset(self, split: str, segment_s: float | None) -> ToyDataset:
-        """The mixtures of a split, in crops of ``segment_s`` seconds; None: whole."""
+    def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> ToyDataset:
         speech = self.utterances(split)
-        seed = (self.corpus_seed, 2, SPLITS.index(split))
-        mixtures = draw_mixtures(speech, self.n_mixtures[split], self.n_src, seed, self.distinct_voices)
-        return ToyDataset(speech, mixtures, self.n_src, self.sample_rate, segment_s, self.seed)
+        draw = (self.corpus_seed, 2, SPLITS.index(split))
+        mixtures = draw_mixtures(speech, self.n_mixtures[split], self.n_src, draw, self.distinct_voices)
+        return ToyDataset(speech, mixtures, self.n_src, self.sample_rate, segment_s, seed)

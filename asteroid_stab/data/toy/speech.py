@@ -28,6 +28,9 @@ RMS = 0.05  # of every utterance: loud enough for 16 bits, with 26 dB of room fo
 _VOICES_PER_PROCESS = 8
 _FRAME_S, _SILENCE_DB, _MARGIN_S = 0.01, -45.0, 0.04  # what is cut off at both ends
 _ALIGNMENT = 64  # of the samples in the file, in bytes
+# How a plan becomes samples: part of the digest, and so of the fingerprints that runs keep. The file holds the source
+# code that did so first, which was hashed itself then. Samples that change need a file of another content.
+_VERSION = "version_1.zlib"
 
 
 class Utterance(NamedTuple):
@@ -61,7 +64,7 @@ class ToySpeech:
         self._samples: np.ndarray | None = None
 
     def read(self, utterance: int, start: int, stop: int) -> np.ndarray:
-        """Samples ``[stop - start]`` of an utterance, float32."""
+        """Reads samples ``[stop - start]`` of an utterance, float32."""
         if self._samples is None:
             self._samples = np.memmap(self.path, "<i2", "r", offset=self.start)
         at = self._offsets[utterance]
@@ -72,7 +75,7 @@ class ToySpeech:
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
-    """``cache_dir``, else ``ASTEROID_STAB_CACHE``, else ``asteroid-stab`` in the user's cache folder."""
+    """Returns ``cache_dir``, else ``ASTEROID_STAB_CACHE``, else ``asteroid-stab`` in the user's cache folder."""
     given = cache_dir or os.environ.get("ASTEROID_STAB_CACHE")
     if given:
         return Path(given).expanduser()
@@ -82,16 +85,16 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
 def toy_speech(
     seed: int, sample_rate: int, n_utterances: int, cache_dir: str | os.PathLike[str] | None = None
 ) -> dict[str, ToySpeech]:
-    """The utterances of train, valid and test, from the cache or made now (some seconds).
+    """Returns the utterances of train, valid and test, from the cache or made now (some seconds).
 
-    The file's name holds a digest of all that determines it, and it comes into being by a rename: any number
-    of processes may ask at once. A damaged file is made anew, with a warning.
+    The file's name holds a digest of all that determines it, and the file appears by a rename: any number of
+    processes may ask at once. A damaged file is made again, with a warning.
 
     Args:
         seed: of voices and sentences.
         sample_rate: in Hz.
         n_utterances: of every speaker.
-        cache_dir: where files are kept; see :func:`cache_folder`.
+        cache_dir: folder of the files; see :func:`cache_folder`.
 
     Raises:
         StabError: eSpeak NG is not installed, or the cache cannot be written.
@@ -103,8 +106,8 @@ def toy_speech(
     try:
         return _open(path, digest)
     except _DamagedError as error:
-        log.warning("making the toy corpus anew: %s is damaged (%s)", path, error)
-    except OSError:  # it is not there; what else may be wrong with the place, writing will tell
+        log.warning("making the toy corpus again: %s is damaged (%s)", path, error)
+    except OSError:  # it is not there; any other fault of the place will show when it is written
         log.info("making the toy corpus in %s", path)
     try:
         _write(path, plan, sample_rate)
@@ -132,8 +135,7 @@ def _plan(seed: int, n_utterances: int) -> Plan:
 def _digest(plan: Plan, sample_rate: int) -> str:
     digest = hashlib.sha256(json.dumps([plan, sample_rate]).encode())
     digest.update("".join(importlib.metadata.version(name) for name in ("espeakng-loader", "scipy")).encode())
-    for module in (__file__, espeak.__file__):  # how the plan becomes samples
-        digest.update(Path(module).read_bytes())
+    digest.update(zlib.decompress(Path(__file__).with_name(_VERSION).read_bytes()))
     return digest.hexdigest()[:16]
 
 
@@ -149,7 +151,7 @@ def _speak(plan: Plan, sample_rate: int) -> Iterator[np.ndarray]:
 
 
 def _finish(said: np.ndarray, said_rate: int, sample_rate: int) -> np.ndarray:
-    """Resampled, without the silence at both ends, and at the common level."""
+    """Resamples, cuts the silence off at both ends, and brings the samples to the common level."""
     shorter = np.gcd(said_rate, sample_rate)
     audio = resample_poly(said.astype(np.float64), sample_rate // shorter, said_rate // shorter)
     frame = round(_FRAME_S * sample_rate)
@@ -162,12 +164,12 @@ def _finish(said: np.ndarray, said_rate: int, sample_rate: int) -> np.ndarray:
 
 
 class _DamagedError(Exception):
-    """The file is not what was written."""
+    """The file differs from what was written."""
 
 
 def _write(path: Path, plan: Plan, sample_rate: int) -> None:
-    """A line of JSON, padded, and the samples."""
-    path.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written shall not be spoken first
+    """Writes a line of JSON, padded, and the samples."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # fails before the sentences are spoken
     said = list(_speak(plan, sample_rate))
     index, offset, count = [], 0, dict.fromkeys((voice.name for _, voice, _ in plan), 0)
     for (split, voice, text), samples in zip(plan, said, strict=True):

@@ -1,19 +1,17 @@
 """Dynamic mixing: fresh, yet a function of seed, epoch and id."""
 
 import pickle
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
-from asteroid_stab.data import DynamicData, ToyData
+from asteroid_stab.data import Corpus, DynamicCorpus, MixtureDataModule, SpeechFolders, ToyCorpus
 from asteroid_stab.data.corpora.dynamic import DynamicDataset
-from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.check import build
+from asteroid_stab.run.compose import compose_recipe
 
 RATE = 100
 
@@ -35,15 +33,15 @@ class Tones:
         return audio.astype(np.float32)
 
 
-class ToneData(MixtureDataModule):
-    def __init__(self, **arguments):
-        super().__init__(**{"sample_rate": RATE, "segment_s": 1.0, "batch_size": 2, **arguments})
+class ToneCorpus(Corpus):
+    def __init__(self, n_src=2):
+        super().__init__(n_src, RATE)
 
     def utterances(self, split):
         return Tones()
 
-    def dataset(self, split, segment_s):
-        return SimpleNamespace(split=split, segment_s=segment_s, n_short=0)
+    def dataset(self, split, segment_s=None, seed=0):
+        return SimpleNamespace(split=split, segment_s=segment_s, seed=seed, n_short=0)
 
 
 def drawn(n_src=2, level_db=0.0, n_items=200, segment_s=1.0, seed=0, **tones):
@@ -116,7 +114,7 @@ def test_peaks_stay_below_full_scale_with_one_factor_for_all_sources():
 
 def test_ids_are_not_stable():
     assert drawn().stable_ids is False
-    assert ToyData(n_utterances=1).dataset("test", None).stable_ids is True
+    assert ToyCorpus(n_utterances=1).dataset("test", None).stable_ids is True
 
 
 def test_a_part_of_a_row_is_that_of_epoch_0():
@@ -139,40 +137,40 @@ def test_nan_in_the_audio_names_the_utterance():
 
 
 def test_validation_and_test_sets_are_the_corpus_own():
-    data = DynamicData(ToneData(), sample_rate=RATE, segment_s=2.0)
-    assert (data.dataset("valid", 2.0).split, data.dataset("valid", 2.0).segment_s) == ("valid", 2.0)
-    assert data.test_dataset().split == "test"
+    corpus = DynamicCorpus(ToneCorpus(3))
+    valid = corpus.dataset("valid", 2.0, seed=7)
+    assert (valid.split, valid.segment_s, valid.seed) == ("valid", 2.0, 7)
+    assert corpus.dataset("test").split == "test"
+    assert (corpus.n_src, corpus.sample_rate) == (3, RATE)
     with pytest.raises(StabError, match="no whole training mixtures"):
-        data.test_dataset("train")
+        corpus.dataset("train")
 
 
 def test_preparing_prepares_the_corpus():
-    base, done = ToneData(), []
-    base.prepare_data = lambda: done.append(True)
-    DynamicData(base, sample_rate=RATE).prepare_data()
+    base, done = ToneCorpus(), []
+    base.prepare = lambda: done.append(True)
+    DynamicCorpus(base).prepare()
     assert done == [True]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_src": 3}, "n_src must be the corpus' own 2, got 3"),
-        ({"sample_rate": 16_000}, "sample_rate must be the corpus' own 100, got 16000"),
         ({"level_db": -1.0}, "level_db must be a number of dB from 0 on, got -1.0"),
         ({"level_db": float("inf")}, "level_db must be a number of dB from 0 on, got inf"),
         ({"n_train": 0}, "n_train must be an integer of at least 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"base": SpeechFolders()}, "base must be a corpus, with mixtures to validate with, got SpeechFolders"),
     ],
 )
 def test_wrong_arguments(arguments, message):
-    with pytest.raises(StabError, match=message):
-        DynamicData(ToneData(), **{"sample_rate": RATE, **arguments})
+    with pytest.raises(ValueError, match=message):
+        DynamicCorpus(**{"base": ToneCorpus(), **arguments})
 
 
 def test_over_toy_workers_and_ranks_change_nothing():
     def epoch(num_workers, rank, world_size, batch_size):
-        base = ToyData(n_src=3, n_utterances=1)
-        data = DynamicData(base, n_src=3, n_train=16, batch_size=batch_size, num_workers=num_workers)
+        corpus = DynamicCorpus(ToyCorpus(n_src=3, n_utterances=1), n_train=16)
+        data = MixtureDataModule(corpus, 1.5, batch_size, num_workers)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, current_epoch=2)
         data.setup("fit")
         return list(data.train_dataloader())
@@ -188,18 +186,16 @@ def test_over_toy_workers_and_ranks_change_nothing():
 
 
 def test_pickles_small():
-    data = DynamicData(ToyData(n_utterances=1), n_train=16).dataset("train", 1.5)
+    data = DynamicCorpus(ToyCorpus(n_utterances=1), n_train=16).dataset("train", 1.5)
     expected = data[1, 2][0]
     pickled = pickle.dumps(data)
     assert len(pickled) < 100_000
     assert torch.equal(pickle.loads(pickled)[1, 2][0], expected)
 
 
-def test_the_config_option_hands_its_values_down_to_the_corpus():
-    conf = Path(__file__).resolve().parents[3] / "conf"
-    with initialize_config_dir(str(conf), version_base=None):
-        config = compose("train", ["data=dynamic", "data.n_src=3", "data.segment_s=2", "seed=5"])
-    data = instantiate(config.data)
-    assert isinstance(data.base, ToyData)
-    for part in (data, data.base):
-        assert (part.n_src, part.segment_s, part.sample_rate, part.seed) == (3, 2.0, 8000, 5)
+def test_sources_and_rate_of_a_model_are_the_bases():
+    config = compose_recipe("baseline/toy", ["data=dynamic", "data.base.n_src=3", "data.base.sample_rate=16000"])
+    assert (config.model.n_src, config.model.sample_rate) == (3, 16_000)
+    corpus = build(config.data)
+    assert isinstance(corpus.base, ToyCorpus)
+    assert (corpus.n_src, corpus.sample_rate) == (3, 16_000)

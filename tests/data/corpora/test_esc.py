@@ -8,15 +8,15 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from asteroid_stab.data.corpora.esc import EscData, SpeechEscData
+from asteroid_stab.data import EscCorpus, MixtureDataModule, SpeechEscCorpus
 from asteroid_stab.data.corpora.sound_mixtures import RMS
 from asteroid_stab.errors import StabError
 
 
 @pytest.fixture
 def make(esc, tmp_path):
-    def make(kind=EscData, **kwargs):
-        given = {"root": str(esc), "segment_s": 0.5, "n_train": 60, "n_valid": 20, "n_test": 20, "batch_size": 4}
+    def make(kind=EscCorpus, **kwargs):
+        given = {"root": str(esc), "n_train": 60, "n_valid": 20, "n_test": 20}
         return kind(**{**given, "cache_dir": str(tmp_path / "cache"), **kwargs})
 
     return make
@@ -27,7 +27,7 @@ def make_with_speech(make, make_speech, tmp_path):
     root = make_speech(tmp_path / "speech", n_speakers=8)
     make_speech(root, n_speakers=3, subset="test-other")
     make_speech(root, n_speakers=4, subset="dev")
-    return lambda **kwargs: make(SpeechEscData, speech_root=str(root), **{"valid_speakers": 2, **kwargs})
+    return lambda **kwargs: make(SpeechEscCorpus, **{"speech_root": str(root), "valid_speakers": 2, **kwargs})
 
 
 def level_db(sources):
@@ -72,7 +72,7 @@ def test_a_mixture_is_the_same_for_its_id_and_moves_from_epoch_to_epoch(make):
     mixture, again, later = one[(2, 5)][0], same[(2, 5)][0], one[(3, 5)][0]
     assert mixture.equal(again)
     assert not mixture.equal(later)
-    other = make(seed=1).dataset("train", 0.5)
+    other = make().dataset("train", 0.5, seed=1)
     assert other.names == one.names
     assert other.fingerprint == one.fingerprint != same.fingerprint
     assert not other[(2, 5)][0].equal(mixture)
@@ -91,7 +91,7 @@ def test_crops_are_never_silent(make):
 
 
 def test_samples_are_the_recording_resampled(make, esc):
-    dataset = make(level_db=0.0).test_dataset()
+    dataset = make(level_db=0.0).dataset("test")
     _, sources, _ = dataset[0]
     for stem, source in zip(dataset.names[0].split("_")[1:], sources.numpy(), strict=True):
         signal = resample_poly(soundfile.read(esc / "audio" / f"{stem}.wav")[0], 80, 441)
@@ -118,13 +118,12 @@ def test_speech_and_sounds_are_mixed_half_and_half(make_with_speech):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"root": None}, "where ESC-50 is must be said: set data.root=FOLDER"),
-        ({"root": "nowhere"}, "ESC-50 is not at nowhere: set data.root=FOLDER"),
+        ({"root": None}, "^root is not set; set root=FOLDER to the ESC-50 folder$"),
+        ({"root": "nowhere"}, "^root: there is no folder nowhere; set root=FOLDER to the ESC-50 folder$"),
         ({"train_folds": [1, 2, 9]}, "folds must be of 1, 2, 3, 4, 5, got 9"),
         ({"valid_folds": [3]}, r"train_folds and valid_folds must have no fold in common, got \\[3\\]"),
         ({"test_folds": []}, "test_folds must name a fold, got none"),
         ({"classes": ["dog", "roster"]}, "classes must be of dog, rain, rooster, sea_waves, got roster .*'rooster'"),
-        ({"segment_s": 2.0}, "no recording of .* for train is as long as segment_s=2 .*, the longest 1.50 s"),
         ({"level_db": -1.0}, "level_db must be a number of dB from 0 on, got -1"),
         ({"n_src": 5}, "a mixture of 5 must have recordings of as many groups .*, got 4"),
         ({"classes": []}, "classes must name a class of ESC-50, got none"),
@@ -132,8 +131,13 @@ def test_speech_and_sounds_are_mixed_half_and_half(make_with_speech):
     ],
 )
 def test_what_cannot_be_mixed_is_told(make, kwargs, message):
-    with pytest.raises(StabError, match=message.replace("\\\\", "\\")):
-        make(**kwargs).dataset("train", kwargs.get("segment_s", 0.5))
+    with pytest.raises(ValueError, match=message.replace("\\\\", "\\")):
+        make(**kwargs).dataset("train", 0.5)
+
+
+def test_a_segment_longer_than_all_recordings(make):
+    with pytest.raises(StabError, match="no recording of .* for train is as long as segment_s=2 .*, the longest 1.50"):
+        make().dataset("train", 2.0)
 
 
 def test_whole_mixtures_do_not_depend_on_the_segment(make, esc, caplog, tmp_path):
@@ -146,12 +150,12 @@ def test_whole_mixtures_do_not_depend_on_the_segment(make, esc, caplog, tmp_path
     soundfile.write(
         next((root / "audio").glob("1-10-A*")), 0.1 * np.random.default_rng(0).standard_normal(11_025), 44_100
     )
-    short, long = make(root=str(root), segment_s=0.2), make(root=str(root), segment_s=0.5)
-    assert short.test_dataset().names == long.test_dataset().names
-    assert len(long.test_dataset()) == 20
-    long.setup("fit")
-    n_left = 60 - sum("1-10-A" in name for name in short.dataset("train", 0.2).names)
-    assert len(long.train_set) == n_left < 60
+    corpus = make(root=str(root))
+    assert len(corpus.dataset("test")) == 20
+    data = MixtureDataModule(corpus, 0.5)
+    data.setup("fit")
+    n_left = 60 - sum("1-10-A" in name for name in corpus.dataset("train", 0.2).names)
+    assert len(data.train_set) == n_left < 60
     assert f"train: left out {60 - n_left} of 60 mixtures shorter than segment_s=0.5" in caplog.text
 
 
@@ -161,29 +165,29 @@ def test_a_quiet_recording_is_not_silent(make, esc, tmp_path):
     shutil.copytree(esc, root)
     for file in (root / "audio").iterdir():
         soundfile.write(file, 5e-4 * np.random.default_rng(0).standard_normal(12_000), 8000)
-    dataset = make(root=str(root), segment_s=0.5).dataset("train", 0.5)
+    dataset = make(root=str(root)).dataset("train", 0.5)
     assert not dataset[(0, 0)][1].equal(dataset[(1, 0)][1])
 
 
 def test_a_damaged_corpus_is_told(make, esc, tmp_path):
     with pytest.raises(StabError, match="it must hold meta/esc50.csv and audio/"):
-        make(root=str(tmp_path)).setup("fit")
+        make(root=str(tmp_path)).dataset("train")
     root = tmp_path / "copy"
     shutil.copytree(esc, root)
     next((root / "audio").glob("1-10-A*")).unlink()
     with pytest.raises(StabError, match=r"1-10-A-0.wav is in esc50.csv, but there is no such file"):
-        make(root=str(root)).setup("fit")
+        make(root=str(root)).dataset("train")
     shutil.copytree(esc, root, dirs_exist_ok=True)
     table = root / "meta" / "esc50.csv"
     text = table.read_text()
     table.write_text("\ufeff" + text, encoding="utf-8")
-    make(root=str(root)).setup("fit")
+    make(root=str(root)).dataset("train")
     table.write_text(text + "alone.wav\n")
     with pytest.raises(StabError, match="line 42 of .* must have a filename, a fold and a category"):
-        make(root=str(root)).setup("fit")
+        make(root=str(root)).dataset("train")
     table.write_bytes(text.replace("rain", "r\xe4in").encode("latin-1"))
     with pytest.raises(StabError, match="must be a table in UTF-8"):
-        make(root=str(root)).setup("fit")
+        make(root=str(root)).dataset("train")
     table.write_text(text)
     soundfile.write(next((root / "audio").glob("1-10-A*")), np.zeros(66_150), 44_100)
     dataset = make(root=str(root), classes=["dog", "rain"]).dataset("train", 0.5)
@@ -200,7 +204,9 @@ def test_speakers_can_be_in_folders_of_their_own(make_with_speech):
         {"valid_subset": "train-clean-100"},
         {"test_subset": "train-clean-100"},
     ):
-        with pytest.raises(StabError, match="_subset must be different folders, both are"):
+        with pytest.raises(ValueError, match="_subset must be different folders, both are"):
             make_with_speech(**subsets)
-    with pytest.raises(StabError, match="valid_speakers must be less than the 8 speakers of train-clean-100"):
-        make_with_speech(valid_speakers=8).setup("fit")
+    with pytest.raises(StabError, match="^valid_speakers must be less than the 8 speakers of train-clean-100, got 8$"):
+        make_with_speech(valid_speakers=8).dataset("train")
+    with pytest.raises(StabError, match="^speech_root is not set; set speech_root=FOLDER to the folder of speech"):
+        make_with_speech(speech_root=None).dataset("train")

@@ -13,7 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from trees import libri1mix
 
-from asteroid_stab.data.corpora.librimix import LibriMix, LibriMixData
+from asteroid_stab.data import LibriMixCorpus, MixtureDataModule
+from asteroid_stab.data.corpora.librimix import LibriMix
 from asteroid_stab.data.dataset import crop_start
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.check import check_config
@@ -80,7 +81,7 @@ def alone(root, subset, kinds, tmp_path):
 @pytest.mark.parametrize(("split", "subset"), [("train", "train-100"), ("valid", "dev"), ("test", "test")])
 def test_whole_mixtures_are_asteroids(libri2mix, tmp_path, task, n_src, kinds, split, subset):
     theirs = LibriMix(alone(libri2mix, subset, kinds, tmp_path), task=task, sample_rate=RATE, n_src=n_src, segment=None)
-    ours = LibriMixData(str(libri2mix), task=task, n_src=n_src).test_dataset(split)
+    ours = LibriMixCorpus(str(libri2mix), task=task, n_src=n_src).dataset(split)
     assert ours.names == [f"{subset}-{i}-0_{i}-1" for i in range(4)]
     for item in range(4):
         mixture, sources = theirs[item]
@@ -90,8 +91,8 @@ def test_whole_mixtures_are_asteroids(libri2mix, tmp_path, task, n_src, kinds, s
 
 
 def test_crops_are_slices_and_leave_the_global_generator_alone(libri2mix):
-    data = LibriMixData(str(libri2mix), segment_s=0.7, seed=3)
-    crops, whole = data.dataset("train", 0.7), data.test_dataset("train")
+    corpus = LibriMixCorpus(str(libri2mix))
+    crops, whole = corpus.dataset("train", 0.7, seed=3), corpus.dataset("train")
     assert (len(crops), crops.n_short) == (3, 1)
     state = random.getstate()
     for epoch in (0, 5):
@@ -106,7 +107,7 @@ def test_crops_are_slices_and_leave_the_global_generator_alone(libri2mix):
 def test_loaders_and_workers(libri2mix):
     batches = []
     for n_workers in (0, 1):
-        data = LibriMixData(str(libri2mix), segment_s=0.5, batch_size=2, num_workers=n_workers)
+        data = MixtureDataModule(LibriMixCorpus(str(libri2mix)), 0.5, batch_size=2, num_workers=n_workers)
         data.setup("fit")
         batches.append([*data.train_dataloader(), *data.val_dataloader()])
     for one, other in zip(*batches, strict=True):
@@ -117,32 +118,32 @@ def test_loaders_and_workers(libri2mix):
 
 def test_three_sources(tmp_path):
     generate(tmp_path, "test", n_src=3)
-    mixtures = LibriMixData(str(tmp_path), n_src=3).test_dataset()
+    mixtures = LibriMixCorpus(str(tmp_path), n_src=3).dataset("test")
     mixture, sources, _ = mixtures[0]
     assert sources.shape == (3, 5000)
     assert torch.allclose(mixture, sources.sum(0), atol=3 / 32_768)
     with pytest.raises(StabError, match="has 3 sources in a mixture, but n_src=2 was asked for"):
-        LibriMixData(str(tmp_path), n_src=2).test_dataset()
+        LibriMixCorpus(str(tmp_path), n_src=2).dataset("test")
 
 
 def test_libri1mix(tmp_path):
     """The generator's tree for one speaker: no list but that of the speaker in noise."""
-    data = LibriMixData(str(libri1mix(tmp_path)), train_subset="train-360", task="enh_single", n_src=1, segment_s=0.7)
-    data.setup("fit")
-    assert (len(data.train_set), data.train_set.n_short) == (3, 1)
-    mixture, sources, _ = data.test_dataset()[0]
-    noise, _ = sf.read(tmp_path / "wav8k/min/test/noise" / f"{data.test_dataset().names[0]}.wav", dtype="float32")
+    corpus = LibriMixCorpus(str(libri1mix(tmp_path)), train_subset="train-360", task="enh_single", n_src=1)
+    train, test = corpus.dataset("train", 0.7), corpus.dataset("test")
+    assert (len(train), train.n_short) == (3, 1)
+    mixture, sources, _ = test[0]
+    noise, _ = sf.read(tmp_path / "wav8k/min/test/noise" / f"{test.names[0]}.wav", dtype="float32")
     assert sources.shape == (1, 5000)
     assert torch.allclose(mixture, sources[0] + torch.from_numpy(noise), atol=1e-4)
     with pytest.raises(StabError, match="there is no .*mixture_train-100_mix_single.csv"):
-        LibriMixData(str(tmp_path), task="enh_single", n_src=1).setup("fit")
+        LibriMixCorpus(str(tmp_path), task="enh_single", n_src=1).dataset("train")
 
 
 def test_a_folder_that_was_moved_is_found(tmp_path, caplog):
     generate(tmp_path / "old", "test")
     (tmp_path / "old").rename(tmp_path / "new")
     with caplog.at_level("INFO"):
-        mixtures = LibriMixData(str(tmp_path / "new")).test_dataset()
+        mixtures = LibriMixCorpus(str(tmp_path / "new")).dataset("test")
     assert len(mixtures[0][0]) == 5000
     assert f"names 12 files where they are not; took them from {tmp_path / 'new/wav8k/min'}" in caplog.text
 
@@ -151,26 +152,26 @@ def test_a_folder_that_was_moved_is_found(tmp_path, caplog):
 def test_half_a_folder_is_not_taken_as_whole(tmp_path, task):
     """LibriMix#28, #14, #17: folders of which the generator wrote a part."""
     folder = generate(tmp_path, "test")
-    data = LibriMixData(str(tmp_path), task=task, n_src=1 if task == "enh_both" else 2)
+    data = LibriMixCorpus(str(tmp_path), task=task, n_src=1 if task == "enh_both" else 2)
     n_files = 8 if task == "enh_both" else 12
     gone, cut = folder / "test/mix_clean/test-1-0_1-1.wav", folder / "test/mix_clean/test-3-0_3-1.wav"
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-200])
     message = rf"2 of the {n_files} files of .*: {gone} is missing, {cut} has 7000 samples instead of 7100"
     with pytest.raises(StabError, match=message):
-        data.test_dataset()
+        data.dataset("test")
 
 
 def test_a_folder_without_its_list_is_not_whole(tmp_path):
     folder = generate(tmp_path, "test")
     (folder / "metadata/mixture_test_mix_clean.csv").unlink()
-    with pytest.raises(StabError, match=r"there is no .*mixture_test_mix_clean\.csv; .* may not have ended"):
-        LibriMixData(str(tmp_path)).test_dataset()
+    with pytest.raises(StabError, match=r"there is no .*mixture_test_mix_clean\.csv; .* may not have finished"):
+        LibriMixCorpus(str(tmp_path)).dataset("test")
 
 
 def test_files_that_change_after_the_start_are_named(tmp_path):
     folder = generate(tmp_path, "test")
-    mixtures = LibriMixData(str(tmp_path)).test_dataset()
+    mixtures = LibriMixCorpus(str(tmp_path)).dataset("test")
     sf.write(folder / "test/s1/test-0-0_0-1.wav", np.zeros(100), RATE)
     (folder / "test/s2/test-1-0_1-1.wav").write_bytes(b"no audio")
     for item in (0, 1):
@@ -182,7 +183,7 @@ def test_wrong_sample_rate(tmp_path):
     folder = generate(tmp_path, "test")
     sf.write(folder / "test/s2/test-0-0_0-1.wav", np.zeros(5000), 16_000)
     with pytest.raises(StabError, match=r"s2/test-0-0_0-1\.wav must be sampled at 8000 Hz, got 16000 Hz"):
-        LibriMixData(str(tmp_path)).test_dataset()
+        LibriMixCorpus(str(tmp_path)).dataset("test")
 
 
 @pytest.mark.parametrize(
@@ -195,24 +196,25 @@ def test_wrong_sample_rate(tmp_path):
     ],
 )
 def test_arguments_out_of_range(options, message):
-    with pytest.raises(StabError, match=message):
-        LibriMixData("Libri2Mix", **options)
+    with pytest.raises(ValueError, match=message):
+        LibriMixCorpus("Libri2Mix", **options)
 
 
 def test_where_librimix_is_must_be_said(libri2mix):
-    with pytest.raises(StabError, match=r"where LibriMix is must be said: set data\.root=FOLDER"):
-        LibriMixData().test_dataset()
-    with pytest.raises(StabError, match=r"LibriMix is not at .*wav16k/min: set data\.root=FOLDER"):
-        LibriMixData(str(libri2mix), sample_rate=16_000).test_dataset()
+    with pytest.raises(
+        StabError, match=r"^root is not set; set root=FOLDER to LibriMix: the folder that holds wav8k or"
+    ):
+        LibriMixCorpus().dataset("test")
+    with pytest.raises(StabError, match=r"^root: there is no folder .*wav16k/min; set root=FOLDER to LibriMix: the"):
+        LibriMixCorpus(str(libri2mix), sample_rate=16_000).dataset("test")
 
 
 def test_config(libri2mix):
     conf = Path(__file__).resolve().parents[3] / "conf"
     with initialize_config_dir(str(conf), version_base=None):
-        config = compose("train", ["data=librimix", f"data.root={libri2mix}", "data.segment_s=0.5", "seed=5"])
+        config = compose("train", ["data=librimix", f"data.root={libri2mix}"])
     check_config(config.data)
     data = instantiate(config.data)
-    assert isinstance(data, LibriMixData)
+    assert isinstance(data, LibriMixCorpus)
     assert [len(data.dataset(split, 0.5)) for split in ("train", "valid", "test")] == [4, 4, 4]
     assert data.subsets == {"train": "train-100", "valid": "dev", "test": "test"}
-    assert data.seed == 5

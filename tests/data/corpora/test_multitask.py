@@ -4,22 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_stab.data import EpochSampler, MultiTaskData
-from asteroid_stab.data.corpora.esc import EscData
-from asteroid_stab.data.datamodule import check_folder
+from asteroid_stab.data import EpochSampler, EscCorpus, MixtureDataModule, MultiTaskCorpus
+from asteroid_stab.data.corpus import check_folder
 from asteroid_stab.data.sampler import TaskSampler
 from asteroid_stab.errors import StabError
 
 
-def joined(tiny_data, n_separation=11, n_enhancement=6, **kwargs):
-    base = tiny_data(n_train=n_separation, n_src=3)
-    data = MultiTaskData(base, tiny_data(n_train=n_enhancement, n_src=1), n_src=3, segment_s=0.1, **kwargs)
+def joined(tiny_corpus, n_separation=11, n_enhancement=6, **kwargs):
+    base = tiny_corpus(n_train=n_separation, n_src=3)
+    data = MixtureDataModule(MultiTaskCorpus(base, tiny_corpus(n_train=n_enhancement, n_src=1)), 0.1, **kwargs)
     data.setup("fit")
     return data
 
 
-def test_batches_are_of_one_task_and_separation_goes_as_if_alone(tiny_data):
-    data = joined(tiny_data, batch_size=2, seed=3)
+def test_batches_are_of_one_task_and_separation_goes_as_if_alone(tiny_corpus):
+    data = joined(tiny_corpus, batch_size=2, seed=3)
     alone = EpochSampler(11, 2, seed=3)
     orders = []
     for epoch in (0, 1):
@@ -36,13 +35,13 @@ def test_batches_are_of_one_task_and_separation_goes_as_if_alone(tiny_data):
     assert orders[0] != orders[1]
 
 
-def test_an_id_is_one_mixture_of_one_task(tiny_data):
-    data = joined(tiny_data, batch_size=2)
-    train, base = data.train_set, data.base.dataset("train", 0.1)
+def test_an_id_is_one_mixture_of_one_task(tiny_corpus):
+    data = joined(tiny_corpus, batch_size=2)
+    train, base = data.train_set, data.corpus.base.dataset("train", 0.1)
     for item in (0, 10):
         assert torch.equal(train[5, item][1], base[5, item][1])
     mixture, sources, item = train[5, 11 + 4]
-    wanted = data.enhancement.dataset("train", 0.1)[5, 4]
+    wanted = data.corpus.enhancement.dataset("train", 0.1)[5, 4]
     assert item == 15
     assert torch.equal(mixture, wanted[0])
     assert torch.equal(sources, wanted[1])
@@ -51,14 +50,14 @@ def test_an_id_is_one_mixture_of_one_task(tiny_data):
     assert train.fingerprint != base.fingerprint
 
 
-def test_classes_are_those_of_the_separation(tiny_data, esc, tmp_path):
-    base = EscData(str(esc), segment_s=0.1, n_train=8, n_valid=4, n_test=4, cache_dir=str(tmp_path))
-    data = MultiTaskData(base, tiny_data(n_train=6, n_src=1), 2, segment_s=0.1, batch_size=2)
-    data.prepare_data()
-    data.setup("fit")
-    assert data.train_set.classes == data.train_set.separation.classes
-    assert data.train_set.labels.shape == (14, 2)
-    np.testing.assert_array_equal(data.train_set.labels[:8], data.train_set.separation.labels)
+def test_classes_are_those_of_the_separation(tiny_corpus, esc, tmp_path):
+    base = EscCorpus(str(esc), n_train=8, n_valid=4, n_test=4, cache_dir=str(tmp_path))
+    corpus = MultiTaskCorpus(base, tiny_corpus(n_train=6, n_src=1))
+    corpus.prepare()
+    train = corpus.dataset("train", 0.1)
+    assert train.classes == train.separation.classes == ("dog", "rain", "rooster", "sea_waves")
+    assert train.labels.shape == (14, 2)
+    np.testing.assert_array_equal(train.labels[:8], train.separation.labels)
 
 
 def test_ranks_take_the_same_task_at_the_same_step():
@@ -71,8 +70,8 @@ def test_ranks_take_the_same_task_at_the_same_step():
     np.testing.assert_array_equal(together.reshape(-1, 2), np.array(one))
 
 
-def test_the_validation_and_the_test_are_separation(tiny_data):
-    data = joined(tiny_data, batch_size=2)
+def test_the_validation_and_the_test_are_separation(tiny_corpus):
+    data = joined(tiny_corpus, batch_size=2)
     assert data.valid_set.n_src == 3
     assert len(data.valid_set) == 6
     assert data.test_dataset().n_src == 3
@@ -80,45 +79,49 @@ def test_the_validation_and_the_test_are_separation(tiny_data):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("base", "enhancement", "message"),
     [
-        (lambda d: MultiTaskData(d(n_src=1), d(n_src=1), n_src=1), "n_src must be at least 2 .* got 1"),
-        (lambda d: MultiTaskData(d(n_src=2), d(n_src=1), n_src=3), "n_src must be the corpus' own 2, got 3"),
-        (lambda d: MultiTaskData(d(n_src=2), d(n_src=2), n_src=2), "to enhance must have n_src=1, got 2"),
-        (
-            lambda d: MultiTaskData(d(), d(n_src=1), sample_rate=16_000),
-            "sample_rate must be the base corpus' 8000, got 16000",
-        ),
+        ({"n_src": 1}, {"n_src": 1}, "base must have at least 2 sources, since enhancement has 1, got n_src=1"),
+        ({"n_src": 2}, {"n_src": 2}, "enhancement must have n_src=1, got 2"),
     ],
 )
-def test_wrong_corpora_are_refused(tiny_data, make, message):
-    with pytest.raises(StabError, match=message):
-        make(tiny_data)
+def test_wrong_corpora_are_refused(tiny_corpus, base, enhancement, message):
+    with pytest.raises(ValueError, match=message):
+        MultiTaskCorpus(tiny_corpus(**base), tiny_corpus(**enhancement))
+
+
+def test_corpora_of_two_rates_are_refused(tiny_corpus):
+    enhancement = tiny_corpus(n_src=1)
+    enhancement.sample_rate = 16_000
+    with pytest.raises(ValueError, match="enhancement must have the sample_rate of base, 8000, got 16000"):
+        MultiTaskCorpus(tiny_corpus(), enhancement)
 
 
 @pytest.mark.parametrize(
     ("sizes", "message"), [((3, 9), "separation must have .* got 3 items"), ((9, 3), "enhancement must have .* got 3")]
 )
-def test_a_set_smaller_than_a_batch_is_refused(tiny_data, sizes, message):
-    data = joined(tiny_data, *sizes, batch_size=4)
+def test_a_set_smaller_than_a_batch_is_refused(tiny_corpus, sizes, message):
+    data = joined(tiny_corpus, *sizes, batch_size=4)
     with pytest.raises(StabError, match=message):
         data.train_dataloader()
 
 
-def test_errors_of_its_corpora_name_their_keys(tiny_data):
-    class Nowhere(tiny_data):
-        def dataset(self, split, segment_s):
+def test_errors_of_its_corpora_name_their_arguments(tiny_corpus):
+    class Nowhere(tiny_corpus):
+        def dataset(self, split, segment_s=None, seed=0):
             check_folder("noise_root", None, "the noise")
 
-    for parts, key in (((tiny_data, Nowhere), "enhancement"), ((Nowhere, tiny_data), "base")):
-        data = MultiTaskData(parts[0](n_src=3), parts[1](n_src=1), n_src=3, segment_s=0.1)
-        with pytest.raises(StabError, match=rf"must be said: set data\.{key}\.noise_root=FOLDER"):
-            data.setup("fit")
+    for parts, name in (((tiny_corpus, Nowhere), "enhancement"), ((Nowhere, tiny_corpus), "base")):
+        corpus = MultiTaskCorpus(parts[0](n_src=3), parts[1](n_src=1))
+        with pytest.raises(
+            StabError, match=rf"^{name}.noise_root is not set; set {name}.noise_root=FOLDER to the noise"
+        ):
+            corpus.dataset("train", 0.1)
 
 
-def test_its_fingerprint_is_that_of_both_sets(tiny_data):
+def test_its_fingerprint_is_that_of_both_sets(tiny_corpus):
     first, same, more, fewer = (
-        joined(tiny_data, *sizes).train_set.fingerprint for sizes in ((11, 6), (11, 6), (11, 7), (10, 6))
+        joined(tiny_corpus, *sizes).train_set.fingerprint for sizes in ((11, 6), (11, 6), (11, 7), (10, 6))
     )
     assert first == same
     assert len({first, more, fewer}) == 3

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from asteroid_stab.data import NoisyData, ToyData
+from asteroid_stab.data import NoisyCorpus, SpeechFolders, ToyCorpus
 from asteroid_stab.errors import StabError
 
 
 @pytest.fixture
 def make(esc, tmp_path):
     def make(n_src=1, base=None, **kwargs):
-        base = base or ToyData(n_src=2, n_utterances=2)
-        given = {"noise_root": str(esc), "segment_s": 0.5, "n_train": 40, "n_valid": 10, "n_test": 10}
-        return NoisyData(base, **{**given, "n_src": n_src, "cache_dir": str(tmp_path / "cache"), **kwargs})
+        base = base or ToyCorpus(n_src=2, n_utterances=2)
+        given = {"noise_root": str(esc), "n_train": 40, "n_valid": 10, "n_test": 10}
+        return NoisyCorpus(base, **{**given, "n_src": n_src, "cache_dir": str(tmp_path / "cache"), **kwargs})
 
     return make
 
@@ -45,7 +45,7 @@ def test_splits_share_neither_speaker_nor_noise(make):
         }
     assert not groups["train"] & groups["valid"]
     assert not (groups["train"] | groups["valid"]) & groups["test"]
-    whole = data.test_dataset()
+    whole = data.dataset("test")
     assert len(whole) == 10
     assert whole[0][0].shape[0] == whole.lengths[0]
 
@@ -74,29 +74,39 @@ def test_any_folder_of_noise_is_split_by_its_names(make, tmp_path):
 
 
 def test_it_is_the_segment_asked_for_that_recordings_must_hold(make):
-    assert len(make(segment_s=3.0).dataset("train", 0.5)) == 40
+    assert len(make().dataset("train", 0.5)) == 40
     with pytest.raises(StabError, match="as long as segment_s=2 "):
-        make(segment_s=0.5).dataset("train", 2.0)
+        make().dataset("train", 2.0)
 
 
 def test_noise_that_cannot_be_used_is_told(make, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for kwargs, message in (
-        ({"noise_root": None}, "where the noise is must be said: set data.noise_root=FOLDER"),
-        ({"noise_root": "nowhere"}, "the noise is not at nowhere"),
+        ({"noise_root": None}, "^noise_root is not set; set noise_root=FOLDER to the folder of noise$"),
+        ({"noise_root": "nowhere"}, "^noise_root: there is no folder nowhere; set noise_root=FOLDER to the"),
         ({"noise_root": str(empty)}, "must hold .wav, .flac, .ogg files, got none"),
-        ({"noise_root": str(write(tmp_path / "one", 1))}, "too few recordings to hold some out"),
+        (
+            {"noise_root": str(write(tmp_path / "one", 1))},
+            "too few recordings to hold some out for .*; set noise_subsets=",
+        ),
         ({"noise_root": str(write(tmp_path / "short", 60, 0.2))}, "as long as segment_s=0.5 .*, the longest 0.20 s"),
     ):
         with pytest.raises(StabError, match=message):
             [make(**kwargs).dataset(split, 0.5) for split in ("train", "valid", "test")]
     for kwargs, message in (
-        ({"sample_rate": 16000}, "sample_rate must be the corpus' own 8000, got 16000"),
-        ({"noise_subsets": ["tr"]}, "noise_subsets must be of train, valid, test"),
+        ({"noise_subsets": ["tr"]}, r"noise_subsets must be given for train, valid, test, got \['tr'\]"),
         ({"low_snr_db": 9.0, "high_snr_db": 3.0}, "low_snr_db must be at most high_snr_db, got 9.0 and 3.0"),
         ({"noise_folds": [[1, 2], [2], [5]]}, "no fold in common"),
-        ({"noise_folds": [[1], [2]]}, r"folds must be those of train, valid, test, got \[\[1\], \[2\]\]"),
+        ({"noise_folds": [[1], [2]]}, r"folds must be given for train, valid, test, got \[\[1\], \[2\]\]"),
     ):
-        with pytest.raises(StabError, match=message):
+        with pytest.raises(ValueError, match=message):
             make(**kwargs)
+
+
+def test_errors_of_the_speech_name_its_arguments(make):
+    speech = SpeechFolders()
+    with pytest.raises(StabError, match="^base.root is not set; set base.root=FOLDER to the folder of speech"):
+        make(base=speech).dataset("train")
+    speech = ToyCorpus(sample_rate=16_000, n_utterances=1)
+    assert make(base=speech).sample_rate == 16_000

@@ -7,7 +7,7 @@ from scipy.signal import resample_poly
 from soundfile import read
 from trees import librispeech, noises
 
-from asteroid_stab.data.corpora.speech_folders import SpeechFolderData
+from asteroid_stab.data import SpeechFolders
 from asteroid_stab.data.lists.maker import hold_out
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.check import build
@@ -28,18 +28,19 @@ def wham_noise(tmp_path_factory):
 
 @pytest.fixture
 def make(tmp_path):
-    """The config ``data=libri1mix``, with a few words of the user's."""
+    """The data of the config ``data=libri1mix``, with a few words of the user's."""
 
     def make(root, noise, *words):
-        small = ["data.n_train=20", "data.n_valid=6", "data.n_test=6", "data.segment_s=0.5"]
+        small = ["data.n_train=20", "data.n_valid=6", "data.n_test=6", "loader.segment_s=0.5"]
         given = [f"data.base.root={root}", f"data.noise_root={noise}", f"data.cache_dir={tmp_path / 'cache'}"]
-        return build(compose_recipe("ssl/toy_se", ["data=libri1mix", *small, *given, *words]).data)
+        config = compose_recipe("ssl/toy_se", ["data=libri1mix", *small, *given, *words])
+        return build(config.loader, build(config.data))
 
     return make
 
 
 def test_utterances_are_the_files_resampled(speech):
-    utterances = SpeechFolderData(str(speech), "train-clean-360", "dev-clean").utterances("valid")
+    utterances = SpeechFolders(str(speech), "train-clean-360", "dev-clean").utterances("valid")
     assert len(utterances.names) == 8
     assert utterances.names == sorted(utterances.names)
     assert utterances.speakers == [name.split("/")[1] for name in utterances.names]
@@ -49,7 +50,7 @@ def test_utterances_are_the_files_resampled(speech):
 
 
 def test_speakers_are_held_out_as_prepare_does(speech):
-    data = SpeechFolderData(str(speech), "train-clean-360", None, "test-clean", valid_speakers=2, corpus_seed=3)
+    data = SpeechFolders(str(speech), "train-clean-360", None, "test-clean", valid_speakers=2, corpus_seed=3)
     speakers = {split: set(data.utterances(split).speakers) for split in ("train", "valid", "test")}
     assert speakers["valid"] == hold_out(sorted(speakers["train"] | speakers["valid"]), 2, 3)
     assert [len(speakers[split]) for split in speakers] == [2, 2, 4]
@@ -67,11 +68,11 @@ def test_libri1mix_on_the_fly(make, speech, wham_noise, esc, folders):
     noise = mixture - sources.sum(1)
     snr = 10 * torch.log10(sources[:, 0].pow(2).mean(1) / noise.pow(2).mean(1))
     assert ((snr > -1e-3) & (snr < 10 + 1e-3)).all()
-    used = {split: {s.name for s in data.sounds(split).sounds} for split in ("train", "valid", "test")}
+    used = {split: {s.name for s in data.corpus.sounds(split).sounds} for split in ("train", "valid", "test")}
     assert not used["train"] & used["valid"] | used["valid"] & used["test"] | used["train"] & used["test"]
     if folders == "wham":  # its own split, without a word of the user's
         assert {name for name in used["valid"] if name[-4:] == ".wav"} == {f"cv/cv{i}.wav" for i in range(3)}
-    again = make(speech, wham_noise if folders == "wham" else esc, "data.num_workers=1")
+    again = make(speech, wham_noise if folders == "wham" else esc, "loader.num_workers=1")
     again.setup("fit")
     assert next(iter(again.train_dataloader()))[0].equal(mixture)
 
@@ -79,14 +80,14 @@ def test_libri1mix_on_the_fly(make, speech, wham_noise, esc, folders):
 def test_folders_of_noise_that_are_named_come_first(make, speech, wham_noise, tmp_path):
     noises(tmp_path / "n", ("tr", "cv", "tt", "loud"))
     data = make(speech, tmp_path / "n", "data.noise_subsets=[loud,cv,tt]")
-    assert {sound.name.split("/")[0] for sound in data.found("train")} == {"loud"}
+    assert {sound.name.split("/")[0] for sound in data.corpus.found("train")} == {"loud"}
 
 
 def test_real_speech_and_sounds(make, shared_data):
     mini = ["data.base.train_subset=train-clean-100", "data.base.valid_subset=null", "data.base.test_subset=test-other"]
-    data = make(shared_data / "LibriSpeech", shared_data / "ESC-10", *mini, "data.segment_s=2.0")
+    data = make(shared_data / "LibriSpeech", shared_data / "ESC-10", *mini, "loader.segment_s=2.0")
     data.setup("fit")
-    speakers = {split: set(data.base.utterances(split).speakers) for split in ("train", "valid", "test")}
+    speakers = {split: set(data.corpus.base.utterances(split).speakers) for split in ("train", "valid", "test")}
     assert [len(speakers[split]) for split in speakers] == [226, 25, 5]
     mixture, sources, _ = data.train_set[(0, 3)]
     assert mixture.shape == (16_000,)
@@ -101,20 +102,19 @@ def test_what_cannot_be_mixed_is_told(make, speech, wham_noise, tmp_path):
     slow = librispeech(tmp_path / "slow", SUBSETS, rate=8000)
     short = noises(tmp_path / "short", seconds=0.3)
     for root, noise, words, message in (
-        ("null", wham_noise, [], "where the speech is must be said: set data.base.root=FOLDER"),
-        ("nowhere", wham_noise, [], "the speech is not at nowhere: set data.base.root=FOLDER"),
-        (speech, "null", [], "where the noise is must be said: set data.noise_root=FOLDER"),
+        ("null", wham_noise, [], "^base.root is not set; set base.root=FOLDER to the folder of speech, such as Libri"),
+        ("nowhere", wham_noise, [], "^base.root: there is no folder nowhere; set base.root=FOLDER to the"),
+        (speech, "null", [], "^noise_root is not set; set noise_root=FOLDER to the folder of noise$"),
         (speech, silent, [], "silent must hold .wav, .flac, .ogg files, got none"),
         (speech, short, [], r"no recording of .*short for train is as long as segment_s=0.5 \(3 .* longest 0.30 s\)"),
         (slow, wham_noise, [], "must be sampled at 16000 Hz, got 8000 Hz"),
         (speech, wham_noise, ["data.base.train_subset=train-other-500"], "has no subset 'train-other-500'"),
-        (speech, wham_noise, ["data.base.sample_rate=16000"], "sample_rate must be the corpus' own 16000, got 8000"),
         (speech, wham_noise, ["data.noise_subsets=[tr,dev,tt]"], "there is no folder of noise at .*dev"),
-        (speech, wham_noise, ["data.segment_s=2.0"], "no recording of speech for train is as long as segment_s=2"),
+        (speech, wham_noise, ["loader.segment_s=2.0"], "no recording of speech for train is as long as segment_s=2"),
     ):
         with pytest.raises(StabError, match=message):
             make(root, noise, *words).setup("fit")
-    with pytest.raises(StabError, match="valid_speakers must be less than the 4 speakers of train-clean-360"):
+    with pytest.raises(
+        StabError, match="base.valid_speakers must be less than the 4 speakers of train-clean-360, got 4"
+    ):
         make(speech, wham_noise, "data.base.valid_subset=null", "data.base.valid_speakers=4").setup("fit")
-    with pytest.raises(StabError, match="folders of speech have no mixtures of their own: data=libri1mix"):
-        SpeechFolderData(str(speech)).dataset("train", 0.5)

@@ -12,7 +12,7 @@ import pyloudnorm
 import pytest
 import soundfile as sf
 
-from asteroid_stab.data.corpora.librispeech import LibriSpeechData
+from asteroid_stab.data import LibriSpeechCorpus
 from asteroid_stab.data.lists.mixture_list import read_mixture_list
 from asteroid_stab.data.lists.prepare import Plan, prepare_lists
 from asteroid_stab.errors import StabError
@@ -56,7 +56,7 @@ def bursts(make_speech, tmp_path_factory):
 def test_loudness_and_peaks_are_those_of_librimix(bursts, noise, tmp_path, with_noise):
     plan = replace(PLAN, n_src=5, n_mixtures=40, reuse=True)
     (summary,) = prepare_lists(plan, bursts, tmp_path, noise_root=noise if with_noise else None)
-    data = LibriSpeechData(
+    data = LibriSpeechCorpus(
         root=str(bursts),
         noise_root=str(noise),
         test_list=str(tmp_path / "libri5mix_train-clean-100.csv"),
@@ -65,7 +65,7 @@ def test_loudness_and_peaks_are_those_of_librimix(bursts, noise, tmp_path, with_
         sample_rate=16_000,
         n_src=5,
     )
-    mixtures = data.test_dataset()
+    mixtures = data.dataset("test")
     meter = pyloudnorm.Meter(16_000)
     n_turned_down = 0
     for item in range(len(mixtures)):
@@ -143,10 +143,10 @@ def test_twenty_sources(tmp_path, make_speech):
     make_speech(tmp_path, 22, 2)
     plan = replace(PLAN, n_src=20, n_mixtures=25, reuse=True)
     prepare_lists(plan, tmp_path, tmp_path / "lists")
-    data = LibriSpeechData(
+    data = LibriSpeechCorpus(
         root=str(tmp_path), test_list=str(tmp_path / "lists/libri20mix_train-clean-100.csv"), n_src=20
     )
-    mixtures = data.test_dataset()
+    mixtures = data.dataset("test")
     assert mixtures[0][1].shape[0] == 20
     assert all(len(name) < 200 for name in mixtures.names)  # they become file names
     assert len(set(mixtures.names)) == 25
@@ -251,7 +251,7 @@ def test_lists_of_one_speaker_and_noise_are_libri1mix(speech, noise, tmp_path):
     made = prepare_lists(plan, speech, tmp_path, noise)
     assert [summary.n_mixtures for summary in made] == [12, 6]
     lists = {"train_list": "libri1mix_train-clean-100.csv", "valid_list": "libri1mix_train-clean-100-valid.csv"}
-    data = LibriSpeechData(str(speech), str(noise), str(tmp_path), task="enh_single", n_src=1, **lists)
-    mixture, sources, _ = data.test_dataset("valid")[0]
+    data = LibriSpeechCorpus(str(speech), str(noise), str(tmp_path), task="enh_single", n_src=1, **lists)
+    mixture, sources, _ = data.dataset("valid")[0]
     assert sources.shape == (1, len(mixture))
     assert 0.01 < (mixture - sources[0]).std() / sources.std() < 1.0

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from asteroid_stab.data.toy import speech
 from asteroid_stab.data.toy.speech import cache_folder, toy_speech
 from asteroid_stab.errors import StabError
 
@@ -131,3 +132,9 @@ def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(StabError, match=r"pip install 'asteroid-stab\[toy\]'"):
         toy_speech(**ARGUMENTS)
+
+
+def test_the_digest_is_that_of_the_runs_of_earlier_versions(monkeypatch):
+    """It is part of the fingerprint with which a run was begun, so a run would be refused if it changed."""
+    monkeypatch.setattr(speech.importlib.metadata, "version", lambda name: "1.0")
+    assert speech._digest(speech._plan(0, 2), 8000) == "39078d17f9a0c19a"

@@ -1,0 +1,101 @@
+"""Names, labels, units and digits of the numbers that an evaluation holds: the one table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How a number is shown to a person.
+
+    Args:
+        label: its name.
+        unit: its unit; empty for a bare number.
+        digits: decimals.
+    """
+
+    label: str
+    unit: str = ""
+    digits: int = 2
+
+    @property
+    def title(self) -> str:
+        """Label and unit, as the head of a column."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+@dataclass(frozen=True)
+class FigureInfo(MetricInfo):
+    """How a figure that a model reports of each item is shown; ``summary.json`` keeps it.
+
+    Args:
+        label: its name.
+        unit: its unit; empty for a bare number.
+        digits: decimals.
+        meaning: explanation in a few words, shown in parentheses behind the label.
+        most: the largest possible value, where there is one.
+        is_cost: whether it measures what was computed, so that quality can be drawn against it; one figure of a model
+            at most.
+    """
+
+    meaning: str = ""
+    most: float | None = None
+    is_cost: bool = False
+
+
+METRICS: Mapping[str, MetricInfo] = {
+    "si_sdr": MetricInfo("SI-SDR", "dB"),
+    "sdr": MetricInfo("SDR", "dB"),
+    "sir": MetricInfo("SIR", "dB"),
+    "sar": MetricInfo("SAR", "dB"),
+    "stoi": MetricInfo("STOI", digits=3),
+    "pesq": MetricInfo("PESQ"),
+}
+"""The metrics that can be measured, in the order of the tables."""
+
+INPUT_SNR = "input_snr"
+"""Column of the mixtures' signal-to-noise ratio, which depends on no estimate."""
+
+# The SAR of a noiseless mixture is infinite (bss_eval caps it at 100 dB), so its improvement means nothing.
+MEANINGLESS = ("input_sar", "sar_i")
+
+PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+"""Percentiles of every column, from low to high."""
+
+NUMBERS = ("mean", "std", *(f"p{p}" for p in PERCENTILES))
+"""Keys of a column's numbers in ``summary.json``, beside ``n``."""
+
+_KNOWN = {**METRICS, INPUT_SNR.removeprefix("input_"): MetricInfo("SNR", "dB")}
+
+
+def columns(metrics: Iterable[str]) -> list[str]:
+    """The columns of some metrics: of the mixture (``input_m``), of the estimates (``m``), and improvement (``m_i``).
+
+    Example:
+        >>> columns(["stoi"])
+        ['input_stoi', 'stoi', 'stoi_i']
+    """
+    return [name for metric in metrics for name in (f"input_{metric}", metric, f"{metric}_i")]
+
+
+def column_info(name: str, figures: Mapping[str, FigureInfo] | None = None) -> MetricInfo:
+    """How a column of an evaluation is shown; an unknown one keeps its own name.
+
+    Args:
+        name: the column.
+        figures: the figures that the evaluated model reports.
+
+    Example:
+        >>> column_info("si_sdr_i").title, column_info("input_stoi").digits, column_info("wer").label
+        ('SI-SDRi (dB)', 3, 'wer')
+        >>> column_info("n_words", {"n_words": FigureInfo("words", digits=0)}).label
+        'words'
+    """
+    if figures and name in figures:
+        return figures[name]
+    bare = name.removeprefix("input_").removesuffix("_i")
+    known = _KNOWN.get(bare, MetricInfo(bare, digits=3))
+    before, behind = "input " if name.startswith("input_") else "", "i" if name.endswith("_i") else ""
+    return MetricInfo(f"{before}{known.label}{behind}", known.unit, known.digits)

@@ -1,0 +1,40 @@
+"""Checkpoints of earlier versions, in the form that this version writes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+_DATA_MODULE = "MixtureDataModule"  # Lightning keeps the data module's state under the name of its class
+_PRETEXT = re.compile(r"^pretext\.")
+
+
+def upgrade_checkpoint(saved: dict[str, Any]) -> dict[str, Any]:
+    """Returns a Lightning checkpoint as this version would have written it.
+
+    A corpus was its own data module, so that the state of the training data stood under the name of its class. A
+    pretext task stood beside a loss that it did not use; it is the system's ``loss_func`` now.
+
+    Example:
+        >>> upgrade_checkpoint({"epoch": 3, "ToyData": {"fingerprint": "f00d"}})
+        {'epoch': 3, 'MixtureDataModule': {'fingerprint': 'f00d'}}
+        >>> upgrade_checkpoint({"state_dict": {"model.a": 1, "pretext.head.b": 2}})
+        {'state_dict': {'model.a': 1, 'loss_func.head.b': 2}}
+    """
+
+    def is_of_data(value: Any) -> bool:
+        return isinstance(value, dict) and [*value] == ["fingerprint"]
+
+    if "state_dict" in saved:
+        weights = {_PRETEXT.sub("loss_func.", name): value for name, value in saved["state_dict"].items()}
+        saved = {**saved, "state_dict": weights}
+    return {_DATA_MODULE if is_of_data(value) else key: value for key, value in saved.items()}
+
+
+class UpgradedCheckpoints(TorchCheckpointIO):
+    """Lightning's reader and writer of checkpoints, which reads checkpoints of earlier versions too."""
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return upgrade_checkpoint(super().load_checkpoint(path, *args, **kwargs))

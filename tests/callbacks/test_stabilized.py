@@ -1,0 +1,119 @@
+"""Stabilizers in LightningModules that are not ours."""
+
+import loops
+import pytest
+import pytorch_lightning as pl
+import torch
+from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+
+from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint, stabilized
+from asteroid_stab.errors import StabError
+from asteroid_stab.losses import ExactPITLossWrapper
+from asteroid_stab.stabilizers import Reweighting, SampleDropout, Stabilizer
+
+
+class Foreign(pl.LightningModule):
+    """Somebody's module, which knows nothing of stabilizers."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = loops.new_model()
+        self.loss_func = PITLossWrapper(pairwise_neg_sisdr)
+
+    def training_step(self, batch, batch_idx):
+        mixture, sources, _ = batch
+        return self.loss_func(self.model(mixture), sources)
+
+    def configure_optimizers(self):
+        return loops.new_optimizer(self.model)
+
+    def train_dataloader(self):
+        return loops.new_loader()
+
+    def exported(self):
+        return self.model
+
+
+class Four(Foreign):
+    """The same with the four lines."""
+
+    own = ()
+
+    def configure_callbacks(self):
+        self.stab = stabilized(self, ExactPITLossWrapper(pairwise_neg_sisdr), self.own)
+        return []
+
+    def training_step(self, batch, batch_idx):
+        mixture, sources, ids = batch
+        return self.stab(self.model(mixture), sources, mixture, ids)
+
+
+def fit(module, tiny_trainer, root, callbacks, epochs=2, **kwargs):
+    trainer = tiny_trainer(root, callbacks=callbacks, max_epochs=epochs, gradient_clip_val=None)
+    trainer.fit(module, **kwargs)
+    return trainer
+
+
+@pytest.mark.parametrize("stabilizer", [Reweighting(alpha=0.1), SampleDropout(0.0), AssignmentTracker(save=False)])
+def test_one_that_a_module_never_asks_is_told_in_the_first_epoch(tmp_path, tiny_trainer, stabilizer):
+    name = type(stabilizer).__name__
+    with pytest.raises(
+        StabError, match=rf"{name} was not asked in epoch 1, .*: Foreign must train with .*stabilized\("
+    ):
+        fit(Foreign(), tiny_trainer, tmp_path, [stabilizer])
+
+
+def test_one_whose_module_forgets_it_later_is_told_then(tmp_path, tiny_trainer):
+    class Later(Four):
+        def training_step(self, batch, batch_idx):
+            return (super() if self.current_epoch == 0 else super(Four, self)).training_step(batch, batch_idx)
+
+    with pytest.raises(StabError, match="Reweighting was not asked in epoch 2"):
+        fit(Later(), tiny_trainer, tmp_path, [Reweighting(alpha=0.1)])
+
+
+def test_with_the_four_lines_it_is_the_systems_training(tmp_path, tiny_trainer):
+    system, rows = loops.train_system(tmp_path / "system", epochs=2)
+    module = Four()
+    trainer = fit(module, tiny_trainer, tmp_path / "four", [*loops.new_stabilizers(), AssignmentTracker()])
+    for name, value in system.model.state_dict().items():
+        torch.testing.assert_close(module.model.state_dict()[name], value, rtol=0, atol=0)
+    for name, value in rows[-1].items():
+        assert trainer.callback_metrics[f"train/{name}"] == pytest.approx(value)
+    assert (tmp_path / "four" / "switches.csv").read_text().count("\n") == 3
+
+
+def test_stabilizers_may_be_the_modules_own(tmp_path, tiny_trainer):
+    """Their state is in the checkpoint as well."""
+
+    class Own(Four):
+        def __init__(self):
+            super().__init__()
+            self.own = loops.new_stabilizers()
+
+    whole, parts, again = Own(), Own(), Own()
+    fit(whole, tiny_trainer, tmp_path / "whole", [], 4)
+    fit(parts, tiny_trainer, tmp_path / "parts", [RunCheckpoint()], 2)
+    last = tmp_path / "parts" / "checkpoints" / "last.ckpt"
+    fit(again, tiny_trainer, tmp_path / "parts", [RunCheckpoint()], 4, ckpt_path=last, weights_only=True)
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(again.model.state_dict()[name], value, rtol=0, atol=0)
+    assert again.stab.stabilizers[0].bank.lookup(torch.arange(16))[0].isfinite().all()
+
+
+def test_a_second_fit_binds_once(tmp_path, tiny_trainer):
+    module, stabilizer = Four(), Reweighting(alpha=0.1)
+    trainer = fit(module, tiny_trainer, tmp_path, [stabilizer], 1)
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(module)
+    assert module.stab.stabilizers == [stabilizer]
+    assert sum(type(callback).__name__ == "StabilizedTraining" for callback in trainer.callbacks) == 1
+
+
+def test_a_users_stabilizer_works_as_ours(tmp_path, tiny_trainer):
+    class OddOnly(Stabilizer):
+        def logits(self, step):
+            return torch.where(step.ids % 2 == 1, 0.0, -torch.inf)
+
+    trainer = fit(Four(), tiny_trainer, tmp_path, [OddOnly(), Reweighting(alpha=0.1)])
+    assert 0 < trainer.callback_metrics["train/effective_share"] <= 1
