@@ -1,4 +1,4 @@
-"""What an audio file holds, and its samples, with errors that name the path."""
+"""Headers and samples of audio files, with errors that name the path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundfile as sf
 
 from asteroid_stab.errors import StabError
 
-# Opening a file on a network disk waits far longer than it computes, so more threads than cores pay.
+# On a network disk, opening a file takes far more waiting than computing, so more threads than cores pay off.
 _N_THREADS = 16
 _WAV_HEADER = 44
 
@@ -26,7 +26,7 @@ class Header(NamedTuple):
 
 
 def _flac_header(head: bytes) -> Header | None:
-    """From the STREAMINFO block, which FLAC puts first; None where it leaves the length open."""
+    """Reads the STREAMINFO block, which FLAC puts first; None if it leaves the length open."""
     if head[:4] != b"fLaC" or len(head) < 26:
         return None
     packed = int.from_bytes(head[18:26], "big")  # 20 bits rate, 3 channels - 1, 5 bits a sample - 1, 36 length
@@ -35,23 +35,23 @@ def _flac_header(head: bytes) -> Header | None:
 
 
 def _wav_header(head: bytes, size: int) -> Header | None:
-    """From the 44 bytes that a plain PCM file starts with; None for any other arrangement of chunks."""
+    """Reads the 44 bytes that a plain PCM file starts with; None for any other arrangement of chunks."""
     if head[:4] != b"RIFF" or head[8:20] != b"WAVEfmt \x10\0\0\0" or head[36:40] != b"data":
         return None
     if head[20:22] != b"\1\0":
         return None
     n_channels, rate = int.from_bytes(head[22:24], "little"), int.from_bytes(head[24:28], "little")
     frame = int.from_bytes(head[32:34], "little")
-    n_bytes = min(int.from_bytes(head[40:44], "little"), size - _WAV_HEADER)  # a cut file has fewer than it says
+    n_bytes = min(int.from_bytes(head[40:44], "little"), size - _WAV_HEADER)  # a cut file has fewer than stated
     return Header(n_bytes // frame, rate, n_channels) if frame else None
 
 
 def read_header(path: str) -> Header:
-    """Length, sample rate and channels of an audio file, without decoding it.
+    """Returns length, sample rate and channels of an audio file, without decoding it.
 
-    FLAC and plain WAV, which corpora of ten thousands of files are made of, are read here, eight times faster
-    than by libsndfile; anything else goes to libsndfile. A FLAC file that was cut off still states its full
-    length: only decoding shows it.
+    FLAC and plain WAV, of which large corpora consist, are read here, eight times faster than by libsndfile;
+    libsndfile reads everything else. A FLAC file that was cut off still states its full length: only decoding
+    shows it.
 
     Args:
         path: an audio file of any kind that libsndfile reads.
@@ -75,7 +75,7 @@ def read_header(path: str) -> Header:
 
 
 def read_headers(paths: Sequence[str]) -> list[Header | None]:
-    """The header of every path, in order; None for a file that is missing.
+    """Returns the header of every path, in order; None for a file that is missing.
 
     Raises:
         StabError: a file is there but is no audio.
@@ -93,11 +93,11 @@ def read_headers(paths: Sequence[str]) -> list[Header | None]:
 
 
 def check_header(path: str, header: Header, sample_rate: int, mono: bool) -> None:
-    """Nothing, if the file can be used.
+    """Checks that a file can be used.
 
     Args:
         path: named in the error.
-        header: what the file states.
+        header: header of the file.
         sample_rate: wanted, in Hz.
         mono: whether more than one channel is refused.
 
@@ -113,7 +113,7 @@ def check_header(path: str, header: Header, sample_rate: int, mono: bool) -> Non
 
 
 def read_samples(path: str, start: int, stop: int) -> np.ndarray:
-    """First channel of samples ``[start, stop)``, float32 ``[stop - start]``.
+    """Reads the first channel of samples ``[start, stop)``, float32 ``[stop - start]``.
 
     Args:
         path: an audio file.

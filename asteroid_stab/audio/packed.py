@@ -1,13 +1,12 @@
 """Packed cache: the signals of a mixture list, decoded and resampled once, in one memory-mapped file.
 
-The file holds, one after the other: a magic word, a digest of what was packed, the tracks' scales
+The file holds, one after the other: a magic word, a digest of the packed files, the tracks' scales
 (float32), and all samples as int16. A track's samples are its integers times its scale. Speech that is not
 resampled keeps the integers of its own 16-bit file, so nothing is lost; a resampled track is scaled to use
 the whole range.
 
-A mixture of J sources is therefore off by at most the sum over them of (gain x peak) / 2 steps of a 16-bit
-file: half a step each for sources that just fit, which is what writing them to 16-bit files would cost as
-well.
+The error of a mixture of J sources is therefore at most the sum over them of (gain x peak) / 2 steps of a
+16-bit file: half a step for each source that just fits, as if the sources were written to 16-bit files.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _ONE_STEP = np.float32(1 / 32_768)
 
 
 def _name(tracks: Tracks) -> str:
-    """File name that stands for these signals, wherever their corpus lies and whatever state it is in."""
+    """Name of the file of these signals, independent of the place and the state of their corpus."""
     digest = hashlib.sha256(f"{tracks.sample_rate}".encode())
     for name, n_frames in zip(tracks.names, tracks.n_frames, strict=True):
         digest.update(f"\n{name}\t{n_frames}".encode())
@@ -58,7 +57,7 @@ def _data_offset(n_tracks: int) -> int:
 
 
 def _quantise(samples: np.ndarray) -> tuple[np.ndarray, np.float32]:
-    """``samples`` as int16 and the scale that gives them back."""
+    """Returns ``samples`` as int16, and the scale that restores them."""
     steps = samples * np.float32(32_768)
     whole = np.rint(steps)
     if np.array_equal(steps, whole) and whole.max() <= _HIGHEST and whole.min() >= -_HIGHEST - 1:
@@ -100,25 +99,23 @@ class PackedTracks:
         self._open()
 
     def read_into(self, track: int, start: int, stop: int, gain: float, out: np.ndarray) -> None:
-        """See :class:`~asteroid_stab.audio.tracks.TrackReader`."""
         offset = self.offsets[track]
         out[:] = self.samples[offset + start : offset + stop]  # converting first is faster than a mixed product
         out *= np.float32(gain * self.scales[track])
 
     def peak(self, track: int) -> float:
-        """See :class:`~asteroid_stab.audio.tracks.TrackReader`."""
         return float(self.scales[track]) * 32_768
 
     @classmethod
     def open_or_pack(cls, tracks: Tracks, folder: Path) -> PackedTracks:
-        """The packed copy of these tracks in ``folder``, made now unless a whole and current one is there.
+        """Opens the packed copy of these tracks in ``folder``; makes it unless a whole and current one is there.
 
         The file appears under its name complete or not at all. Two processes that pack the same tracks at
         once do the work twice and leave one good file.
 
         Args:
-            tracks: what to pack.
-            folder: where packed files are kept; made if it is not there.
+            tracks: the tracks to pack.
+            folder: folder of packed files; made if it is not there.
 
         Raises:
             StabError: a file cannot be decoded, or the disk has not enough room.
@@ -138,7 +135,7 @@ def _packed_size(tracks: Tracks) -> int:
 
 
 def _defect(path: Path, digest: bytes, size: int) -> str | None:
-    """Why the packed file cannot be used; None if it can."""
+    """Returns why the packed file cannot be used; None if it can."""
     got = path.stat().st_size
     if got != size:
         return f"must have {size} bytes, has {got}"
@@ -183,7 +180,7 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """All of ``data`` at ``offset``; the system may take it in several parts."""
+    """Writes all of ``data`` at ``offset``; the system may take it in several parts."""
     view = memoryview(data)
     while view:
         n_written = os.pwrite(descriptor, view, offset)

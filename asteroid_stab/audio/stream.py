@@ -15,7 +15,7 @@ from asteroid_stab.errors import StabError
 
 BLOCK_S = 10.0
 _MAX_FRAMES = 2**62  # libsndfile's mark of a length that the header leaves open
-# What libsndfile says of a WAV file that ends before its header's length.
+# libsndfile's remark on a WAV file that ends before its header's length.
 _CUT = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
@@ -33,8 +33,8 @@ class AudioInput:
         n_samples: length at ``sample_rate``.
 
     Raises:
-        StabError: the file is missing, no audio, empty or cut off, has another rate (unless ``resample``), or
-            the channel is not there or, of several, not named.
+        StabError: the file is missing, no audio, empty or cut off; has another rate (unless ``resample``); has no
+            such channel; or has several channels, of which ``channel`` names none.
     """
 
     def __init__(self, path: str | Path, sample_rate: int, channel: int | str | None = None, resample: bool = False):

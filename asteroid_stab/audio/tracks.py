@@ -1,4 +1,4 @@
-"""The signals that mixtures are made of, decoded from their files when they are asked for."""
+"""The signals that mixtures are made of, decoded from their files when they are read."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from asteroid_stab.errors import StabError
 
 
 class TrackReader(Protocol):
-    """Gives samples of numbered tracks: :class:`Tracks` from their files, or a packed copy of them."""
+    """Reader of samples of numbered tracks: :class:`Tracks` reads their files, others a packed copy of them."""
 
     def read_into(self, track: int, start: int, stop: int, gain: float, out: np.ndarray) -> None:
         """Writes samples ``[start, stop)`` of a track, times ``gain``, to ``out``, float32 ``[stop - start]``."""
 
     def peak(self, track: int) -> float:
-        """A bound on the track's samples, before gain; infinite where only reading them all would tell."""
+        """Returns a bound on the track's samples, before gain; infinite if only reading all of them would show it."""
 
 
 class Tracks:
     """A table of signals: each a file's first channel, cut or extended at its own rate, then resampled.
 
-    Speech is taken as it is (``n_frames`` equals the file's length). Noise is cut or repeated to the length
-    of the mixture it goes with before it is resampled, so one noise file with two lengths is two tracks.
+    Speech keeps its length (``n_frames`` equals the file's length). Noise is cut or repeated to the length of its
+    mixture before it is resampled, so one noise file with two lengths is two tracks.
 
     Args:
-        roots: folder that the name is relative to, of every track.
+        roots: folder of every track's file.
         names: file of every track, relative to its root.
         file_frames: length of every file, in samples at its own rate.
-        n_frames: length of every track, likewise; only files at 16 kHz can be extended.
-        sample_rate: of what is read, in Hz.
-        file_rates: rate of every file, in Hz; None: 16 kHz, LibriMix's, of all.
+        n_frames: length of every track, in samples at its file's rate; only files at 16 kHz can be extended.
+        sample_rate: of the samples that are read, in Hz.
+        file_rates: rate of every file, in Hz; None: LibriMix's 16 kHz for all files.
 
     Attributes:
         lengths: length of every track, in samples at ``sample_rate``.
@@ -63,7 +63,7 @@ class Tracks:
         return len(self.names)
 
     def read(self, track: int, start: int, stop: int, gain: float = 1.0) -> np.ndarray:
-        """Samples ``[start, stop)`` at ``sample_rate``, times ``gain``, float32.
+        """Reads samples ``[start, stop)`` at ``sample_rate``, times ``gain``, float32.
 
         The gain comes before the resampling, as in LibriMix's generator, so that the samples agree in their
         last bit.
@@ -90,9 +90,7 @@ class Tracks:
         return resampled_crop(read, n_track, self.sample_rate, start, stop, self.file_rates[track])
 
     def read_into(self, track: int, start: int, stop: int, gain: float, out: np.ndarray) -> None:
-        """See :class:`TrackReader`."""
         out[:] = self.read(track, start, stop, gain)
 
     def peak(self, track: int) -> float:
-        """See :class:`TrackReader`."""
         return math.inf

@@ -1,4 +1,4 @@
-"""The contract of a corpus: mixtures by split, whatever loads them; and checks of a corpus' arguments."""
+"""The contract of a corpus: mixtures by split, for any loader; and checks of a corpus' arguments."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from asteroid_stab.items import Items
 def crop_start(seed: int, epoch: int, item: int, length: int, segment: int) -> int:
     """Returns the first sample of the crop that item ``item`` gives in epoch ``epoch``.
 
-    A pure function of its arguments, so a crop is the same whatever the number of workers or ranks, and after
+    It is a pure function of its arguments, so a crop is the same for any number of workers and ranks, and after
     a resume.
 
     Args:

@@ -11,8 +11,8 @@ import numpy as np
 class Utterances(Protocol):
     """The single utterances of one split; no base class is needed.
 
-    An object of this form must pickle small (open files and memory-maps in the process that reads), and must read
-    the same samples, whatever was read before.
+    An object of this form must pickle small (open files and memory-maps in the process that reads), and a read must
+    not depend on earlier ones.
 
     Attributes:
         names: name of every utterance; unique.

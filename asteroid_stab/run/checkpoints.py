@@ -9,26 +9,31 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 _DATA_MODULE = "MixtureDataModule"  # Lightning keeps the data module's state under the name of its class
 _PRETEXT = re.compile(r"^pretext\.")
+_STAGES = re.compile(r"^(loss_func\.(?:loss\.)?)stages\.")  # of a SwitchedLossWrapper, alone or in a layer-wise loss
 
 
 def upgrade_checkpoint(saved: dict[str, Any]) -> dict[str, Any]:
     """Returns a Lightning checkpoint as this version would have written it.
 
     A corpus was its own data module, so that the state of the training data stood under the name of its class. A
-    pretext task stood beside a loss that it did not use; it is the system's ``loss_func`` now.
+    pretext task stood beside a loss that it did not use; it is the system's ``loss_func`` now. The phases of a switched
+    loss were called stages.
 
     Example:
         >>> upgrade_checkpoint({"epoch": 3, "ToyData": {"fingerprint": "f00d"}})
         {'epoch': 3, 'MixtureDataModule': {'fingerprint': 'f00d'}}
         >>> upgrade_checkpoint({"state_dict": {"model.a": 1, "pretext.head.b": 2}})
         {'state_dict': {'model.a': 1, 'loss_func.head.b': 2}}
+        >>> upgrade_checkpoint({"state_dict": {"loss_func.stages.attention.a": 1}})
+        {'state_dict': {'loss_func.phases.attention.a': 1}}
     """
 
     def is_of_data(value: Any) -> bool:
         return isinstance(value, dict) and [*value] == ["fingerprint"]
 
     if "state_dict" in saved:
-        weights = {_PRETEXT.sub("loss_func.", name): value for name, value in saved["state_dict"].items()}
+        renamed = {name: _STAGES.sub(r"\1phases.", _PRETEXT.sub("loss_func.", name)) for name in saved["state_dict"]}
+        weights = {renamed[name]: value for name, value in saved["state_dict"].items()}
         saved = {**saved, "state_dict": weights}
     return {_DATA_MODULE if is_of_data(value) else key: value for key, value in saved.items()}
 

@@ -26,9 +26,10 @@ _TARGETS = {
     "ContrastivePrediction": "asteroid_stab.pretext.ContrastivePrediction",
     "MaskedReconstruction": "asteroid_stab.pretext.MaskedReconstruction",
     "Reweighting": "asteroid_stab.stabilizers.Reweighting",
-    "RisingSchedule": "asteroid_stab.stabilizers.RisingSchedule",
+    "RisingSchedule": "asteroid_stab.losses.RisingSchedule",
     "SampleDropout": "asteroid_stab.stabilizers.SampleDropout",
 }
+_HOSTS = {"pytorch_lightning.callbacks.EarlyStopping": "asteroid_stab.callbacks.EarlyStopping"}
 
 
 def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,11 +55,16 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(node: Any) -> Any:
-    """A copy of a node with the present names of all targets in it."""
+    """A copy of a node with the present names of all targets, and of their arguments, in it."""
     if isinstance(node, Mapping):
+        target = str(node.get("_target_"))
         new = {key: _renamed(child) for key, child in node.items()}
-        if str(new.get("_target_")).startswith("asteroid_stab."):
-            new["_target_"] = _TARGETS.get(_class(new), new["_target_"])
+        if target in _HOSTS:
+            new["_target_"] = _HOSTS[target]
+        elif target.startswith("asteroid_stab."):
+            new["_target_"] = _TARGETS.get(_class(new), target)
+        if target == "asteroid_stab.losses.SwitchedLossWrapper" and "stages" in new:
+            new = {"phases" if key == "stages" else key: child for key, child in new.items()}
         return new
     return [_renamed(child) for child in node] if isinstance(node, list) else node
 

@@ -116,7 +116,7 @@ def test_what_the_items_do_not_allow_is_said_before_a_run_folder_is_made(tmp_pat
     run = tmp_path / "run"
     recipe = ["reweighting/esc10", f"data.root={esc}", "data.n_valid=4", "data.n_test=4"]
     if "data=dynamic" in words:
-        recipe = ["baseline/libri2mix_convtasnet", "data.base.n_utterances=1", "data.base.n_train=16"]
+        recipe = ["baseline/toy", "data.base.n_utterances=1", "data.base.n_train=16"]
     words = [*recipe, f"run_dir={run}", "logger=none", "data.n_train=16", "loader.segment_s=0.25", *words]
     assert main(["train", *words]) == 2
     assert re.search(message, capsys.readouterr().err)

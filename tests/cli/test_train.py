@@ -197,7 +197,7 @@ def test_a_folder_that_holds_a_run_is_not_written_over(whole, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["optim.lr=1"], "may change keys of data, trainer and logger, not 'optim.lr'"),
+        (["optim.lr=1"], "may change keys of data, loader, trainer, logger, not 'optim.lr'"),
         (["trainer.max_epoch=9"], r"no key 'trainer.max_epoch' \(did you mean 'trainer.max_epochs'\?\)"),
         (["baseline/other"], "is a run of 'baseline/toy', not of 'baseline/other'"),
         (["trainer.max_epochs=1"], "has 3 epochs already, got trainer.max_epochs=1"),

@@ -126,9 +126,8 @@ def test_an_item_without_a_loss_never_enters_the_bank():
     sources = torch.randn(2, 2, 100)
     loss = torch.tensor([[1.0, 1.0], [torch.inf, torch.inf]])
     perm = torch.tensor([[0, 1], [0, 1]])
-    made = Step(
-        sources.sum(1), sources, torch.tensor([0, 1]), Assignment(loss, perm), sources + 0.1 * torch.randn(2, 2, 100)
-    )
+    est = sources + 0.1 * torch.randn(2, 2, 100)
+    made = Step(sources, Assignment(loss, perm), est, Clock(0, 0), sources.sum(1), torch.tensor([0, 1]))
     callback.logits(made)
     assert torch.isfinite(callback.bank.metric).tolist()[:2] == [True, False]
 

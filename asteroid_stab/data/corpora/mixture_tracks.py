@@ -19,7 +19,7 @@ MODES = ("min", "max")
 
 @dataclass(frozen=True)
 class MixtureTracks:
-    """Rows of a mixture list, in numbers of a table of signals.
+    """Rows of a mixture list, as numbers of tracks in a table of signals.
 
     Every field but ``tracks`` and ``n_out`` has an entry a mixture.
 
@@ -27,11 +27,11 @@ class MixtureTracks:
         tracks: the signals.
         names: the mixtures' ids.
         lengths: of the mixtures, in samples at the tracks' sample rate.
-        n_out: sources that a mixture is made of and separated into; the first ones of the row.
+        n_out: number of sources of a mixture that are targets: the first ones of the row.
         sources: tracks of all sources of the row.
-        gains: what each is multiplied with.
-        noises: track of the noise; empty where the task has none.
-        noise_gains: what the noise is multiplied with; empty likewise.
+        gains: factor of each source.
+        noises: track of the noise; empty for a task without noise.
+        noise_gains: factor of the noise; empty for a task without noise.
     """
 
     tracks: Tracks
@@ -55,7 +55,7 @@ def gather_tracks(
     skip_missing: bool = False,
     label: str = "the list",
 ) -> MixtureTracks:
-    """The list's rows with the signals they need, after a look at every file's header.
+    """Returns the list's rows with the signals that they need, after a check of every file's header.
 
     Args:
         mixtures: the list.
@@ -64,13 +64,13 @@ def gather_tracks(
         task: ``sep_clean``, ``sep_noisy`` or ``enh_single``.
         mode: ``min`` or ``max``.
         sample_rate: of the mixtures, in Hz.
-        n_src: sources that a mixture shall have.
+        n_src: number of sources that a mixture must have.
         skip_missing: leave rows out whose files are missing, instead of raising.
-        label: what errors call the list.
+        label: name of the list, for errors.
 
     Raises:
-        StabError: the list has another number of sources, or no noise where the task wants it; files are
-            missing; or a file is not mono speech (noise may have more channels) at 16 kHz.
+        StabError: the list has another number of sources, or no noise for a task with noise; files are missing; or a
+            file is not mono speech (noise may have more channels) at 16 kHz.
     """
     n_out = 1 if task == "enh_single" else mixtures.n_src
     if n_src != n_out:
@@ -112,7 +112,7 @@ def gather_tracks(
 
 
 def _headers(root: str, names: list[str], mono: bool) -> dict[str, Header]:
-    """The checked headers of those files that are there."""
+    """Returns the checked headers of the files that are there."""
     unique = list(dict.fromkeys(names))
     paths = [f"{root}/{name}" for name in unique]
     found = {}
@@ -132,7 +132,7 @@ def _present(
     skip_missing: bool,
     label: str,
 ) -> MixtureList:
-    """The rows whose files are all there; raises for the others unless they may be skipped."""
+    """Returns the rows whose files are all there; raises for the others unless they may be skipped."""
     missing: dict[str, None] = {}
     kept = []
     for row, sources in enumerate(mixtures.sources):

@@ -19,19 +19,19 @@ _N_DRAWS = 8  # of a crop that is not silent; after these the loudest one is tak
 
 
 class SoundMixture(NamedTuple):
-    """Which recordings make a mixture, and their levels in dB."""
+    """Recordings of a mixture, and their levels in dB."""
 
     sounds: tuple[int, ...]
     levels_db: tuple[float, ...]
 
 
 class Place(NamedTuple):
-    """What may stand in one place of a mixture.
+    """Recordings that may stand in one place of a mixture, and the range of their level.
 
     Attributes:
         kinds: sets of recordings, each by their numbers; each set is as likely.
         low_db: least level, in dB.
-        high_db: largest level.
+        high_db: largest level, in dB.
     """
 
     kinds: Sequence[Sequence[int]]
@@ -42,15 +42,15 @@ class Place(NamedTuple):
 def draw_sound_mixtures(
     sounds: Sounds, places: Sequence[Place], n_mixtures: int, seed: tuple[int, ...]
 ) -> list[SoundMixture]:
-    """Mixtures of recordings of different groups. Number i depends on the seed and i alone.
+    """Draws mixtures of recordings of different groups. Number i depends on the seed and i alone.
 
-    For each place one of its sets, then one of the groups in it that the mixture has not yet, then a recording of the
-    group, are drawn uniformly, and so is the level.
+    For each place, these are drawn uniformly: one of its sets, then a group of the set that is not in the mixture yet,
+    then a recording of the group, and the level.
 
     Args:
         sounds: the recordings.
         places: of a mixture, the sources' first.
-        n_mixtures: how many.
+        n_mixtures: number of mixtures.
         seed: of the draws.
 
     Raises:
@@ -96,14 +96,14 @@ class SoundMixtures(MixtureDataset):
     """Mixtures of recordings, each brought to the same energy and then to its level.
 
     A crop of each recording is a function of (seed, epoch, id, place), so the recordings of a mixture move against
-    each other from epoch to epoch. It is drawn anew while it is silent, and is the loudest of the recording where it
-    is silent eight times. A recording's crop loses its mean and has unit energy before its level; the mixture has an
-    RMS of 0.1. Whole mixtures are as long as their shortest recording, from its beginning.
+    each other from epoch to epoch. A silent crop is drawn again; after eight silent draws the loudest crop of the
+    recording is taken. A crop loses its mean and gets unit energy before its level; the mixture has an RMS of 0.1.
+    Whole mixtures are as long as their shortest recording, from its beginning.
 
     Args:
         sounds: the recordings.
-        mixtures: what to mix; see :func:`draw_sound_mixtures`.
-        n_src: recordings of a mixture that are sources, the first ones; what else it has is noise.
+        mixtures: recordings and levels of each mixture; see :func:`draw_sound_mixtures`.
+        n_src: number of recordings of a mixture that are sources, the first ones; the others are noise.
         classes: names of the classes; none where the sources have none.
         class_of: class of every recording, a position in ``classes``.
         segment_s: length of a crop, in seconds; None gives whole mixtures.
@@ -114,7 +114,7 @@ class SoundMixtures(MixtureDataset):
 
     References:
         Tzinis et al., ICASSP 2021, and its public code: energy, level, mean and scale, and that a silent crop is
-        replaced. There recordings are paired anew in every epoch; here the pairs stay, so that ids mean something.
+        replaced. There recordings are paired again in every epoch; here the pairs stay, so that ids mean something.
     """
 
     def __init__(
@@ -139,12 +139,12 @@ class SoundMixtures(MixtureDataset):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what ids stand for: the base's, and that of the levels."""
+        """Digest of what the ids stand for: names and levels."""
         levels = repr([self.mixtures[row].levels_db for row in self.rows])
         return hashlib.sha256(f"{super().fingerprint} {levels}".encode()).hexdigest()[:16]
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mixture ``[T]`` and sources ``[J, T]`` that item ``item`` gives in epoch ``epoch``."""
+        """Returns mixture ``[T]`` and sources ``[J, T]`` that item ``item`` gives in epoch ``epoch``."""
         mixture = self.mixtures[self.rows[item]]
         length = self.segment or self.lengths[item]
         parts = np.stack([self._crop(mixture.sounds, k, epoch, item, length) for k in range(len(mixture.sounds))])
@@ -175,6 +175,6 @@ class SoundMixtures(MixtureDataset):
         return samples[start : start + length]
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """A part of what the row is in epoch 0."""
+        """Reads a part of the row's mixture of epoch 0."""
         mixture, sources = self.audio(0, self.rows.index(row))
         return mixture[start:stop], sources[:, start:stop]

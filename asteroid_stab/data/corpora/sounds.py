@@ -20,7 +20,7 @@ from asteroid_stab.errors import StabError, nearest
 SPEECH = "speech"
 _COLUMNS = {"filename", "fold", "category"}
 _AUDIO = (".wav", ".flac", ".ogg")
-_SILENT = 1e-3  # of the recording's peak; what stays below is no sound (digital silence, a coder's rest)
+_SILENT = 1e-3  # of the recording's peak; samples below are no sound (digital silence, a coder's residue)
 
 
 class Sound(NamedTuple):
@@ -29,8 +29,8 @@ class Sound(NamedTuple):
     Attributes:
         root: folder that the name is relative to.
         name: path in it, with slashes.
-        kind: what it is a sound of: a class of ESC-50, or speech.
-        group: no mixture has two sounds of one group: the class, or the speaker.
+        kind: a class of ESC-50, or speech.
+        group: the class, or the speaker; no mixture has two sounds of one group.
         n_frames: length, in samples at its own rate.
         sample_rate: in Hz.
     """
@@ -44,12 +44,12 @@ class Sound(NamedTuple):
 
 
 def find_esc(root: str | os.PathLike[str], folds: Sequence[int], classes: Sequence[str] | None = None) -> list[Sound]:
-    """The recordings of some folds of ESC-50, in the order of its table.
+    """Finds the recordings of some folds of ESC-50, in the order of its table.
 
     Args:
         root: the corpus: ``meta/esc50.csv`` with the columns filename, fold and category, and ``audio/``.
-        folds: of 1 to 5.
-        classes: those to keep; None keeps all.
+        folds: numbers from 1 to 5.
+        classes: classes to keep; None keeps all.
 
     Raises:
         StabError: the table or files of it are missing or cannot be used, or a fold or class is none of the table's.
@@ -89,7 +89,7 @@ def find_esc(root: str | os.PathLike[str], folds: Sequence[int], classes: Sequen
 
 
 def find_speakers(root: str | os.PathLike[str], subset: str) -> list[Sound]:
-    """The utterances of a folder of speech, as in LibriSpeech, each in the group of its speaker.
+    """Finds the utterances of a folder of speech, as in LibriSpeech, each in the group of its speaker.
 
     Args:
         root: the corpus, as ``subset/speaker/.../utterance.flac`` or ``.wav``, at 16 kHz.
@@ -103,12 +103,12 @@ def find_speakers(root: str | os.PathLike[str], subset: str) -> list[Sound]:
 
 
 def find_sounds(root: str | os.PathLike[str], kind: str, subset: str = "") -> list[Sound]:
-    """All ``.wav``, ``.flac`` and ``.ogg`` files in a folder, sorted by name, each in a group of its own.
+    """Finds all ``.wav``, ``.flac`` and ``.ogg`` files in a folder, sorted by name, each in a group of its own.
 
     Args:
         root: the folder.
-        kind: what they are sounds of.
-        subset: take those in this folder of it alone.
+        kind: kind of the sounds.
+        subset: folder in ``root`` to look in; empty: all of it.
 
     Raises:
         StabError: no such folder, no such file in it, or one that cannot be read.
@@ -134,7 +134,7 @@ class Sounds:
 
     Args:
         sounds: the recordings.
-        sample_rate: of what is read, in Hz.
+        sample_rate: of the samples that are read, in Hz.
         cache: folder for the packed copy (2 bytes a sample).
 
     Attributes:
@@ -158,13 +158,13 @@ class Sounds:
         return len(self.lengths)
 
     def read(self, sound: int, start: int, stop: int) -> np.ndarray:
-        """Samples ``[start, stop)`` of a recording, float32."""
+        """Reads samples ``[start, stop)`` of a recording, float32."""
         out = np.empty(stop - start, np.float32)
         self._reader.read_into(sound, start, stop, 1.0, out)
         return out
 
     def is_silent(self, sound: int, samples: np.ndarray) -> bool:
-        """Whether samples of a recording hold nothing (a constant is nothing), next to what the whole of it holds."""
+        """Returns whether samples of a recording are as good as constant, compared with the whole recording."""
         if sound not in self._ranges:
             self._ranges[sound] = float(np.ptp(self.read(sound, 0, self.lengths[sound])))
         return float(np.ptp(samples)) <= _SILENT * self._ranges[sound]

@@ -1,4 +1,4 @@
-"""How loud the sources of a mixture are: LibriMix's random loudness and its rule against clipping.
+"""Levels of the sources of a mixture: LibriMix's random loudness and its rule against clipping.
 
 References:
     - Cosentino, Pariente, Cornell, Deleforge, Vincent 2020, "LibriMix: An open-source dataset for
@@ -22,7 +22,7 @@ from asteroid_stab.audio.mixing import SOURCE_RATE
 SPEECH_LUFS = (-33.0, -25.0)
 NOISE_LUFS = (-38.0, -30.0)
 MAX_AMPLITUDE = 0.9
-MIN_SECONDS = 0.4  # the meter's block: nothing shorter has a loudness
+MIN_SECONDS = 0.4  # the meter's block: a shorter signal has no loudness
 
 
 class Level(NamedTuple):
@@ -41,7 +41,7 @@ class Gains(NamedTuple):
 
 
 def measure(signal: np.ndarray) -> Level:
-    """Loudness and peak of a signal of at least ``MIN_SECONDS``.
+    """Measures loudness and peak of a signal of at least ``MIN_SECONDS``.
 
     Args:
         signal: ``[T]``, at 16 kHz.
@@ -54,7 +54,7 @@ def measure(signal: np.ndarray) -> Level:
         Level(loudness=-inf, peak=0.0)
     """
     with warnings.catch_warnings():
-        # The means over the blocks above the gate, of which a silent signal has none.
+        # The mean over the blocks above the gate: a silent signal has no such block.
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
         warnings.filterwarnings("ignore", "divide by zero", RuntimeWarning)
@@ -65,21 +65,19 @@ def measure(signal: np.ndarray) -> Level:
 def draw_gains(
     levels: Sequence[Level], n_src: int, rng: random.Random, mix: Callable[[Sequence[float]], np.ndarray]
 ) -> Gains:
-    """Gains that bring each source to a random loudness and keep it, and the mixture, from clipping.
+    """Draws gains that bring each source to a random loudness, and keep it and the mixture from clipping.
 
-    Speech goes to -33 to -25 LUFS, noise 5 lower, each value as likely. A source that would then reach 1 is
-    taken to a peak of 0.9 instead. If the mixture (mode max) exceeds 0.9, all its sources are turned down
-    together to a peak of 0.9. These are LibriMix's rules. Its generator measures the loudness of
-    utterances padded to the mixture's length, and anew after each step, and takes the gain from the
-    difference; here an utterance is measured once, alone, and the gain is the factor itself. On LibriSpeech
-    that is 0.01 dB apart on average, and 0.3 dB at most.
+    The loudness of speech is uniform from -33 to -25 LUFS, that of noise 5 lower. A source that would then reach 1
+    gets a peak of 0.9 instead. If the mixture (mode max) exceeds 0.9, all its sources are turned down together to a
+    peak of 0.9. These are LibriMix's rules. Its generator measures the loudness of utterances padded to the mixture's
+    length, again after each step, and takes the gain from the difference; here an utterance is measured once, alone,
+    and the gain is the factor itself. On LibriSpeech the two differ by 0.01 dB on average, and by 0.3 dB at most.
 
     Args:
-        levels: of the sources, and of the noise as the last if there is one.
+        levels: of the sources, and last of the noise if there is one.
         n_src: sources that are speech.
         rng: source of randomness.
-        mix: gives the mixture ``[T]`` for these gains; only called where the peaks alone do not rule
-            clipping out.
+        mix: gives the mixture ``[T]`` for these gains; only called if the peaks alone do not rule clipping out.
 
     Example:
         >>> tones = [Level(-20.0, 0.5), Level(-30.0, 0.1)]

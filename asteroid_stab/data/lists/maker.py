@@ -1,4 +1,4 @@
-"""From utterances that were paired to the rows of a mixture list, with gains."""
+"""Rows of a mixture list, with gains, from utterances that were paired."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _N_DECODED = 512  # utterances kept in memory (16 bits a sample) while clipping 
 
 
 def stream(*labels: object) -> random.Random:
-    """A generator of its own for what the labels name, so that draws do not depend on the order of work."""
+    """Returns a generator that depends on the labels alone, so that draws do not depend on the order of work."""
     return random.Random(int.from_bytes(hashlib.sha256(repr(labels).encode()).digest()[:8], "big"))
 
 
 def hold_out(speakers: Sequence[str], n_held_out: int, seed: int) -> set[str]:
-    """``n_held_out`` of the speakers, who are given in order; each as likely.
+    """Draws ``n_held_out`` of the speakers, which must be in order; each is as likely.
 
     Example:
         >>> sorted(hold_out(["1", "2", "3", "4"], 2, seed=0))
@@ -49,19 +49,19 @@ def hold_out(speakers: Sequence[str], n_held_out: int, seed: int) -> set[str]:
 
 @dataclass(frozen=True)
 class ListSummary:
-    """What a list holds.
+    """Summary of a list.
 
     Attributes:
         path: the list.
-        n_mixtures: its rows.
-        n_speakers: speakers in it.
+        n_mixtures: number of its rows.
+        n_speakers: number of speakers in it.
         hours_min: length of all mixtures in mode min.
-        hours_max: in mode max.
-        n_clipped_sources: sources turned down since they would have clipped.
-        n_clipped_mixtures: mixtures turned down since their sum would have.
+        hours_max: length of all mixtures in mode max.
+        n_clipped_sources: sources turned down because they would have clipped.
+        n_clipped_mixtures: mixtures turned down because their sum would have clipped.
         n_too_short: utterances of the speakers' folders that were too short to be used.
         unused: utterances that were long enough and are in no mixture.
-        noise_passes: how many times the noises had to be gone through; 0 without noise.
+        noise_passes: number of passes through the noises; 0 without noise.
     """
 
     path: str
@@ -80,9 +80,9 @@ class ListMaker:
     """Makes the rows of one list.
 
     Args:
-        label: the list's name; part of what its random draws depend on.
-        utterances: all that may be used.
-        mixtures: which of them go together, as positions in ``utterances``.
+        label: the list's name, on which its random draws depend.
+        utterances: all utterances that may be used.
+        mixtures: utterances of each mixture, as positions in ``utterances``.
         root: the speech corpus.
         noises: noises to add; empty for none.
         noise_root: the noise corpus.
@@ -112,10 +112,10 @@ class ListMaker:
         self._levels: dict[int, Level] = {}
 
     def make(self, path: str, n_too_short: int, progress: Progress) -> tuple[MixtureList, ListSummary]:
-        """The list, and what it holds.
+        """Makes the list, and its summary.
 
         Args:
-            path: where the list will stand, for the summary.
+            path: path of the list, for the summary.
             n_too_short: utterances that were left out, for the summary.
             progress: wraps the long loops.
 
@@ -166,7 +166,7 @@ class ListMaker:
         return level
 
     def _gains(self, row: int) -> Gains:
-        """Gains of one mixture; a function of the row alone."""
+        """Draws the gains of one mixture, which depend on the row alone."""
         levels = [self._levels[u] for u in self.mixtures[row]]
         noise = np.zeros(0, np.float32)
         if self.noises:
@@ -185,7 +185,7 @@ class ListMaker:
         return draw_gains(levels, self.n_src, stream(self.seed, self.label, "gains", row), mix)
 
     def _noise(self, row: int) -> np.ndarray:
-        """The noise as the mixture will have it: cut or repeated to the longest utterance."""
+        """Reads the noise of a mixture, cut or repeated to the longest utterance."""
         source, n_frames = self.noises[self.dealt[row]], self.longest[row]
         path = f"{self.noise_root}/{source.name}"
         noise = read_samples(path, 0, min(source.n_frames, n_frames))
@@ -195,10 +195,10 @@ class ListMaker:
             raise StabError(f"{path} cannot be repeated to {n_frames / SOURCE_RATE:.1f} s: {error}") from error
 
     def _names(self) -> list[str]:
-        """An id for every mixture: its files' names, as in LibriMix, or a digest if that is too long."""
+        """Returns an id for every mixture: its files' names, as in LibriMix, or a digest if they are too long."""
         stems = [PurePosixPath(u.name).stem for u in self.utterances]
         twice = {stem for stem, count in Counter(stems).items() if count > 1}
-        if twice:  # a corpus whose file names mean something within a speaker's folder only
+        if twice:  # file names are unique within a speaker's folder only
             stems = [str(PurePosixPath(u.name).with_suffix("")).replace("/", "-") for u in self.utterances]
         names = []
         for mixture in self.mixtures:

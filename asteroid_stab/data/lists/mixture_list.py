@@ -1,4 +1,4 @@
-"""Mixture lists in LibriMix's CSV format: which utterances are mixed, and how loud."""
+"""Mixture lists in LibriMix's CSV format: the utterances of each mixture, and their gains."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class MixtureList:
     Attributes:
         names: the mixtures' ids.
         sources: paths of the J sources, relative to the speech corpus.
-        gains: what each source is multiplied with.
+        gains: factor of each source.
         noises: path of the noise, relative to the noise corpus; empty where the list has no noise.
-        noise_gains: what the noise is multiplied with; empty likewise.
+        noise_gains: factor of the noise; empty where the list has no noise.
     """
 
     names: list[str]
@@ -40,7 +40,7 @@ class MixtureList:
         return len(self.names)
 
     def take(self, rows: Sequence[int]) -> MixtureList:
-        """The list of these rows alone.
+        """Returns the list of these rows alone.
 
         Example:
             >>> rows = MixtureList(["x", "y"], [["a", "b"], ["c", "d"]], [[1.0, 0.5], [0.3, 0.4]])
@@ -57,7 +57,7 @@ class MixtureList:
 
 
 def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
-    """The list that a CSV file holds.
+    """Reads the list of a CSV file.
 
     Its columns are mixture_ID, source_k_path, source_k_gain (k from 1 to the number of sources), noise_path and
     noise_gain. Both noise columns may be absent, other columns are ignored.
@@ -114,7 +114,7 @@ def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
 
 
 def write_mixture_list(mixtures: MixtureList, path: str | os.PathLike[str]) -> None:
-    """Writes the list so that it appears under ``path`` complete or not at all.
+    """Writes the list, which appears under ``path`` complete or not at all.
 
     Gains get ten significant digits: far finer than 16 bits, and free of the last digit's differences between
     machines, so that the same list is the same file everywhere.

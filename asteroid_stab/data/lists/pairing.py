@@ -1,4 +1,4 @@
-"""Which utterances go together: mixtures of different speakers, drawn directly instead of by trial and error.
+"""Pairing of utterances: mixtures of different speakers, drawn directly instead of by trial and error.
 
 All draws use ``random.Random.random()`` alone, the one stream that Python promises never to change.
 """
@@ -18,7 +18,7 @@ Mixture = tuple[int, ...]
 
 
 def below(rng: random.Random, n: int) -> int:
-    """A whole number from 0 to ``n - 1``, of any size, each as likely."""
+    """Draws a whole number from 0 to ``n - 1``, of any size, each as likely."""
     words = n.bit_length() // 32 + 2
     value = 0
     for _ in range(words):
@@ -34,13 +34,13 @@ def shuffle(rng: random.Random, items: list) -> None:
 
 
 def _weighted(rng: random.Random, weights: np.ndarray) -> int:
-    """A position, as likely as its weight (a whole number) is large."""
+    """Draws a position with a probability proportional to its weight (a whole number)."""
     totals = np.cumsum(weights)
     return int(np.searchsorted(totals, below(rng, int(totals[-1])), side="right"))
 
 
 def most_mixtures(counts: Sequence[int], n_src: int) -> int:
-    """How many mixtures of ``n_src`` different speakers can be made if each utterance is used once.
+    """Returns how many mixtures of ``n_src`` different speakers there can be if each utterance is used once.
 
     M mixtures can be made exactly if the speakers, each of whom stands in a mixture at most once, can fill
     their
@@ -67,7 +67,7 @@ def most_mixtures(counts: Sequence[int], n_src: int) -> int:
 
 
 def _suffix_combinations(counts: Sequence[int], n_src: int) -> list[list[int]]:
-    """``[s][j]``: ways to choose j utterances of different speakers among the speakers from s on."""
+    """Counts, at ``[s][j]``, the ways to choose j utterances of different speakers among the speakers from s on."""
     table = [[1] + [0] * n_src]
     for count in reversed(counts):
         after = table[-1]
@@ -76,7 +76,7 @@ def _suffix_combinations(counts: Sequence[int], n_src: int) -> list[list[int]]:
 
 
 def n_combinations(counts: Sequence[int], n_src: int) -> int:
-    """How many different mixtures of ``n_src`` different speakers there are if utterances may be used again.
+    """Returns how many different mixtures of ``n_src`` speakers there are if utterances may be used again.
 
     Args:
         counts: utterances of each speaker.
@@ -90,11 +90,11 @@ def n_combinations(counts: Sequence[int], n_src: int) -> int:
 
 
 def _deal(groups: Sequence[Sequence[int]], n_src: int, n_mixtures: int, rng: random.Random) -> list[Mixture]:
-    """``n_mixtures`` of different speakers, each utterance at most once; ``most_mixtures`` is the most.
+    """Draws ``n_mixtures`` (at most ``most_mixtures``) of different speakers, each utterance at most once.
 
-    Speakers are drawn as likely as they have utterances left. Those with as many left as mixtures remain
-    ("tight") must stand in nearly all of these: ``slack`` is by how much the speakers could overfill the
-    places, and each tight speaker who is passed over costs one of it.
+    A speaker's probability is proportional to the number of its utterances that are left. Speakers with as many left
+    as mixtures remain ("tight") must be in nearly all of these mixtures: ``slack`` is the number of utterances beyond
+    the places, and each tight speaker that is passed over uses up one.
     """
     decks = [list(group) for group in groups]
     for deck in decks:
@@ -136,17 +136,17 @@ def _combination(rank: int, groups: Sequence[Sequence[int]], table: list[list[in
 def pair_utterances(
     groups: Sequence[Sequence[int]], n_src: int, n_mixtures: int, rng: random.Random, reuse: bool = False
 ) -> list[Mixture]:
-    """``n_mixtures`` different mixtures of ``n_src`` utterances of different speakers.
+    """Draws ``n_mixtures`` different mixtures of ``n_src`` utterances of different speakers.
 
-    Each utterance is used once. With ``reuse``, when more mixtures are wanted than that gives, the rest is
-    drawn from all combinations that are not yet there, each as likely. Sources stand in random order.
+    Each utterance is used once. With ``reuse``, if more mixtures are wanted, the rest is drawn from all combinations
+    that are not taken yet, each as likely. The order of the sources is random.
 
     Args:
         groups: utterances (any numbers) of each speaker.
         n_src: sources in a mixture.
         n_mixtures: mixtures wanted.
         rng: source of randomness.
-        reuse: whether an utterance may stand in several mixtures.
+        reuse: whether an utterance may be in several mixtures.
 
     Raises:
         StabError: fewer can be made; the message says how many.
@@ -172,7 +172,7 @@ def pair_utterances(
     mixtures = _deal(groups, n_src, min(once, n_mixtures), rng)
     taken = {tuple(sorted(mixture)) for mixture in mixtures}
     # By trial while at least half of all combinations stay free, so that every other draw hits a free one;
-    # from a shuffled list of all of them otherwise, which is then at most twice as long as what is wanted.
+    # otherwise from a shuffled list of all combinations, of which at least half are wanted.
     if 2 * n_mixtures > total:
         every = list(range(total))
         shuffle(rng, every)
@@ -190,10 +190,10 @@ def pair_utterances(
 
 
 def deal_noise(lengths: Sequence[int], wanted: Sequence[int], rng: random.Random) -> tuple[list[int], int]:
-    """The number of a noise for every mixture, and how many times the noises were gone through.
+    """Deals a noise to every mixture; returns their numbers, and the number of passes through the noises.
 
-    Each noise is used once before any is used again. A mixture gets a noise that is at least as long as it,
-    each as likely, or the longest that is left if none is (it is then repeated).
+    Each noise is used once before any is used again. A mixture gets a noise at least as long as the mixture, each as
+    likely, or the longest that is left if none is long enough (it is then repeated).
 
     Args:
         lengths: of the noises.

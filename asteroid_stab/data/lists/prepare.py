@@ -25,14 +25,14 @@ class Plan:
     Attributes:
         subsets: folders of the corpus whose speakers are mixed with each other.
         n_src: sources in a mixture, of as many speakers.
-        n_mixtures: mixtures; None for as many as can be made with each utterance once.
+        n_mixtures: number of mixtures; None: as many as there are with each utterance once.
         seed: of all draws.
-        noise_subset: take the noise from this folder of its corpus alone.
-        valid_speakers: speakers held out, for a list of their own; a tenth of the noises is held out with
+        noise_subset: folder of the noise corpus to take noises from; None: all.
+        valid_speakers: number of speakers held out, for a list of their own; a tenth of the noises is held out with
             them.
-        n_valid: mixtures of these; None as with ``n_mixtures``.
+        n_valid: number of mixtures of the speakers held out; None as for ``n_mixtures``.
         min_seconds: utterances shorter than this are left out (3 s in LibriMix).
-        reuse: use utterances several times where the number of mixtures needs it, no combination twice.
+        reuse: use utterances several times if the number of mixtures needs it, no combination twice.
 
     Raises:
         StabError: a number is out of its range.
@@ -61,7 +61,7 @@ class Plan:
 
     @property
     def stems(self) -> list[str]:
-        """Names of the lists, without suffix: LibriMix's, and ``-valid`` for the speakers held out."""
+        """Names of the lists, without suffix: as LibriMix's, and ``-valid`` for the speakers held out."""
         stem = f"libri{self.n_src}mix_{'+'.join(dict.fromkeys(self.subsets))}"
         return [stem, f"{stem}-valid"] if self.valid_speakers else [stem]
 
@@ -76,11 +76,11 @@ def prepare_lists(
 ) -> list[ListSummary]:
     """Writes ``out/libri<J>mix_<subset>.csv``, and ``..-valid.csv`` if speakers are held out.
 
-    The same plan and files give the same lists, on any machine. A list appears complete or not at all;
-    beside it stands ``.._info.json`` with the plan (LibriMix's generator passes over names with "info").
+    The same plan and files give the same lists, on any machine. A list appears complete or not at all, with the plan in
+    ``.._info.json`` beside it (LibriMix's generator skips names with "info").
 
     Args:
-        plan: which lists.
+        plan: the lists to make.
         root: the speech corpus, as ``subset/speaker/.../utterance.flac`` or ``.wav``.
         out: folder for the lists.
         noise_root: folder of noise; None for lists without noise.
@@ -98,7 +98,7 @@ def prepare_lists(
     usable = [u for u in every if u.n_frames >= plan.min_seconds * SOURCE_RATE]
     noises = [] if noise_root is None else find_noise(noise_root, plan.noise_subset)
     speech_parts, noise_parts = _split_speech(usable, plan), _split_noise(noises, plan)
-    # All pairs before the first loudness: what cannot be made shows at once, and no list is written.
+    # All pairs before the first loudness: an error comes at once, and no list is written.
     pairs = [
         _pair(part, n_mixtures, stem, plan)
         for part, n_mixtures, stem in zip(speech_parts, (plan.n_mixtures, plan.n_valid), plan.stems, strict=False)
@@ -117,7 +117,7 @@ def prepare_lists(
 
 
 def _split_speech(utterances: list[Utterance], plan: Plan) -> list[list[Utterance]]:
-    """The utterances of each list: all, or those of the other speakers and those of the speakers held out."""
+    """Returns the utterances of each list: all, or the training speakers' and the held-out speakers'."""
     speakers = sorted({u.speaker for u in utterances})
     if not plan.valid_speakers:
         return [utterances]
@@ -128,7 +128,7 @@ def _split_speech(utterances: list[Utterance], plan: Plan) -> list[list[Utteranc
 
 
 def _split_noise(noises: list[Utterance], plan: Plan) -> list[list[Utterance]]:
-    """The noises of each list: all, or nine tenths and one tenth."""
+    """Returns the noises of each list: all, or nine tenths and one tenth."""
     if not plan.valid_speakers:
         return [noises]
     if len(noises) == 1:
@@ -140,12 +140,12 @@ def _split_noise(noises: list[Utterance], plan: Plan) -> list[list[Utterance]]:
 
 
 def _pair(utterances: list[Utterance], n_mixtures: int | None, stem: str, plan: Plan) -> list[Mixture]:
-    """Who is mixed with whom in one list."""
+    """Pairs the utterances of one list."""
     groups: dict[str, list[int]] = {}
     for i, utterance in enumerate(utterances):
         groups.setdefault(utterance.speaker, []).append(i)
     decks = list(groups.values())
-    if n_mixtures is None:  # at least one, so that an empty list is refused as any other that cannot be made
+    if n_mixtures is None:  # at least one, so that an empty list is refused like every impossible list
         n_mixtures = max(1, most_mixtures([len(deck) for deck in decks], plan.n_src))
     try:
         return pair_utterances(decks, plan.n_src, n_mixtures, stream(plan.seed, stem, "pairs"), plan.reuse)

@@ -1,4 +1,4 @@
-"""The utterances and noises that stand in a folder, in an order that is the same on every machine."""
+"""Utterances and noises in a folder, in an order that is the same on every machine."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Utterance:
 
 
 def find_speech(root: str | os.PathLike[str], subsets: Sequence[str]) -> list[Utterance]:
-    """All utterances of ``root/subset/speaker/.../*.flac`` or ``.wav``, sorted by name.
+    """Finds all utterances of ``root/subset/speaker/.../*.flac`` or ``.wav``, sorted by name.
 
     Args:
         root: the corpus.
-        subsets: its folders to look in.
+        subsets: folders of the corpus to look in.
 
     Raises:
         StabError: no such corpus or subset, no audio in it, audio outside a speaker's folder, or a file
@@ -59,11 +59,11 @@ def find_speech(root: str | os.PathLike[str], subsets: Sequence[str]) -> list[Ut
 
 
 def find_noise(root: str | os.PathLike[str], subset: str | None = None) -> list[Utterance]:
-    """All ``.wav`` and ``.flac`` files in a folder of noise, sorted by name.
+    """Finds all ``.wav`` and ``.flac`` files in a folder of noise, sorted by name.
 
     Args:
         root: the noise corpus.
-        subset: take those in this folder of it alone.
+        subset: folder of the corpus to look in; None: all.
 
     Raises:
         StabError: no such folder, no audio in it, or a file that is not at 16 kHz.

@@ -1,8 +1,8 @@
 """eSpeak NG through ctypes, as a script: sentences on the standard input, samples on the standard output.
 
-A process of its own because eSpeak NG keeps global state (voice, noise generator, echo, pitch flutter) that
-its last utterance leaves behind: only a fresh process that says the same sentences in the same order gives
-the same samples. It imports nothing but the standard library, so it starts in hundredths of a second.
+It runs in a process of its own, because eSpeak NG keeps global state (voice, noise generator, echo, pitch flutter)
+from one utterance to the next: only a fresh process that speaks the same sentences in the same order gives the same
+samples. It imports nothing but the standard library, so it starts in hundredths of a second.
 
     python -I espeak.py LIBRARY DATA_FOLDER < requests.json > samples
 
@@ -28,7 +28,7 @@ _NOISE_SEED = 1
 
 
 def main(library: str, data: str) -> None:
-    """Says every sentence of the standard input."""
+    """Speaks every sentence of the standard input."""
     lib = ctypes.CDLL(library)
     chunks: list[bytes] = []
 

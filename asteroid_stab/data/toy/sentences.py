@@ -1,4 +1,4 @@
-"""Plain English sentences from a small grammar, for the toy corpus to say."""
+"""Plain English sentences from a small grammar, for the speakers of the toy corpus."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _TIMES = [
 
 
 def sentence(generator: np.random.Generator) -> str:
-    """A sentence of 10 to 15 words, some four seconds when spoken.
+    """Draws a sentence of 10 to 15 words, some four seconds when spoken.
 
     Example:
         >>> sentence(np.random.default_rng(0))

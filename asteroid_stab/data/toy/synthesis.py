@@ -1,4 +1,4 @@
-"""Spoken sentences from eSpeak NG, the same ones whatever this process said before."""
+"""Spoken sentences from eSpeak NG, independent of what this process spoke before."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from asteroid_stab.errors import StabError
 
 
 class Request(NamedTuple):
-    """A sentence and how it is to be said.
+    """A sentence and the voice that speaks it.
 
     Attributes:
         voice: eSpeak NG's name for it: a language, or a language and a variant (``en-us+f2``).
         words_per_minute: 80 to 450.
         pitch: 0 to 99; 50 is the voice's own.
         pitch_range: 0 to 99; 50 is the voice's own, 0 monotone.
-        text: what is said.
+        text: the sentence.
     """
 
     voice: str
@@ -39,7 +39,7 @@ class Request(NamedTuple):
 
 
 def espeak_files() -> tuple[str, str]:
-    """Library and data folder of eSpeak NG, as the package ``espeakng-loader`` brings them.
+    """Returns library and data folder of eSpeak NG, as the package ``espeakng-loader`` brings them.
 
     Raises:
         StabError: the package is not installed.
@@ -54,10 +54,10 @@ def espeak_files() -> tuple[str, str]:
 
 
 def synthesize(batches: Iterable[list[Request]]) -> Iterator[np.ndarray]:
-    """Samples of every request, int16 at 22,050 Hz, batch after batch.
+    """Yields the samples of every request, int16 at 22,050 Hz, batch after batch.
 
-    A batch is said by one fresh process, so its samples depend on that batch alone. As many processes run at
-    once as this one may use cores.
+    One fresh process speaks a batch, so its samples depend on that batch alone. There are as many processes at once as
+    this process may use cores.
 
     Raises:
         StabError: eSpeak NG is not installed.

@@ -57,10 +57,10 @@ class Voice(NamedTuple):
 
 
 def cast(seed: int) -> dict[str, list[Voice]]:
-    """The speakers of train, valid and test.
+    """Draws the speakers of train, valid and test.
 
     Every variant gives two speakers, one deep and one high, who differ in accent, pitch and length of the vocal
-    tract. At most one of them is held out: a held-out speaker is a voice that training has not heard.
+    tract. At most one of them is held out, so that a held-out speaker is a voice that is not in training.
 
     Example:
         >>> {split: len(voices) for split, voices in cast(0).items()}
@@ -79,7 +79,7 @@ def cast(seed: int) -> dict[str, list[Voice]]:
 
 
 def kind(speaker: str) -> str:
-    """Sex and character of a speaker by name: speakers of one kind have much the same pitch.
+    """Returns sex and character of a speaker by name: speakers of one kind have much the same pitch.
 
     Example:
         >>> kind("Alicia.fr.high"), kind("klatt3.en-us.deep")
