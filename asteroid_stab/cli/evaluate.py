@@ -8,8 +8,6 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +125,7 @@ def _evaluate(
     from asteroid_stab.metrics.examples import write_examples
     from asteroid_stab.metrics.pool import MetricPool, available_cores
     from asteroid_stab.separation.device import to_device
+    from asteroid_stab.threads import torch_threads
 
     model = variant.load()
     data = run.datamodule(options.overrides)
@@ -134,7 +133,7 @@ def _evaluate(
     metrics = _possible(metrics, sample_rate)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
     with (
-        _threads(n_threads),
+        torch_threads(n_threads),
         MetricPool(sample_rate, metrics, n_jobs) as pool,  # starts while the data are prepared
     ):
         model = to_device(model, options.device)
@@ -178,18 +177,6 @@ def share_cores(n_cores: int, n_jobs: int | None, on_cpu: bool) -> tuple[int, in
     if n_jobs is None:
         n_jobs = min(n_cores, max(2, n_cores // 2)) if on_cpu else n_cores
     return n_jobs, max(1, n_cores - n_jobs)
-
-
-@contextmanager
-def _threads(n_threads: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _possible(metrics: tuple[str, ...], sample_rate: int) -> tuple[str, ...]:

@@ -48,13 +48,15 @@ class LayeredLatentRefinementNet(LayeredModel, LatentRefinementNet):
         """See the base."""
         return self.masker.masks(hidden, head["mask_net"])
 
-    def _estimate(self, mixture: Tensor, per_block: Sequence[int], dense: bool) -> tuple[Tensor, Tensor]:
+    def _estimate(
+        self, mixture: Tensor, per_block: Sequence[int], dense: bool, noise: Sequence[Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
         if not self.training:
-            return super()._estimate(mixture, per_block, dense)
-        tf_rep = self.forward_encoder(mixture)
-        hidden, g = zip(*self.trace(tf_rep, per_block), strict=True) if any(per_block[: self.depth]) else ((), ())
-        if not hidden:
+            return super()._estimate(mixture, per_block, dense, noise)
+        if not any(per_block[: self.depth]):
             raise StabError(f"layers need an iteration at least, got n_iterations={list(per_block)}")
+        tf_rep = self.forward_encoder(mixture)
+        hidden, g = zip(*self.trace(tf_rep, per_block, noise), strict=True)
         heads = [self.head(block + 1) for block, n in enumerate(per_block[: self.depth]) for _ in range(n)]
         heads[-1] = self.head(self.depth)  # as the plain model, also where the last block has no iteration
         return self.decode_layers(hidden, tf_rep, mixture, heads), torch.stack(g).sum(0)  # eq. (10)

@@ -118,17 +118,17 @@ class LatentRefinementNet(StagedModel):
             n_filters, n_slots, bn_chan, n_blocks, n_sub_blocks, iterations, gate_frames, gate_bias,
             upsampling_depth, mask_act, sub_block, trial_frames=n_frames(1),
         )  # fmt: skip
-        super().__init__(
-            Encoder(filters, padding=kernel_size // 2), masker, MixingDecoder(n_slots, n_filters, kernel_size, stride)
-        )
+        decoder = MixingDecoder(n_slots, n_filters, kernel_size, stride)
 
         def head() -> nn.ModuleDict:
             decoder = MixingDecoder(n_slots, n_filters, kernel_size, stride)
             return nn.ModuleDict({"mask_net": mask_head(bn_chan, n_slots, n_filters), "decoder": decoder})
 
-        self.early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
-        self.n_src, self.n_blocks, self.n_sub_blocks, self.own_heads = n_src, n_blocks, n_sub_blocks, own_heads
-        self.n_iterations, self.noise_slot, self.gate, self._multiple = iterations, noise_slot, gate, multiple
+        early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
+        encoder = Encoder(filters, padding=kernel_size // 2)
+        super().__init__(encoder, masker, decoder, early_heads, iterations, n_sub_blocks, own_heads)
+        self.n_src, self.noise_slot, self.gate = n_src, noise_slot, gate
+        self._multiple = multiple
         self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
         fuse_norms(self)
 
@@ -151,13 +151,28 @@ class LatentRefinementNet(StagedModel):
         return self.forward_with_figures(wav, n_iterations, lengths)[0]
 
     def forward_with_figures(
-        self, mixture: Tensor, n_iterations: int | Sequence[int] | None = None, lengths: Tensor | None = None
+        self,
+        mixture: Tensor,
+        n_iterations: int | Sequence[int] | None = None,
+        lengths: Tensor | None = None,
+        gate_noise: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As :meth:`forward`, with two figures of each item ``[B]``: N̂ of eq. (10), and the sub-blocks applied in it.
 
         In training mode they have a gradient where there are gates; in evaluation mode they are whole numbers.
+
+        Args:
+            mixture: as :meth:`forward`'s ``wav``.
+            n_iterations: as in :meth:`forward`.
+            lengths: as in :meth:`forward`.
+            gate_noise: Gumbel noise ``[I, B, 2]`` of the decisions in training mode, over the I iterations of all
+                blocks, in a stage of its block alone; None lets the gates draw it from torch's global generator.
+
+        Raises:
+            StabError: a shape, a number of iterations or a length does not fit.
+            ValueError: the noise has another shape, or there are no gates.
         """
-        est, n_used = self.slots(mixture, n_iterations, lengths)
+        est, n_used = self.slots(mixture, n_iterations, lengths, gate_noise=gate_noise)
         if not self.training:
             est = est[..., : self.n_src, :]
         return est, {"n_iterations": n_used, "n_sub_blocks": n_used * self.n_sub_blocks}
@@ -168,39 +183,69 @@ class LatentRefinementNet(StagedModel):
         n_iterations: int | Sequence[int] | None = None,
         lengths: Tensor | None = None,
         dense: bool = False,
+        gate_noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Estimates of all outputs ``[B, J + 1, T]``, the noise last, in either mode; and N̂ ``[B]``.
 
-        Takes the arguments of :meth:`forward`; ``dense`` computes every iteration of every item in evaluation mode too,
-        with the same result.
+        Takes the arguments of :meth:`forward_with_figures`; ``dense`` computes every iteration of every item in
+        evaluation mode too, with the same result.
         """
         if wav.ndim not in (1, 2, 3) or wav.shape[-1] == 0 or (wav.ndim == 3 and wav.shape[1] != 1):
             raise StabError(f"a mixture must be [T], [B, T] or [B, 1, T] with T above 0, got {list(wav.shape)}")
         mixture = wav.reshape(-1, 1, wav.shape[-1])
         per_block = self.n_iterations if n_iterations is None else counts(n_iterations, self.n_blocks, least=0)
-        est, n_used = by_length(lambda part: self._estimate(part, per_block, dense), mixture, lengths)
+        noise = self._noise_of_blocks(gate_noise, per_block, len(mixture))
+
+        def estimate(part: Tensor, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+            return self._estimate(part, per_block, dense, [None if of is None else of[:, rows] for of in noise])
+
+        est, n_used = by_length(estimate, mixture, lengths)
         n_used = n_used if self.training else n_used.long()
         return (est.squeeze(-3) if wav.ndim == 1 else est), n_used
 
-    def _estimate(self, mixture: Tensor, per_block: Sequence[int], dense: bool) -> tuple[Tensor, Tensor]:
+    def _noise_of_blocks(
+        self, gate_noise: Tensor | None, per_block: Sequence[int], n_items: int
+    ) -> list[Tensor | None]:
+        """Gumbel noise ``[n, B, 2]`` for the gate of each block that is computed; None where a gate draws its own."""
+        if gate_noise is None:
+            return [None] * self.depth
+        trained = list(per_block[self._n_frozen : self.depth])
+        shape = [sum(trained), n_items, 2]
+        if not self.gate or list(gate_noise.shape) != shape:
+            need = f"be {shape}" if self.gate else "be None without gates"
+            raise ValueError(f"gate_noise must {need}, got {list(gate_noise.shape)}")
+        return [*[None] * self._n_frozen, *gate_noise.split(trained)]
+
+    def _estimate(
+        self, mixture: Tensor, per_block: Sequence[int], dense: bool, noise: Sequence[Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
         tf_rep = self.forward_encoder(mixture)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             hidden = self.masker.start(tf_rep)
         total = torch.zeros(len(hidden), device=hidden.device)
         for block, n in enumerate(per_block[: self.depth]):  # eq. (6)
             with torch.set_grad_enabled(torch.is_grad_enabled() and block >= self._n_frozen):
-                hidden, n_used = self.masker.refine(hidden, block, n, dense)
+                hidden, n_used = self.masker.refine(hidden, block, n, dense, noise[block])
             total = total + n_used
         return self.decode(hidden, tf_rep, mixture, self.head(self.depth)), total
 
-    def trace(self, tf_rep: Tensor, per_block: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The state and the decisions ``[B]`` after every iteration, eq. (7), each computed for every item."""
+    def trace(
+        self, tf_rep: Tensor, per_block: Sequence[int], noise: Sequence[Tensor | None] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The state and the decisions ``[B]`` after every iteration, eq. (7), each computed for every item.
+
+        Args:
+            tf_rep: the encoder's output ``[B, N, L]``.
+            per_block: iterations of each block.
+            noise: Gumbel noise ``[n, B, 2]`` for the gate of each block; None lets them draw it.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             hidden = self.masker.start(tf_rep)
         for block, n in enumerate(per_block[: self.depth]):
-            for _ in range(n):
+            given = None if noise is None else noise[block]
+            for t in range(n):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and block >= self._n_frozen):
-                    [(hidden, g)] = self.masker.steps(hidden, block, 1)
+                    [(hidden, g)] = self.masker.steps(hidden, block, 1, None if given is None else given[t : t + 1])
                 yield hidden, g
 
     def forward_encoder(self, wav: Tensor) -> Tensor:

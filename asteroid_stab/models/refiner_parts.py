@@ -82,12 +82,15 @@ def counts(n_iterations: int | Sequence[int], n_blocks: int, least: int) -> list
 
 
 def by_length(
-    run: Callable[[Tensor], tuple[Tensor, Tensor]], mixture: Tensor, lengths: Tensor | Sequence[int] | None
+    run: Callable[[Tensor, Tensor | slice], tuple[Tensor, Tensor]],
+    mixture: Tensor,
+    lengths: Tensor | Sequence[int] | None,
 ) -> tuple[Tensor, Tensor]:
     """What ``run`` gives of every item at its own length, items of one length at a time.
 
     Args:
-        run: from mixtures ``[B, 1, T]`` to estimates ``[..., B, S, T]`` and a figure of each item ``[B]``.
+        run: from mixtures ``[B, 1, T]`` and the rows of the batch that they are, to estimates ``[..., B, S, T]`` and a
+            figure of each item ``[B]``.
         mixture: ``[B, 1, T]``, padded behind.
         lengths: ``[B]``, samples that are no padding; None for all.
 
@@ -98,7 +101,7 @@ def by_length(
         StabError: there are not as many lengths as items, or one is not from 1 to T.
     """
     if lengths is None or not len(mixture):
-        return run(mixture)
+        return run(mixture, slice(None))
     n_items, _, n_samples = mixture.shape
     each = torch.as_tensor(lengths).tolist()
     if not isinstance(each, list) or len(each) != n_items:
@@ -108,7 +111,7 @@ def by_length(
     parts = {}
     for length in dict.fromkeys(each):
         rows = torch.tensor([i for i, other in enumerate(each) if other == length], device=mixture.device)
-        parts[length] = (rows, *run(mixture[rows, :, :length]))
+        parts[length] = (rows, *run(mixture[rows, :, :length], rows))
     _, some, figure = next(iter(parts.values()))
     est = some.new_zeros(*some.shape[:-3], n_items, some.shape[-2], n_samples)
     figures = figure.new_zeros(n_items)

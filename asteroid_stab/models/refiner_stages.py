@@ -8,28 +8,40 @@ from asteroid.models.base_models import BaseEncoderMaskerDecoder
 from torch import nn
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.masknn import RefinementMasker
 from asteroid_stab.metrics.names import FigureInfo
 from asteroid_stab.models.refiner_figures import refiner_figures
 from asteroid_stab.models.refiner_parts import counts
 
 
 class StagedModel(BaseEncoderMaskerDecoder):
-    """A refining model of which a stage of training takes one block, behind those that are trained already.
+    """A refining model that is trained as a whole or in stages: each stage trains one block, behind the trained ones.
 
-    Attributes:
-        n_blocks: of the whole model.
-        n_sub_blocks: of each block.
+    Args:
+        encoder: waveforms to features.
+        masker: the blocks, their gates and the mask network of the last block's head.
+        decoder: masked features to waveforms, of the last block's head.
+        early_heads: the heads of the blocks before the last: ``mask_net`` and ``decoder`` of each; empty where all
+            blocks share the last one's.
         n_iterations: of each block, where a call names no others.
-        own_heads: whether each has a head of its own.
-        early_heads: those of the blocks before the last.
+        n_sub_blocks: in each block.
+        own_heads: whether each block has a head of its own.
     """
 
-    n_blocks: int
-    n_sub_blocks: int
-    n_iterations: list[int]
-    own_heads: bool
-    early_heads: nn.ModuleList
-    _stage: int = 0
+    def __init__(
+        self,
+        encoder: nn.Module,
+        masker: RefinementMasker,
+        decoder: nn.Module,
+        early_heads: nn.ModuleList,
+        n_iterations: list[int],
+        n_sub_blocks: int,
+        own_heads: bool,
+    ):
+        super().__init__(encoder, masker, decoder)
+        self.early_heads, self.own_heads = early_heads, own_heads
+        self.n_iterations, self.n_blocks, self.n_sub_blocks = n_iterations, len(n_iterations), n_sub_blocks
+        self._stage = 0
 
     def head(self, n_blocks: int) -> Mapping[str, nn.Module]:
         """The mask network M and the decoder D of the model of the first ``n_blocks`` blocks."""
@@ -51,6 +63,11 @@ class StagedModel(BaseEncoderMaskerDecoder):
     def figures(self) -> dict[str, FigureInfo]:
         """How ``n_iterations`` and ``n_sub_blocks`` of an item are shown; gates may leave some iterations out."""
         return refiner_figures(sum(self.n_iterations[: self.depth]), self.n_sub_blocks)
+
+    @property
+    def trained_iterations(self) -> int:
+        """Applications in a call of the blocks that are trained: all of the model's, or those of the stage's block."""
+        return sum(self.n_iterations[self._n_frozen : self.depth])
 
     @property
     def variants(self) -> dict[str, str]:
