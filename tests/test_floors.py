@@ -222,6 +222,8 @@ MAY_SAY_THEM = (
     "callbacks.progressive",
     "run.metrics_table",  # a column that callbacks.progressive logs, named as in earlier versions
     "losses.sinkpit_wrapper",  # Sinkhorn's iteration
+    "run.upgrade",  # configs and checkpoints of earlier versions
+    "run.checkpoints",
 )
 EXAMPLES_OF_VARIANTS = r"(?<![a-z])(stage|iterations)[\dN]"  # words that a user may give
 
