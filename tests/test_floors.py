@@ -225,8 +225,8 @@ MAY_SAY_THEM = (
     "run.layout",  # a folder of models that callbacks.progressive writes
     "run.metrics_table",  # a column that callbacks.progressive logs, named as in earlier versions
     "losses.sinkpit_wrapper",  # Sinkhorn's iteration
-    "run.checkpoints",  # names in files of earlier versions
-    "run.upgrade",
+    "run.upgrade",  # configs and checkpoints of earlier versions
+    "run.checkpoints",
 )
 EXAMPLES_OF_VARIANTS = r"(?<![a-z])(stage|iterations)[\dN]"  # words that a user may give
 
