@@ -84,7 +84,7 @@ class StabSystem(StepSystem):
 
     def idle_parameters(self) -> Iterable[Parameter]:
         """Returns the parameters of the loss that rest in this epoch."""
-        return {*self.loss_func.parameters()} - {*self.stab.trained_parameters()}
+        return {*self.loss_func.parameters()} - {*self.loss_func.trained_parameters()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the loss to the checkpoint's epoch: the optimizer's state is of what was trained then."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
@@ -280,10 +279,6 @@ class Stabilization:
         """Clears what the stabilizers remember of the items, because another model is trained from now on."""
         for part in self.stabilizers:
             part.forget()
-
-    def trained_parameters(self) -> list[Parameter]:
-        """Returns the parameters of the loss that are trained in this epoch."""
-        return self.loss.trained_parameters()
 
     # --- state ---
 
