@@ -132,14 +132,19 @@ def _job_name() -> str:
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
-    from asteroid_stab.run.build import build_run, check_checkpoint, show_summary, stopped_early
+    from asteroid_stab.run.build import build_run
     from asteroid_stab.run.describe import RunDescription
     from asteroid_stab.run.plan import RunPlan
+    from asteroid_stab.run.resume import check_checkpoint, stopped_early
+    from asteroid_stab.run.screen import show_summary, show_transfer
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
     checkpoint: Any = RunLayout(run_dir).last_checkpoint
-    trainer, system, data = build_run(config, resumed=checkpoint.exists())
+    built = build_run(config, resumed=checkpoint.exists())
+    data, system, trainer = built.data, built.system, built.trainer
+    if built.transfer is not None:
+        show_transfer(config.init.path, built.transfer, built.network)
     with within("data"):  # errors of the corpus come before the run folder is made
         data.prepare_data()
         data.setup("fit")

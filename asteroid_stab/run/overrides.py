@@ -82,7 +82,8 @@ def apply(config: DictConfig, overrides: Sequence[str], at: str = "") -> DictCon
             raise StabError(f"an override of a run must be KEY=VALUE, got {text!r}")
         key = change.key_or_group.removeprefix(f"{at}.") if at else change.key_or_group
         if key not in known:
-            raise StabError(f"{at or 'the config'} has no key {key!r}{nearest(key, known)}")
+            where = at or "the run's config"
+            raise StabError(f"{where} has no key {key!r}{nearest(key, known)}")
         OmegaConf.update(changed, key, change.value())
     try:
         OmegaConf.resolve(changed)

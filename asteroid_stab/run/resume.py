@@ -1,13 +1,18 @@
-"""Going on with a run: what may change in it, and the config that it goes on with."""
+"""Going on with a run: the config that it goes on with, and whether its checkpoint fits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.models.files import read_saved
 from asteroid_stab.run.check import check_config
+from asteroid_stab.run.checkpoints import upgrade_checkpoint
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.overrides import apply, is_plain, read
 
@@ -60,3 +65,30 @@ def resumed_config(run: str, recipe: str | None, overrides: Sequence[str]) -> Di
             f"would learn nothing; start a new run with init.path={run}"
         )
     return config
+
+
+def check_checkpoint(path: Path, system: torch.nn.Module) -> dict[str, Any]:
+    """Returns the content of a checkpoint that training can go on from, before any file is changed.
+
+    Raises:
+        StabError: the file is damaged, or its weights belong to another model.
+    """
+    saved = read_saved(path, "checkpoint")
+    if not isinstance(saved, dict) or "state_dict" not in saved:
+        raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
+    saved = upgrade_checkpoint(saved)
+    wanted, found = (
+        {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        for state in (system.state_dict(), saved["state_dict"])
+    )
+    for name in [*wanted, *found]:
+        if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
+            shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (found, wanted)]
+            raise StabError(f"{path} is of another model: for {name} it has {shapes[0]}, the config's has {shapes[1]}")
+    return saved
+
+
+def stopped_early(saved: dict[str, Any]) -> bool:
+    """Whether ``EarlyStopping`` has ended the run of a checkpoint; resumed, it would train one epoch more."""
+    states = [state for key, state in saved.get("callbacks", {}).items() if key.startswith("EarlyStopping")]
+    return any(state["wait_count"] >= state["patience"] for state in states)

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from asteroid_stab.callbacks import EpochTable
 from asteroid_stab.callbacks.screen import EpochLines, StabProgressBar
-from asteroid_stab.run.build import show_summary
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.screen import show_summary
 
 
 @pytest.mark.parametrize(("max_epochs", "text"), [(3, "Epoch 1/3"), (-1, "Epoch 1"), (None, "Epoch 1")])
