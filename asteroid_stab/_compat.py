@@ -1,9 +1,9 @@
 """Repairs of Asteroid 0.7 and its dependencies on today's stack, the one place where a host is changed.
 
-Each repair belongs to one module of a host and runs around that module's first import, whoever imports it. So
+Each repair belongs to one module of a host and runs around that module's first import, no matter who imports it. So
 ``import asteroid_stab`` stays quick (it imports neither torch nor Asteroid), no module of this package has to
 remember an import before ``import asteroid``, and workers and spawned processes are repaired as well, since
-whatever they unpickle from this package imports it first. Plain Asteroid, used alone, is left as it is.
+all that they unpickle from this package imports it first. Plain Asteroid, used alone, is left as it is.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ while [ $# -gt 0 ]; do
   printf -v "$option" %s "$2"; shift 2
 done
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }  # whether stage $1 is asked for
-train_into() {  # RUN RECIPE OVERRIDES: trains, or goes on with a run that has begun
+train_into() {  # RUN RECIPE OVERRIDES: trains, or goes on with a run that has started
   local run=$1 recipe=$2; shift 2
   asteroid-stab train "$recipe" run_dir="$run" "$@" --or-resume
 }

@@ -1,4 +1,4 @@
-"""What a training shows on the screen: a bar on a terminal, a line an epoch in a log."""
+"""Progress of a training on the screen: a bar on a terminal, a line for each epoch in a log."""
 
 from __future__ import annotations
 

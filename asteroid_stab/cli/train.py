@@ -86,7 +86,7 @@ def _split(arguments: Sequence[str]) -> tuple[str | None, list[str], str | None]
 
 
 def _begun(recipe: str | None, overrides: list[str], resume: str | None) -> tuple[str | None, list[str]]:
-    """Returns what ``--or-resume`` makes of the words: the run to go on with, if it has begun, and its overrides."""
+    """Returns what ``--or-resume`` makes of the words: the run to go on with, if it has started, and its overrides."""
     from asteroid_stab.run.resume import may_change
 
     run_dir = _run_dir(overrides)
@@ -110,7 +110,7 @@ def _composed(recipe: str | None, overrides: Sequence[str], config_dir: str | No
     from asteroid_stab.run.overrides import quoted
 
     assert recipe is not None
-    # The folder's name holds the time, so the children that Lightning starts by repeating this command are told it.
+    # The folder's name holds the time, so the children that Lightning starts by repeating this command find it here.
     if "LOCAL_RANK" in os.environ and RUN_DIR_VARIABLE in os.environ:
         run_dir = os.environ[RUN_DIR_VARIABLE]
     else:

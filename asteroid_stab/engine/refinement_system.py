@@ -50,17 +50,17 @@ class RefinementSystem(StabSystem):
         optimizer: as in ``StabSystem``.
         loss_func: of the speakers.
         train_loader: as in ``StabSystem``.
-        val_loader: likewise.
-        scheduler: likewise.
-        config: likewise.
-        seed: likewise.
+        val_loader: as in ``StabSystem``.
+        scheduler: as in ``StabSystem``.
+        config: as in ``StabSystem``.
+        seed: as in ``StabSystem``.
         noise_in_loss: whether the negative SI-SDR of the estimated noise counts as one more source's; that of a mixture
             without noise does not.
         iteration_penalty: lambda, in dB an iteration (``linear``: of N̂; ``square``: of its square) or in dB for all of
             them (``share``: of N̂ over the largest number).
         penalty: one of these.
-        remix: whether the training mixes the sources and noises of each batch anew. An id then stands for other
-            mixtures each time, so whatever remembers items is refused. It is each rank's own batch that is mixed.
+        remix: whether the training mixes the sources and noises of each batch afresh. An id then stands for
+            another mixture each time, so parts that remember items are refused. Each rank mixes its own batch.
 
     Raises:
         StabError: the model is another, an argument is out of its range, ``noise_in_loss`` without a slot or with

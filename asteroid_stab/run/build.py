@@ -1,4 +1,4 @@
-"""From a checked config to the parts of a run, in the order in which they need each other."""
+"""Builds the parts of a run from a checked config, in the order in which they need each other."""
 
 from __future__ import annotations
 

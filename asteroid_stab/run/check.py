@@ -41,7 +41,7 @@ def check_config(config: DictConfig | ListConfig, at: str = "") -> None:
 
 
 def build(node: Any, *args: Any, **kwargs: Any) -> Any:
-    """What the ``_target_`` node of a checked config stands for; called with further arguments.
+    """Builds what the ``_target_`` node of a checked config names, with further arguments.
 
     Raises:
         StabError: the constructor refused its arguments; Hydra's wrapping of the error is taken off.

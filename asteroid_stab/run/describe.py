@@ -1,4 +1,4 @@
-"""What a run folder says of its run: the config that it was made with, and on what."""
+"""Description of a run in its folder: config, command, versions, machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunDescription(pl.Callback):
 
     Args:
         config: the run's.
-        command: the words that it was begun with.
+        command: the words that started it.
     """
 
     def __init__(self, config: DictConfig, command: Sequence[str]):
@@ -42,7 +42,7 @@ def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list
     """Writes ``config.yaml`` and ``versions.json`` and prints what is about to be trained."""
     run = RunLayout(config.run_dir)
     now = datetime.now().isoformat(sep=" ", timespec="minutes")
-    begun = json.loads(run.versions.read_text())["date"] if run.versions.exists() else now  # a resumed run began before
+    started = json.loads(run.versions.read_text())["date"] if run.versions.exists() else now  # a resumed run: before
     text = OmegaConf.to_yaml(config)
     if not run.config.exists() or run.config.read_text(encoding="utf-8") != text:  # its time is when the run began
         write_text(run.config, text)
@@ -50,7 +50,7 @@ def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list
     facts = {
         "command": shlex.join(["asteroid-stab", *command[1:]]),
         "recipe": config.recipe,
-        "date": begun,
+        "date": started,
         "python": platform.python_version(),
         "packages": dict(sorted((d.name, d.version) for d in distributions())),
         "git": git_state(),
