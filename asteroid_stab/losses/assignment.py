@@ -1,4 +1,4 @@
-"""Assignments of estimates to sources: the search, the reordering, and the one way from losses to a mean."""
+"""Assignments of estimates to sources: search, reordering, and the mean of the losses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Pair(NamedTuple):
 
 
 class Assignment(_Pair):
-    """Losses under an assignment, and the assignment: ``loss, perm = f.assign(...)``.
+    """Losses and the assignment that they are computed under: ``loss, perm = f.assign(...)``.
 
     Attributes:
         loss: [B, J] loss of each source, or [B] of each item; lower is better. Undefined entries carry no
@@ -30,8 +30,8 @@ class Assignment(_Pair):
         perm: [B, J] int64; ``perm[b, j]`` is the index of the ESTIMATE given to source j. [K, B, J] where a model
             gives the estimates of K layers.
         figures: scalars that describe how the assignment went, by name, for the log; detached.
-        neg_si_sdr: [B, J] where ``loss`` is the negative SI-SDR of the sources and nothing else: the same values,
-            detached; else None.
+        neg_si_sdr: [B, J] the values of ``loss``, detached, if it is exactly the negative SI-SDR of each source in dB,
+            with Asteroid's default options; else None.
     """
 
     figures: Mapping[str, Tensor]
@@ -44,7 +44,7 @@ class Assignment(_Pair):
         figures: Mapping[str, Tensor] | None = None,
         neg_si_sdr: Tensor | None = None,
     ) -> Assignment:
-        """A pair of loss and perm; the other two are attributes, so that it unpacks into two."""
+        """Makes a pair that unpacks into loss and perm; the others are attributes only."""
         self = super().__new__(cls, loss, perm)
         self.figures = {} if figures is None else figures
         self.neg_si_sdr = neg_si_sdr
@@ -53,32 +53,32 @@ class Assignment(_Pair):
 
 @functools.lru_cache(maxsize=64)
 def all_permutations(n_src: int, device: torch.device) -> Tensor:
-    """[n_src!, n_src] permutations in lexicographic order; kept, so that a step sends nothing to the device.
+    """Returns the [n_src!, n_src] permutations in lexicographic order.
+
+    The table is cached, so that a step sends nothing to the device.
 
     Example:
         >>> all_permutations(3, torch.device("cpu"))[3]
         tensor([1, 2, 0])
     """
-    with torch.inference_mode(False):  # what is kept must serve training after a validation has made it
+    with torch.inference_mode(False):  # a table made in a validation must serve training too
         return torch.tensor(list(permutations(range(n_src))), dtype=torch.long, device=device)
 
 
 def permuted(pw: Tensor, perms: Tensor) -> Tensor:
-    """[B, P, J] losses of the sources under each of P permutations [P, J]."""
+    """Returns the [B, P, J] losses of the sources under each of P permutations [P, J]."""
     return pw[:, perms, torch.arange(perms.shape[1], device=pw.device)]
 
 
 def best_permutation(pw: Tensor) -> Tensor:
-    """The permutation of least total loss of every item, ``perm[b, j]`` = index of the estimate given to
-    source j.
+    """Returns the permutation of least total loss of every item; ``perm[b, j]`` is the estimate given to source j.
 
     Up to three sources all permutations are compared on the device of ``pw`` and nothing leaves it. Above,
     the whole tensor goes to the CPU in one transfer and the Hungarian algorithm (SciPy) solves each item.
 
-    A source with a loss that is not finite is left out of the search and takes an estimate that is left over;
-    an item of such sources alone keeps its order. Ties go to the first permutation in lexicographic order up
-    to three sources, and above to the one that SciPy finds first: the same costs always give the same
-    permutation.
+    A source with a loss that is not finite is left out of the search and gets a remaining estimate; an item with only
+    such sources keeps its order. Ties go to the first permutation in lexicographic order up to three sources, and above
+    to the permutation that SciPy finds first: the same costs always give the same permutation.
 
     Args:
         pw: ``pw[b, i, j]`` = loss of estimate i for source j; lower is better. Its gradient is not used.
@@ -126,7 +126,7 @@ def pick(pw: Tensor, perm: Tensor) -> Tensor:
 
 
 def inverse(perm: Tensor) -> Tensor:
-    """[B, J] index of the source that each estimate is given to.
+    """Returns the [B, J] index of the source that each estimate is given to.
 
     Example:
         >>> inverse(torch.tensor([[1, 2, 0]]))
@@ -137,7 +137,7 @@ def inverse(perm: Tensor) -> Tensor:
 
 
 def reorder(est_targets: Tensor, perm: Tensor) -> Tensor:
-    """The estimates in the order of the sources they are given to; differentiable.
+    """Returns the estimates in the order of the sources they are given to; differentiable.
 
     Args:
         est_targets: estimates.
@@ -156,11 +156,12 @@ def reorder(est_targets: Tensor, perm: Tensor) -> Tensor:
 
 
 def item_loss(loss: Tensor) -> Tensor:
-    """[B] loss of each item: the mean over its defined sources; not finite, and without gradient, where none
-    is.
+    """Returns the [B] loss of each item, the mean over its defined sources.
+
+    The loss of an item without a defined source is not finite and has no gradient.
 
     Args:
-        loss: :attr:`Assignment.loss`, [B, J] or [B]; what is not finite is undefined.
+        loss: :attr:`Assignment.loss`, [B, J] or [B]; entries that are not finite are undefined.
 
     Example:
         >>> nan, inf = float("nan"), float("inf")
@@ -176,13 +177,13 @@ def item_loss(loss: Tensor) -> Tensor:
 
 
 def batch_loss(loss: Tensor) -> Tensor:
-    """Scalar loss of a batch: the mean over the items that have one.
+    """Returns the scalar loss of a batch, the mean over the items that have a loss.
 
     Args:
         loss: :attr:`Assignment.loss`, [B, J] or [B].
 
     Raises:
-        ValueError: no item has a defined loss; names the positions in the batch and why.
+        ValueError: no item has a defined loss; the message names the positions in the batch and the reason.
 
     Example:
         >>> batch_loss(torch.tensor([[1.0, 3.0], [float("nan"), 5.0], [float("inf"), float("inf")]]))

@@ -1,4 +1,4 @@
-"""How far an attention matrix is from a permutation: the penalties of AttentionPIT."""
+"""The penalties of AttentionPIT: the distance of an attention matrix from a permutation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def orthogonality(attention: Tensor) -> Tensor:
-    """[B] mean distance of A·Aᵀ from the identity, 0 for a permutation: the bracket of eq. (10).
+    """Returns the [B] mean distance of A·Aᵀ from the identity, 0 for a permutation: the bracket of eq. (10).
 
     Args:
         attention: [B, J, J], columns sum to 1.
@@ -23,7 +23,9 @@ def orthogonality(attention: Tensor) -> Tensor:
 
 
 def sparsity(attention: Tensor) -> Tensor:
-    """[B] mean spread of A's rows, from 0 (one entry each) to 1 (equal entries, or none): the bracket of eq. (11).
+    """Returns the [B] mean spread of A's rows: the bracket of eq. (11).
+
+    0 for one entry a row, 1 for equal entries or none.
 
     Args:
         attention: [B, J, J], columns sum to 1.

@@ -19,12 +19,11 @@ def matched_neg_sdr(
     options: SdrOptions = SI_SDR,
     prepared: tuple[Signals, Tensor | None] | None = None,
 ) -> Tensor:
-    """Negative SDR of each source against the estimate given to it, exact at any SDR; lower is better.
+    """Returns the negative SDR of each source against the estimate given to it, exact at any SDR; lower is better.
 
     The values and gradients of Asteroid's ``PairwiseNegSDR`` on the matched pairs alone: two signals are kept
-    for the gradient, which autograd would need a dozen for. Entries of a silent target are ``nan``, all
-    entries of an item with a value that is not finite are ``inf``, and neither has a gradient, whatever comes
-    from above.
+    for the gradient, where autograd would keep a dozen. Entries of a silent target are ``nan``, all entries of an item
+    with a value that is not finite are ``inf``, and neither has a gradient, even if the incoming gradient is nan.
 
     float16 and bfloat16 are computed in float32, also under autocast; float64 stays. Differentiable once, in
     both arguments.
@@ -34,15 +33,15 @@ def matched_neg_sdr(
         targets: targets.
         perm: index of the estimate given to each source; ``None``: estimate j is given to source j.
         options: which SDR.
-        prepared: signals and inner products of these same tensors, where a search has made them already.
-            Consumed: its estimates are overwritten.
+        prepared: signals and inner products of these same tensors, if a search has already computed them. Its
+            estimates are overwritten.
 
     Shapes:
         est_targets: [B, J, T]; targets: [B, J, T]; perm: [B, J]; returns: [B, J].
 
     Raises:
         ValueError: a shape is wrong.
-        RuntimeError: in the backward, a second derivative is prepared for (``create_graph=True``).
+        RuntimeError: (in the backward) a second derivative is wanted (``create_graph=True``).
 
     Example:
         >>> targets = torch.eye(3, 9).unsqueeze(0)
@@ -64,7 +63,7 @@ def matched_neg_sdr(
 
 
 class _MatchedNegSDR(torch.autograd.Function):
-    """Works in the order of the estimates, so that the gradient of the estimates needs no reordering.
+    """Computes in the order of the estimates, so that the gradient of the estimates needs no reordering.
 
     With y the estimate, x the target, ε = eps, q = ‖x‖² + ε, a = ⟨y, x⟩ / q, and r = y − a·x (``sisdr``) or y
     − x,
@@ -99,7 +98,7 @@ class _MatchedNegSDR(torch.autograd.Function):
         q = energy + options.eps
         gain = dot / q
         step = gain.neg() if options.sdr_type == "sisdr" else torch.full_like(gain, -1.0)
-        # The residual is what costs digits, so it is made from the samples. Centred estimates are our copy.
+        # The residual decides the digits, so it is made from the samples. Centred estimates are our own copy.
         out = y if options.zero_mean else None
         residual = torch.addcmul(y, x, step.unsqueeze(-1), out=out)
         noise = torch.linalg.vector_norm(residual, dim=-1).square()
@@ -114,7 +113,7 @@ class _MatchedNegSDR(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # the numbers below are no functions of the signals to autograd
+        if torch.is_grad_enabled():  # autograd does not see how the numbers below depend on the signals
             raise RuntimeError("matched_neg_sdr is differentiable once: create_graph must be False, got True")
         residual, x, q, energy, gain, signal, noise, undefined, perm, source_of = ctx.saved_tensors
         options, (est_dtype, targets_dtype) = ctx.options, ctx.dtypes
@@ -149,12 +148,12 @@ class _MatchedNegSDR(torch.autograd.Function):
 
 
 def _combine(across: Tensor, residual: Tensor, along: Tensor | None, x: Tensor, undefined: Tensor) -> Tensor:
-    """across·residual + along·x for each pair, exactly zero where the loss is undefined."""
+    """Returns across·residual + along·x for each pair, exactly zero where the loss is undefined."""
     if along is None:
         out = residual * across.unsqueeze(-1)
     else:
         out = (x * along.unsqueeze(-1)).addcmul_(residual, across.unsqueeze(-1))
-    # 0·nan is nan. The CPU knows at once that there is none; a GPU would have to be waited for.
+    # 0·nan is nan. Reading the mask is free on the CPU and would stall a GPU.
     if out.device.type != "cpu" or undefined.any():
         out.masked_fill_(undefined.unsqueeze(-1), 0.0)
     return out

@@ -20,7 +20,7 @@ class SdrOptions:
     Args:
         sdr_type: ``sisdr`` (scale-invariant), ``sdsdr`` (scale-dependent) or ``snr``.
         zero_mean: subtract each signal's mean over time first.
-        take_log: decibels; otherwise the bare ratio.
+        take_log: whether the values are decibels or plain ratios.
         eps: Asteroid's ``EPS``; a target with no more energy than this is silent and has no SDR.
 
     Raises:
@@ -40,7 +40,7 @@ class SdrOptions:
             raise ValueError(f"sdr_type must be one of {', '.join(SDR_TYPES)}, got {self.sdr_type!r}")
 
     def loss(self, signal: Tensor, noise: Tensor) -> Tensor:
-        """The negative SDR of energies, with EPS where Asteroid has it; lower is better."""
+        """Returns the negative SDR of energies, with EPS where Asteroid has it; lower is better."""
         ratio = signal / (noise + self.eps)
         return -10 * torch.log10(ratio + self.eps) if self.take_log else -ratio
 
@@ -49,23 +49,27 @@ SI_SDR = SdrOptions()
 
 
 class Signals(NamedTuple):
-    """Estimates and targets as the losses use them: fp32 or wider, contiguous and, if wanted, without their
-    mean.
+    """Estimates and targets as the losses use them: float32 or wider, contiguous, without mean if the options say so.
 
-    ``finite`` [B] tells the items that hold numbers only (and whose energy does not overflow), ``silent`` [B,
-    J] the targets that have no energy.
+    Attributes:
+        est: [B, J, T] estimates.
+        targets: [B, J, T] targets.
+        est_energy: [B, J] energy of the estimates.
+        target_energy: [B, J] energy of the targets.
+        finite: [B] whether all values of an item, and their energies, are finite.
+        silent: [B, J] whether a target has no energy.
     """
 
-    est: Tensor  # [B, J, T]
-    targets: Tensor  # [B, J, T]
-    est_energy: Tensor  # [B, J]
-    target_energy: Tensor  # [B, J]
-    finite: Tensor  # [B] bool
-    silent: Tensor  # [B, J] bool
+    est: Tensor
+    targets: Tensor
+    est_energy: Tensor
+    target_energy: Tensor
+    finite: Tensor
+    silent: Tensor
 
 
 def upcast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors, float16 and bfloat16 ones as float32: sums over thousands of samples need the bits."""
+    """Returns the tensors, float16 and bfloat16 as float32: sums over thousands of samples need the bits."""
     return tuple(t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)
 
 
@@ -89,7 +93,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def check_signals(est_targets: Tensor, targets: Tensor) -> None:
-    """Refuses what is not two tensors of one shape [B, J, T].
+    """Checks that estimates and targets have one shape [B, J, T].
 
     Raises:
         ValueError: names the shapes wanted and got.
@@ -101,10 +105,10 @@ def check_signals(est_targets: Tensor, targets: Tensor) -> None:
 
 
 def prepare_signals(est_targets: Tensor, targets: Tensor, options: SdrOptions = SI_SDR) -> Signals:
-    """:class:`Signals` of estimates and targets.
+    """Returns the :class:`Signals` of estimates and targets.
 
-    The means are subtracted from the samples, not from the products: ⟨y, x⟩ − T·ȳ·x̄ would save two copies
-    and lose the product's digits where an offset is large.
+    The means are subtracted from the samples, not from the products: ⟨y, x⟩ − T·ȳ·x̄ would save two copies,
+    and lose digits of the product where an offset is large.
 
     Args:
         est_targets: [B, J, T].
@@ -128,12 +132,12 @@ def prepare_signals(est_targets: Tensor, targets: Tensor, options: SdrOptions = 
 
 
 def inner_products(signals: Signals) -> Tensor:
-    """⟨estimate i, target j⟩ as [B, J_est, J_src]."""
+    """Returns ⟨estimate i, target j⟩ as [B, J_est, J_src]."""
     return torch.matmul(signals.est, signals.targets.mT)
 
 
 def neg_sdr_matrix(signals: Signals, dot: Tensor, options: SdrOptions = SI_SDR) -> Tensor:
-    """[B, J_est, J_src] losses from :func:`prepare_signals` and :func:`inner_products`; differentiable."""
+    """Returns the [B, J_est, J_src] losses of prepared signals and their inner products; differentiable."""
     x_energy = signals.target_energy.unsqueeze(1)
     y_energy = signals.est_energy.unsqueeze(2)
     gain = dot / (x_energy + options.eps)
@@ -146,13 +150,13 @@ def neg_sdr_matrix(signals: Signals, dot: Tensor, options: SdrOptions = SI_SDR) 
 
 
 def pairwise_neg_sdr(est_targets: Tensor, targets: Tensor, options: SdrOptions = SI_SDR) -> Tensor:
-    """Negative SDR of every estimate against every target, ``pw[b, i, j]`` = loss of estimate i for target j.
+    """Returns the negative SDR of every pair: ``pw[b, i, j]`` is the loss of estimate i for target j.
 
     The values of Asteroid's ``PairwiseNegSDR`` in O(J·T) memory instead of O(J²·T): the noise energy is
     expanded into inner products, ‖y − a·x‖² = ‖y‖² − 2a⟨y, x⟩ + a²‖x‖², so no [B, J, J, T] tensor is made.
-    The difference loses digits as the noise gets small: in float32 it is good to 0.01 dB up to 30 dB, to 0.1
-    dB up to 40, and worthless above 50. It is meant for finding assignments and for soft ones; losses and
-    metrics of matched pairs take :func:`asteroid_stab.losses.matched.matched_neg_sdr`.
+    The difference loses digits as the noise becomes small: in float32 it is accurate to 0.01 dB up to 30 dB, to 0.1
+    dB up to 40 dB, and wrong above 50 dB. Use it to find assignments and for soft assignments; for losses and
+    metrics of matched pairs use :func:`asteroid_stab.losses.matched.matched_neg_sdr`.
 
     float16 and bfloat16 are computed in float32, also under autocast; float64 stays. Differentiable by
     autograd. Pairs of a silent target hold Asteroid's plateau (+80 dB for ``eps`` 1e-8); non-finite signals

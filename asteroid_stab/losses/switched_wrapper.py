@@ -1,4 +1,4 @@
-"""One loss after the other."""
+"""One loss after the other: a sequence of phases."""
 
 from __future__ import annotations
 

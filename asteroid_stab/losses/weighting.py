@@ -1,4 +1,4 @@
-"""From the losses of a batch and the stabilizers' logits to the scalar that is differentiated."""
+"""The weighted mean of a batch's losses under the stabilizers' logits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class WeightedMean(NamedTuple):
     Attributes:
         value: this process' part of the mean, a scalar with a graph; the mean itself is the sum over the processes.
         weights: weight of every loss, detached; they sum to one over all processes (or to zero, see ``mass``).
-        mass: sum of ``exp(logit - largest logit)`` over all processes; 0 where nothing is left to learn from.
+        mass: sum of ``exp(logit - largest logit)`` over all processes; 0 if nothing is left to learn from.
     """
 
     value: Tensor
@@ -24,7 +24,9 @@ class WeightedMean(NamedTuple):
 
 
 def sum_logits(parts: list[Tensor]) -> Tensor | None:
-    """Sum of logits ``[B]`` and ``[B, J]``, in which an item's logit counts for each of its sources; None of none.
+    """Returns the sum of logits ``[B]`` and ``[B, J]``, or None if there are none.
+
+    An item's logit counts for each of its sources.
 
     Example:
         >>> sum_logits([torch.tensor([0.0, 1.0]), torch.tensor([[1.0, 2.0], [3.0, 4.0]])])
@@ -40,7 +42,7 @@ def sum_logits(parts: list[Tensor]) -> Tensor | None:
 def weighted_mean(
     loss: Tensor, logits: Tensor | None = None, gather: Callable[[Tensor], Tensor] | None = None
 ) -> WeightedMean:
-    r"""Mean of ``loss`` under a softmax of ``logits`` over the batches of all processes.
+    r"""Computes the mean of ``loss`` under a softmax of ``logits`` over the batches of all processes.
 
     .. math:: \sum_i w_i L_i, \qquad w_i = \exp F_i \Big/ \sum_{j \in \text{all processes}} \exp F_j
 
@@ -49,8 +51,8 @@ def weighted_mean(
 
     Args:
         loss: per item ``[B]`` or per source ``[B, J]``, lower is better.
-        logits: ``[B]`` or as ``loss``; detached here. One logit for an item counts for each of its sources.
-        gather: stacks a vector ``[2]`` of every process to ``[R, 2]``; None where there is one process.
+        logits: ``[B]`` or the shape of ``loss``; detached here. An item's logit counts for each of its sources.
+        gather: stacks a vector ``[2]`` of every process to ``[R, 2]``; None for one process.
 
     Example:
         >>> mean = weighted_mean(torch.tensor([1.0, 3.0, float("nan")]))
@@ -74,7 +76,7 @@ def weighted_mean(
     parts = torch.stack([top, (f - top).exp().sum()])
     parts = parts.unsqueeze(0) if gather is None else gather(parts)
     tops, masses = parts[:, 0], parts[:, 1]
-    # The largest logit among the processes that have any; those without one must not raise it.
+    # The largest logit among the processes that have any; a process without one must not raise it.
     highest = torch.where(masses > 0, tops, torch.full_like(tops, -torch.inf)).max()
     highest = torch.where(torch.isneginf(highest), torch.zeros_like(highest), highest)
     mass = torch.where(masses > 0, masses * (tops - highest).exp(), torch.zeros_like(masses)).sum()

@@ -12,8 +12,7 @@ from torch import Tensor
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.masknn import fuse_norms
-
-MODEL_FILE = "best_model.pth"
+from asteroid_stab.run.layout import RunLayout
 
 
 def _plain(value: Any) -> Any:
@@ -58,7 +57,7 @@ def load_model(path: str | Path) -> torch.nn.Module:
             has, or its weights are another model's.
     """
     path = Path(path)
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = RunLayout(path).model if path.is_dir() else path
     if not file.is_file():
         raise StabError(f"no model file at {str(file)!r}; a run folder has one from its first epoch on")
     return build_model(read_saved(file, "model file"), origin=str(file))
@@ -89,7 +88,7 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
         raise StabError(f"{origin!r} is no model file: it holds a {type(conf).__name__}")
     missing = [key for key in ("model_name", "model_args", "state_dict") if key not in conf]
     if missing:
-        hint = ": it is a training checkpoint, its run folder has best_model.pth" if "loops" in conf else ""
+        hint = f": it is a training checkpoint, its model is {RunLayout('RUN').model}" if "loops" in conf else ""
         raise StabError(f"{origin!r} lacks {', '.join(missing)}{hint}")
     name = conf["model_name"]
     try:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.errors import StabError, some
-from asteroid_stab.models.files import MODEL_FILE, read_saved
+from asteroid_stab.models.files import read_saved
+from asteroid_stab.run.layout import RunLayout
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
 """Layers that compute the sources' channels: in ConvTasNet, and in DPRNN, DPTNet and similar models. Another model has
@@ -75,7 +76,7 @@ def load_pretrained(
                 "from scratch: init.new_output=false init.new_gate=false"
             )
         return Transfer([], list(model.state_dict()), [])
-    file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
+    file = RunLayout(path).model if Path(path).is_dir() else Path(path)
     weights, arguments = _weights(file)
     _check_arguments(model, arguments, file, COMPARED if new_output else (*COMPARED, *OF_THE_OUTPUT))
     own = model.state_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from functools import partial
 
 import ot
 import pytest
@@ -13,6 +14,7 @@ from asteroid.losses import PairwiseNegSDR, pairwise_neg_sisdr
 from asteroid.losses import SinkPITLossWrapper as AsteroidSinkPIT
 from asteroid.losses.mse import PairwiseMSE, singlesrc_mse
 from asteroid.losses.sdr import SingleSrcNegSDR
+from noisy_batch import noisy_batch
 
 from asteroid_stab.losses import (
     AttentionPITLossWrapper,
@@ -21,7 +23,7 @@ from asteroid_stab.losses import (
     ProbPITLossWrapper,
     SinkPITLossWrapper,
 )
-from asteroid_stab.losses.assignment import item_loss, reorder
+from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.attention import orthogonality, sparsity
 from asteroid_stab.losses.attention_pit_wrapper import SignalEncoder
 from asteroid_stab.losses.sinkpit_wrapper import sinkhorn
@@ -29,13 +31,7 @@ from asteroid_stab.losses.sinkpit_wrapper import sinkhorn
 NAN, INF = math.nan, math.inf
 
 
-def batch(n_src=3, n_items=4, n_samples=320, noise=0.7, seed=0, dtype=torch.float32):
-    """Noisy targets in an order of each item's own."""
-    random = torch.Generator().manual_seed(seed)
-    targets = torch.randn(n_items, n_src, n_samples, generator=random, dtype=torch.float64)
-    perms = torch.stack([torch.randperm(n_src, generator=random) for _ in range(n_items)])
-    est = reorder(targets, perms) + noise * torch.randn(targets.shape, generator=random, dtype=torch.float64)
-    return est.to(dtype), targets.to(dtype)
+batch = partial(noisy_batch, shape=(320,), noise=0.7)
 
 
 def attention_pit(n_src, seed=0, **arguments):
@@ -106,17 +102,7 @@ def test_free_energy_bounds_the_exact_loss(beta):
     assert figures["sinkhorn_gap"].item() == pytest.approx((transport - energy).mean().item(), rel=1e-6)
 
 
-def test_a_large_beta_is_plain_pit():
-    est, targets = batch(4, noise=0.3)
-    wrapper = SinkPITLossWrapper(pairwise_neg_sisdr)
-    wrapper.beta = 100.0
-    loss, perm = wrapper.assign(est, targets)
-    exact, best = ExactPITLossWrapper(pairwise_neg_sisdr).assign(est, targets)
-    torch.testing.assert_close(loss, exact, rtol=1e-4, atol=1e-3)
-    assert torch.equal(perm, best)
-
-
-def test_an_iteration_that_has_not_converged_is_told_once():
+def test_an_iteration_that_has_not_converged_warns_once():
     est, targets = batch(6, noise=30.0)
     wrapper = SinkPITLossWrapper(PairwiseMSE(), n_iter=2)
     wrapper.beta = 100.0
@@ -176,7 +162,7 @@ def test_probpit_equals_the_definition(n_src, gamma):
         assert loss[item].item() == pytest.approx(wanted, rel=1e-9)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 1e-12, 1e-4])
+@pytest.mark.parametrize("gamma", [1e-12, 1e-4])
 def test_a_small_gamma_is_plain_pit(gamma):
     est, targets = batch(3)
     e = est.clone().requires_grad_()
@@ -210,6 +196,7 @@ def test_probpit_of_many_sources_is_refused():
 def test_the_encoder_has_the_papers_shape_and_size():
     encoder = SignalEncoder(5)
     assert sum(p.numel() for p in encoder.parameters()) == 4 * (8 * 25 + 5)
+    assert sum(p.numel() for p in SignalEncoder(5, shared=True).parameters()) == 4 * 9
     for n_samples, n_codes in ((16, 1), (24_000, 1500), (24_015, 1500)):
         assert encoder(torch.randn(2, 5, n_samples)).shape == (2, 5, n_codes)
 
@@ -235,11 +222,9 @@ def test_attention_follows_the_equations():
     assert not torch.allclose(attention.sum(2), torch.ones(4, 3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("pit_from", ["pw_mtx", "pw_pt"])
-def test_with_the_true_permutation_it_is_plain_pit(pit_from, monkeypatch):
+def test_with_the_true_permutation_of_single_sources_it_is_plain_pit(monkeypatch):
     est, targets = batch(3, noise=0.3)
-    loss_func = {"pw_mtx": pairwise_neg_sisdr, "pw_pt": SingleSrcNegSDR("sisdr")}[pit_from]
-    wrapper = AttentionPITLossWrapper(loss_func, 3, pit_from=pit_from)
+    wrapper = AttentionPITLossWrapper(SingleSrcNegSDR("sisdr"), 3, pit_from="pw_pt")
     wrapper.regularization_weight = 50.0
     exact = ExactPITLossWrapper(pairwise_neg_sisdr).assign(est, targets)
     one_hot = torch.nn.functional.one_hot(exact.perm, 3).mT.float()
@@ -274,7 +259,7 @@ def test_regularizers_at_their_degenerate_cases():
 @pytest.mark.parametrize("regularizer", ["orthogonality", "sparsity"])
 def test_attention_can_be_trained_to_be_the_permutation(regularizer):
     """With fixed estimates the encoder alone brings the loss near the exact one, and A near the permutation."""
-    est, targets = batch(3, n_items=8, n_samples=640, noise=0.3)
+    est, targets = batch(3, n_items=8, shape=(640,), noise=0.3)
     wrapper = attention_pit(3, regularizer=regularizer, shared_encoder=True)
     wrapper.regularization_weight = 10.0
     optimizer = torch.optim.Adam(wrapper.parameters(), lr=3e-2)
@@ -289,23 +274,13 @@ def test_attention_can_be_trained_to_be_the_permutation(regularizer):
     assert wrapper.assign(est, targets).figures["attention_agreement"] > 0.9
 
 
-def test_the_literal_encoder_sees_the_order_and_the_shared_one_does_not():
-    """The paper's joint encoder makes a loss that depends on the order of the estimates; ours says so."""
-    est, targets = batch(3)
-    order = [2, 0, 1]
-    literal, shared = attention_pit(3), attention_pit(3, shared_encoder=True)
-    assert abs(literal(est, targets) - literal(est[:, order], targets)) > 1e-3
-    torch.testing.assert_close(shared(est, targets), shared(est[:, order], targets))
-    assert sum(p.numel() for p in shared.encoder.parameters()) == 4 * 9
-
-
 def test_attention_refuses_what_the_encoder_was_not_made_for():
     wrapper = attention_pit(3)
     with pytest.raises(ValueError, match=r"n_src=3, for which the encoder was made, got \[4, 2, 320\]"):
         wrapper(*batch(2))
     with pytest.raises(ValueError, match="at least 16 samples, got 15"):
-        wrapper(*batch(3, n_samples=15))
-    wrapper(*batch(3, n_samples=16))
+        wrapper(*batch(3, shape=(15,)))
+    wrapper(*batch(3, shape=(16,)))
     with pytest.raises(ValueError, match="regularizer must be one of orthogonality, sparsity, got 'l1'"):
         AttentionPITLossWrapper(pairwise_neg_sisdr, 3, regularizer="l1")
     with pytest.raises(ValueError, match="n_src must be at least 1, got 0"):
@@ -321,86 +296,22 @@ def test_attentions_schedule_is_the_papers():
         assert wrapper.regularization_weight == pytest.approx(weight, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"base": 0.0}, "base must be above 0, got 0"),
-        ({"base": 1.0, "offset": -2.0}, "got -1.0 in epoch 0"),
-        ({"base": 0.5, "offset": -1.0}, "and -1.0 in the end"),
-    ],
-)
-def test_a_schedule_out_of_range_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ExponentialSchedule(**arguments)
-
-
-# --- all of them ---
+# --- all of them: see test_contract.py; here is what needs other numbers of sources ---
 
 
 @every_wrapper
-@pytest.mark.parametrize("n_src", [2, 3, 4])
-def test_gradients_are_those_of_differences(kind, n_src):
-    wrapper = WRAPPERS[kind](n_src).double()
-    est, targets = batch(n_src, n_items=2, n_samples=20, noise=1.0, dtype=torch.float64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.autograd.gradcheck(lambda e: wrapper.assign(e, targets).loss, est.requires_grad_(), atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["sink", "prob"])
-def test_relabelled_estimates_have_the_same_loss(kind):
-    est, targets = batch(4)
-    order = [3, 0, 2, 1]
-    loss, perm = WRAPPERS[kind](4).assign(est, targets)
-    relabelled, moved = WRAPPERS[kind](4).assign(est[:, order], targets)
-    torch.testing.assert_close(loss, relabelled)
-    assert torch.equal(torch.tensor(order)[moved], perm)
-
-
-@every_wrapper
-def test_the_scalar_is_the_mean_over_items_and_the_order_is_the_best(kind):
-    est, targets = batch(3)
-    wrapper = WRAPPERS[kind](3)
-    loss, perm = wrapper.assign(est, targets)
-    value, ordered = wrapper(est, targets, return_est=True)
-    torch.testing.assert_close(value, loss.mean())
-    assert torch.equal(ordered, reorder(est, perm))
+@pytest.mark.parametrize("n_src", [2, 3, 5])
+def test_the_assignment_is_the_best(kind, n_src):
+    est, targets = batch(n_src)
+    perm = WRAPPERS[kind](n_src).assign(est, targets).perm
     assert torch.equal(perm, ExactPITLossWrapper(pairwise_neg_sisdr).assign(est, targets).perm)
-    alone = torch.cat([wrapper.assign(est[i : i + 1], targets[i : i + 1]).loss for i in range(4)])
-    torch.testing.assert_close(loss, alone, rtol=1e-4, atol=1e-4)
 
 
 @every_wrapper
-@pytest.mark.parametrize("what", ["nan_estimate", "nan_target", "silent"])
-def test_what_has_no_loss_touches_nothing_else(kind, what):
-    wrapper = WRAPPERS[kind](3)
-    est, targets = batch(3)
-    clean = est.clone().requires_grad_()
-    loss = wrapper.assign(clean, targets).loss
-    others = [0, 2, 3]
-    loss[others].mean().backward()
-    wanted = [p.grad.clone() for p in wrapper.parameters()]
-    wrapper.zero_grad()
-    spoilt, bad_targets = est.clone(), targets.clone()
-    if what == "nan_estimate":
-        spoilt[1, 0, 5] = NAN
-    elif what == "nan_target":
-        bad_targets[1, 2, 7] = INF
-    else:
-        bad_targets[1, 2] = 0.0
-    spoilt.requires_grad_()
-    got = wrapper.assign(spoilt, bad_targets).loss
-    torch.testing.assert_close(got[others], loss[others], rtol=1e-4, atol=1e-4)
-    if what == "silent":
-        assert kind == "prob" or (got[1].isnan() == torch.tensor([False, False, True])).all()
-        assert item_loss(got)[1].isfinite()
-    else:
-        assert (got[1] == INF).all()
-    item_loss(got)[others].mean().backward()
-    torch.testing.assert_close(spoilt.grad[others], clean.grad[others], rtol=1e-3, atol=1e-5)
-    assert spoilt.grad.isfinite().all()
-    for parameter, grad in zip(wrapper.parameters(), wanted, strict=True):
-        torch.testing.assert_close(parameter.grad, grad, rtol=1e-3, atol=1e-5)
+def test_a_loss_of_an_order_is_refused(kind):
+    arguments = {"n_src": 3} if kind == "attention" else {}
+    with pytest.raises(ValueError, match="needs pairs: pit_from must be pw_mtx or pw_pt, got 'perm_avg'"):
+        type(WRAPPERS[kind](3))(pairwise_neg_sisdr, pit_from="perm_avg", **arguments)
 
 
 def test_a_silent_source_has_no_say_in_the_soft_minimum():
@@ -412,37 +323,6 @@ def test_a_silent_source_has_no_say_in_the_soft_minimum():
     torch.testing.assert_close(loss, exact, rtol=1e-4, atol=1e-3)
 
 
-@every_wrapper
-def test_a_batch_of_silence_has_no_loss(kind):
-    est, targets = batch(2)
-    with pytest.raises(ValueError, match="with silent targets only"):
-        WRAPPERS[kind](2)(est, torch.zeros_like(targets))
-
-
-@every_wrapper
-def test_half_precision_is_computed_in_float32(kind):
-    est, targets = batch(3)
-    est, targets = est.bfloat16(), targets.bfloat16()
-    wrapper = WRAPPERS[kind](3)
-    wanted = wrapper(est.float(), targets.float())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert wrapper(est, targets).dtype == torch.float32
-        torch.testing.assert_close(wrapper(est, targets), wanted)
-
-
-@every_wrapper
-def test_what_they_cannot_do_is_refused(kind):
-    wrapper = WRAPPERS[kind](3)
-    est, targets = batch(3)
-    with pytest.raises(ValueError, match="takes no keyword arguments, got"):
-        wrapper(est, targets, src=1)
-    with pytest.raises(ValueError, match="as many sources as targets, 3, got 2"):
-        wrapper(est[:, :2], targets)
-    arguments = {"n_src": 3} if kind == "attention" else {}
-    with pytest.raises(ValueError, match="needs pairs: pit_from must be pw_mtx or pw_pt, got 'perm_avg'"):
-        type(wrapper)(pairwise_neg_sisdr, pit_from="perm_avg", **arguments)
-
-
 @pytest.mark.parametrize("kind", ["sink", "attention"])
 def test_twenty_sources(kind):
     est, targets = batch(20, n_items=2, noise=0.5)
@@ -451,16 +331,3 @@ def test_twenty_sources(kind):
     loss.mean().backward()
     assert est.grad.isfinite().all()
     assert torch.equal(perm, ExactPITLossWrapper(PairwiseNegSDR("sisdr")).assign(est, targets).perm)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@every_wrapper
-@pytest.mark.parametrize("n_src", [2, 5])
-def test_gpu_equals_cpu(kind, n_src):
-    est, targets = batch(n_src)
-    wrapper = WRAPPERS[kind](n_src)
-    wanted = wrapper.assign(est, targets)
-    got = wrapper.to("cuda").assign(est.cuda(), targets.cuda())
-    torch.testing.assert_close(got.loss.cpu(), wanted.loss, rtol=1e-3, atol=1e-3)
-    assert torch.equal(got.perm.cpu(), wanted.perm)
