@@ -115,7 +115,7 @@ def peak_bytes(
             return pool.submit(_peak_bytes_here, *call).result()
         except BrokenProcessPool as error:
             raise StabError(
-                f"the measurement of {name} was killed, probably for want of memory; fewer sources or items need less"
+                f"the measurement of {name} was killed, probably because memory ran out: try fewer sources or items"
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""Model files that plain Asteroid opens: what ``asteroid.models.BaseModel.serialize`` gives, in plain types."""
+"""Model files that plain Asteroid opens: the result of ``asteroid.models.BaseModel.serialize``, in plain types."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _plain(value: Any) -> Any:
 def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any] | None = None) -> None:
     """Writes ``model`` to a file that ``BaseModel.from_pretrained`` and ``asteroid-infer`` open.
 
-    The file is complete or absent: it is written beside its place and moved there.
+    The file is complete or absent: it is written under another name and then moved.
 
     Args:
         model: an Asteroid model (it has ``serialize``).
@@ -64,7 +64,7 @@ def load_model(path: str | Path) -> torch.nn.Module:
 
 
 def read_saved(file: Path, what: str) -> Any:
-    """What ``torch.save`` wrote to ``file``, plain types only, on the CPU.
+    """Reads a file of ``torch.save``, plain types only, onto the CPU.
 
     Args:
         file: the file.
@@ -75,13 +75,13 @@ def read_saved(file: Path, what: str) -> Any:
     """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler fails on other files in any way that there is
+    except Exception as error:  # the unpickler raises errors of many types on other files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise StabError(f"{str(file)!r} is no readable {what}: {reason}") from error
 
 
 def build_model(conf: Any, origin: str) -> torch.nn.Module:
-    """The model that ``conf``, as ``serialize`` gives it, describes; ``origin`` names it in errors."""
+    """Builds the model that ``conf``, the result of ``serialize``, describes; ``origin`` names it in errors."""
     from asteroid import models
 
     if not isinstance(conf, Mapping):

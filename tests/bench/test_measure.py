@@ -50,5 +50,5 @@ def test_the_peak_of_a_call_in_a_process_of_its_own():
 
 @pytest.mark.bench
 def test_a_measurement_that_is_killed_says_so():
-    with pytest.raises(StabError, match="of ours with --n-src 4 was killed, probably for want of memory"):
+    with pytest.raises(StabError, match="of ours with --n-src 4 was killed, probably because memory ran out"):
         peak_bytes("ours with --n-src 4", partial, (os.abort,), (os.abort,), "cpu", 1)
