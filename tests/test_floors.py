@@ -167,7 +167,8 @@ MAY_SAY_THEM = (
     "callbacks.progressive",
     "run.metrics_table",  # a column that callbacks.progressive logs, named as in earlier versions
     "losses.sinkpit_wrapper",  # Sinkhorn's iteration
-    "losses.switched_wrapper",  # its losses, until they are called phases
+    "run.upgrade",  # the phases of a switched loss were called stages
+    "run.checkpoints",
 )
 EXAMPLES_OF_VARIANTS = r"(?<![a-z])(stage|iterations)[\dN]"  # words that a user may give
 
