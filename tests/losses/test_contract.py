@@ -153,6 +153,8 @@ def test_what_has_no_loss_touches_nothing_else(case, folder, what):
         close(got, wanted, tolerance)
     assert not made.items(of_spoilt, [1]).any()
 
+    alone = made.loss.assign(made.items(est, [1]), targets[[1]], IDS[[1]])
+    close(spoilt.loss[[1]], alone.loss, tolerance)
     item = spoilt.loss[1]
     if what == "silent target of mse":
         assert item.isfinite().all()  # to a squared error silence is a target

@@ -314,7 +314,15 @@ def test_a_loss_of_an_order_is_refused(kind):
         type(WRAPPERS[kind](3))(pairwise_neg_sisdr, pit_from="perm_avg", **arguments)
 
 
-def test_a_silent_source_has_no_say_in_the_soft_minimum():
+def test_permutations_of_silent_sources_count_once():
+    """With two silent sources of three, the soft minimum is over the three estimates of the other one."""
+    est, targets = batch(3, dtype=torch.float64)
+    targets[:, 1:] = 0.0
+    loss = ProbPITLossWrapper(pairwise_neg_sisdr, 3.0).assign(est, targets).loss
+    torch.testing.assert_close(loss, -3.0 * torch.logsumexp(-pairwise_neg_sisdr(est, targets)[:, :, 0] / 3.0, 1))
+
+
+def test_a_silent_source_does_not_influence_the_soft_minimum():
     """The rest of the item has the loss of the two sources alone with the estimates they can take."""
     est, targets = batch(3, noise=0.1)
     targets[:, 1] = 0.0
