@@ -1,4 +1,4 @@
-"""The model of every epoch, for what is asked of a training afterwards."""
+"""The model of every epoch, for measurements after the training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from asteroid_stab.run.layout import RunLayout
 
 
 class EpochModels(pl.Callback):
-    """Writes the run's model to ``models/epoch_0000.pth`` and so on at the end of epochs.
+    """Writes the model to ``models/epoch_0000.pth`` and so on at the end of epochs, counted from 0.
 
-    They are what ``best_model.pth`` is, of each epoch: plain Asteroid opens them. Mind the room: a ConvTasNet of the
-    usual size takes 20 MB an epoch.
+    The files are like ``best_model.pth``: plain Asteroid opens them. A ConvTasNet of the usual size takes 20 MB an
+    epoch.
 
     Args:
-        every_n_epochs: which epochs are kept: 0, n, 2n, ...
+        every_n_epochs: epochs 0, n, 2n, ... are kept.
 
     Raises:
         StabError: ``every_n_epochs`` is below 1.

@@ -1,4 +1,4 @@
-"""``metrics.csv``: a row an epoch, with all that was logged for it."""
+"""``metrics.csv``: a row for each epoch, with all logged metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EpochTable(pl.Callback):
         self._started, self._rate = 0.0, 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock, and notes the epoch's learning rate before a scheduler makes it the next one's."""
+        """Starts the clock, and keeps the learning rate of the epoch before a scheduler changes it."""
         self._started = time.monotonic()
         self._rate = trainer.optimizers[0].param_groups[0]["lr"]
 
@@ -50,5 +50,5 @@ class EpochTable(pl.Callback):
         return {"rows": list(self.rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a checkpoint's."""
+        """Takes the rows of a checkpoint."""
         self.rows = list(state_dict["rows"])

@@ -1,4 +1,4 @@
-"""Lightning's loggers behind explicit signatures (the hosts' take ``**kwargs``, in which a typo disappears)."""
+"""Lightning's loggers with explicit signatures: theirs take ``**kwargs``, which hide a misspelt name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from asteroid_stab.run.layout import RunLayout
 
 
 def tensorboard(save_dir: str) -> TensorBoardLogger:
-    """TensorBoard files under ``save_dir``."""
+    """Returns a logger that writes TensorBoard files under ``save_dir``."""
     return TensorBoardLogger(save_dir, name=RunLayout(save_dir).tensorboard.name, version="", default_hp_metric=False)
 
 
 def wandb(save_dir: str, project: str = "asteroid-stab", name: str | None = None, offline: bool = True) -> WandbLogger:
-    """Weights & Biases under ``save_dir``.
+    """Returns a logger of Weights & Biases that keeps its files under ``save_dir``.
 
     Args:
         save_dir: folder of the run's files.

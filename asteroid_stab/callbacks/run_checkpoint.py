@@ -22,9 +22,9 @@ class RunCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt`` after every epoch, and ``best.ckpt`` with ``best_model.pth`` after the best.
 
     Lightning's ``ModelCheckpoint`` forgets its best score when the run folder has been moved, writes best and last
-    under changing names, and knows nothing of model files. This one keeps everything relative to the run folder. A
-    checkpoint is written beside its place and moved there: a full disk or a kill leaves the old one whole. The best is
-    written before the last, so that an epoch that was cut short in between is simply done again.
+    under changing names, and writes no model files. This callback keeps everything relative to the run folder. A
+    checkpoint is written beside its place and moved there, so a full disk or a kill leaves the old one whole. The best
+    is written before the last: an epoch that was interrupted in between is repeated.
 
     Args:
         monitor: the metric that makes a model the best.
@@ -55,7 +55,7 @@ class RunCheckpoint(Checkpoint):
         self._save(trainer, run.last_checkpoint)
 
     def forget_best(self) -> None:
-        """Takes the next epoch for the best so far."""
+        """Makes the next epoch the best so far."""
         self.best_score = self.best_epoch = None
 
     def _is_better(self, score: float) -> bool:
@@ -68,13 +68,13 @@ class RunCheckpoint(Checkpoint):
             with self._explained(path), replacing(path) as beside:
                 trainer.save_checkpoint(beside)
         else:
-            trainer.save_checkpoint(path)  # every rank must call it; only the first writes
+            trainer.save_checkpoint(path)  # all ranks must call it; only the first writes
         trainer.strategy.barrier()
 
     @staticmethod
     @contextmanager
     def _explained(path: Path) -> Iterator[None]:
-        """Says what a failed write means for the run."""
+        """Adds to the error of a failed write how the run can go on."""
         try:
             yield
         except (OSError, RuntimeError) as error:
@@ -91,5 +91,5 @@ class RunCheckpoint(Checkpoint):
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a checkpoint's."""
+        """Takes score and epoch of a checkpoint."""
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]

@@ -24,14 +24,14 @@ def clock(seconds: float) -> str:
 
 
 class TimeLeft:
-    """Estimates the time that a training still takes from the steps that this process has done."""
+    """Estimates the remaining time of a training from the steps that this process has done."""
 
     def __init__(self) -> None:
         self._started: float | None = None
         self._first_step = 0
 
     def seconds(self, trainer: pl.Trainer) -> float | None:
-        """Seconds left; None before the first step and where the length is not known."""
+        """Returns the seconds left; None before the first step, and if the length is unknown."""
         if self._started is None:
             self._started, self._first_step = time.monotonic(), trainer.global_step
             return None
@@ -43,7 +43,7 @@ class TimeLeft:
 
 
 class StabProgressBar(RichProgressBar):
-    """Lightning's bar with the metrics of this package and the time left for the whole training."""
+    """Lightning's bar, with the metrics of this package and the remaining time of the whole training."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=5, leave=False)
@@ -64,7 +64,7 @@ class StabProgressBar(RichProgressBar):
 
 
 class EpochLines(pl.Callback):
-    """One line an epoch, for logs and pipes."""
+    """One line for each epoch, for logs and pipes."""
 
     _SHOWN = (
         ("train/loss", "loss {:.2f}"),  # of an assignment or a mask in dB, else in its own unit

@@ -1,4 +1,4 @@
-"""The console script ``asteroid-stab``: finds the verb's module and hands the arguments on."""
+"""The console script ``asteroid-stab``: runs the module of the verb."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     except StabError as error:
         if os.environ.get("ASTEROID_STAB_TRACEBACK"):
             raise
-        # One that arose in a loader's worker comes with the worker's traceback before it.
+        # An error in a loader's worker has the worker's traceback before its message.
         message = str(error).rpartition("StabError: ")[2].strip()
         print(f"asteroid-stab {verb}: error: {message}", file=sys.stderr)
         return 2

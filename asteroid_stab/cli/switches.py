@@ -22,7 +22,7 @@ SUMMARY = "counts label switches on whole mixtures with each epoch's model"
 def main(argv: list[str]) -> int:
     """Labels the mixtures with each epoch's model, prints the switches and writes their table.
 
-    What a model has labelled is kept, so that a second call goes on where the first one ended.
+    Labels are kept, so a second call goes on where the first one ended.
 
     Raises:
         StabError: the run kept no models of its epochs, or its data cannot be used or have one source.
@@ -113,11 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asteroid-stab switches",
         description="Labels whole training mixtures with the model of every epoch, in evaluation mode, and counts "
-        "those whose labels differ from the epoch before. The run must have kept its models "
+        "the mixtures whose labels differ from the epoch before. The run must have kept its models "
         "(callbacks=[tracker,epoch_models]).",
     )
     parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
-    parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="changes of the run's data")
+    parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="changes to the run's data")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="train", help="default: %(default)s")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")

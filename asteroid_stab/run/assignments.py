@@ -1,4 +1,4 @@
-"""Assignments of all training items in a run folder: written epoch by epoch, read as fixed labels."""
+"""Assignments of all training items in a run folder: written after each epoch, read as fixed labels."""
 
 from __future__ import annotations
 

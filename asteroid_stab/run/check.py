@@ -26,11 +26,11 @@ def check_config(config: DictConfig | ListConfig, at: str = "") -> None:
 
     Args:
         config: the config; interpolations are resolved on the way.
-        at: where ``config`` stands in the whole, for the messages.
+        at: key of ``config`` in the whole config, for the messages.
 
     Raises:
-        StabError: names all faults at once: targets that cannot be imported, arguments that a target does not take
-            (with the nearest that it does), that are missing, or that are of another type than its annotation.
+        StabError: lists all faults at once: targets that cannot be imported, and arguments that are unknown (with the
+            nearest known one), missing, or of another type than their annotation.
     """
     try:
         faults = list(_faults(config, at))
@@ -44,7 +44,7 @@ def build(node: Any, *args: Any, **kwargs: Any) -> Any:
     """Builds what the ``_target_`` node of a checked config names, with further arguments.
 
     Raises:
-        StabError: the constructor refused its arguments; Hydra's wrapping of the error is taken off.
+        StabError: the constructor refused its arguments. The message is the constructor's, without Hydra's.
     """
     try:
         if node.get("_partial_", False):
@@ -121,7 +121,7 @@ def _name(hint: Any) -> str:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain ``value`` from a config can be meant by the annotation ``hint``."""
+    """Whether a plain ``value`` from a config fits the annotation ``hint``."""
     if hint is Any:
         return True
     origin, inner = typing.get_origin(hint), typing.get_args(hint)

@@ -1,4 +1,4 @@
-"""A recipe's config from its yaml, the package's ingredients and the user's overrides."""
+"""Config of a recipe: its yaml, the package's ingredients and the user's overrides."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_r
 
 
 def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
-    """The resolved and checked config of ``recipe``.
+    """Returns the resolved and checked config of ``recipe``.
 
     Args:
         recipe: name of a recipe, as ``asteroid-stab recipes`` lists it.
         overrides: changes in Hydra's grammar: ``key=value``, ``group=option``, ``+new=value``, ``~gone``.
-        config_dir: a folder of recipes and ingredients of the user's own, searched beside the package's.
+        config_dir: a folder with the user's own recipes and ingredients, searched beside the package's.
 
     Raises:
         StabError: there is no such recipe, group option or key (the nearest is named), or the config does not fit
@@ -61,10 +61,10 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
 
 
 def _drop_unchosen(config: DictConfig, recipe: str, values: Sequence[str], search: str) -> None:
-    """Takes out a recipe's values of stabilizers and callbacks that were deselected (``stabilizer=[]``).
+    """Removes values of a recipe for stabilizers and callbacks that were deselected (``stabilizer=[]``).
 
     Raises:
-        StabError: they are of something that is none, or the user gives a value to one that is not chosen.
+        StabError: there is no such stabilizer or callback, or the user gives a value to one that is not chosen.
     """
     loader = GlobalHydra.instance().config_loader()
     for group, what in (("stabilizer", "stabilizer"), ("callbacks", "callback")):
@@ -80,7 +80,7 @@ def _drop_unchosen(config: DictConfig, recipe: str, values: Sequence[str], searc
 
 
 def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str], list[str]]:
-    """The overrides that choose a group's option, and the others; options that are not there are refused."""
+    """Returns the overrides that choose an option of a group, and all others; refuses unknown options."""
     loader = GlobalHydra.instance().config_loader()
     groups, values = [], []
     for text in overrides:

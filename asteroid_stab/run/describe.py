@@ -20,7 +20,7 @@ from asteroid_stab.run.layout import RunLayout
 
 
 class RunDescription(pl.Callback):
-    """Describes a run when its first epoch begins, after all that may refuse it: a refused resume changes nothing.
+    """Describes a run when its first epoch begins. All checks come before, so a refused resume changes no file.
 
     Args:
         config: the run's.
@@ -31,7 +31,7 @@ class RunDescription(pl.Callback):
         self.config, self.command, self._done = config, list(command), False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Called after the setup, the checkpoint's state and the loaders."""
+        """Describes the run, once; Lightning has set up data, state and loaders by now."""
         if trainer.is_global_zero and not self._done:
             self._done = True
             Path(self.config.run_dir).mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ class RunDescription(pl.Callback):
 
 
 def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list[str]) -> None:
-    """Writes ``config.yaml`` and ``versions.json`` and prints what is about to be trained."""
+    """Writes the config and the versions, and prints the size of the model and the run folder."""
     run = RunLayout(config.run_dir)
     now = datetime.now().isoformat(sep=" ", timespec="minutes")
     started = json.loads(run.versions.read_text())["date"] if run.versions.exists() else now  # a resumed run: before
@@ -63,7 +63,7 @@ def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the checkout that this package is run from, and whether it has changes; None outside of one."""
+    """Returns the commit of the checkout that this package runs from and whether it has changes; None without one."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
