@@ -44,7 +44,7 @@ def names(wheel):
 def shipped():
     """Where each file of the tree that a user needs stands in the wheel."""
     kinds = {
-        ("asteroid_stab", "asteroid_stab"): {".py", ".typed", ".html", ".j2", ".css", ".js"},
+        ("asteroid_stab", "asteroid_stab"): {".py", ".typed", ".html", ".j2", ".css", ".js", ".zlib"},
         ("conf", "asteroid_stab/conf"): {".py", ".yaml"},
         ("recipes", "asteroid_stab/recipes"): {".py", ".yaml", ".md"},
     }
