@@ -1,9 +1,9 @@
 """Repairs of Asteroid 0.7 and its dependencies on today's stack, the one place where a host is changed.
 
-Each repair belongs to one module of a host and runs around that module's first import, whoever imports it. So
+Each repair belongs to one module of a host and runs around that module's first import, no matter who imports it. So
 ``import asteroid_stab`` stays quick (it imports neither torch nor Asteroid), no module of this package has to
 remember an import before ``import asteroid``, and workers and spawned processes are repaired as well, since
-whatever they unpickle from this package imports it first. Plain Asteroid, used alone, is left as it is.
+all that they unpickle from this package imports it first. Plain Asteroid, used alone, is left as it is.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def _torchaudio_without_cuda(utils: ModuleType) -> Iterator[None]:
 
     The registry's torchaudio is linked against torch's CUDA libraries. Where torch has none, its extension
     cannot load, and ``import torchaudio``, so ``import asteroid`` (through torch-stoi), stops with OSError.
-    torchaudio has its own way to run without an extension, for builds that lack it: it is told that this is
-    one. Resampling, transforms and all else that Asteroid uses are Python; what needs the extension
-    (``forced_align``) refuses in torchaudio's own words.
+    torchaudio can run without an extension, for builds that lack it; this repair makes it do so. Resampling,
+    transforms and all else that Asteroid uses are Python; functions that need the extension (``forced_align``)
+    raise torchaudio's own error.
 
     Needed by: torchaudio 2.9 to 2.11. May go when torch-stoi, or Asteroid, no longer imports torchaudio.
     """
@@ -43,10 +43,14 @@ def _torchaudio_without_cuda(utils: ModuleType) -> Iterator[None]:
             from torch import version
 
             if version.cuda is not None or getattr(version, "hip", None) is not None:
-                raise  # another fault than a torch without CUDA
+                raise  # the error has another cause than a torch without CUDA
             return False
 
     utils._load_lib = load_lib  # type: ignore[attr-defined]
+
+
+BEFORE_READING: list[Callable[[], object]] = []
+"""Called without arguments each time before ``BaseModel.from_pretrained`` reads a file."""
 
 
 @contextmanager
@@ -58,11 +62,11 @@ def _asteroid_files(base_models: ModuleType) -> Iterator[None]:
     data only, are admitted while a model is read. The file still cannot run code, as it could with
     ``weights_only=False``.
 
-    A file may hold a model of this package, which Asteroid knows by name once this package's models are imported:
-    that happens here, where a file is about to be read, so that ``import asteroid_stab`` stays quick.
+    A file may hold a model of this package, which Asteroid finds by name once it is registered: the functions in
+    ``BEFORE_READING`` do that.
 
-    Needed by: Asteroid 0.7.0 with torch >= 2.6. May go with an Asteroid that writes plain types; the import has
-    to stay where Asteroid finds models by name alone.
+    Needed by: Asteroid 0.7.0 with torch >= 2.6. May go with an Asteroid that writes plain types; the registration
+    has to stay as long as Asteroid finds models by name alone.
     """
     yield
     original = base_models.BaseModel.from_pretrained.__func__
@@ -71,7 +75,8 @@ def _asteroid_files(base_models: ModuleType) -> Iterator[None]:
     def from_pretrained(cls: type, pretrained_model_conf_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         from torch.serialization import safe_globals
 
-        importlib.import_module("asteroid_stab.models")
+        for prepare in BEFORE_READING:
+            prepare()
         with safe_globals(_data_types()):
             return original(cls, pretrained_model_conf_or_path, *args, **kwargs)
 

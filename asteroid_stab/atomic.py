@@ -27,7 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield beside
         with open(beside, "rb") as written:
-            os.fsync(written.fileno())  # or a full disk might only be told after the old file is gone
+            os.fsync(written.fileno())  # or a full disk might only show after the old file is gone
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 from asteroid_stab.errors import StabError, nearest
+from bench.frame import Bench
 
 BENCHES = ("pit", "step", "data", "evaluate", "callbacks", "layers", "refinement")
 
 
-def main(argv: list[str]) -> int:
-    """Runs one benchmark."""
+def bench(name: str) -> Bench:
+    """The benchmark of a name.
+
+    Raises:
+        StabError: there is none.
+    """
+    if name not in BENCHES:
+        raise StabError(f"no benchmark {name!r}{nearest(name, BENCHES)}; there are {', '.join(BENCHES)}")
+    return importlib.import_module(f"bench.{name}").BENCH
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one benchmark, or lists all."""
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: asteroid-stab bench NAME ...\n\nbenchmarks:")
         for name in BENCHES:
-            print(f"  {name:<10} {importlib.import_module(f'bench.{name}').SUMMARY}")
+            print(f"  {name:<10} {bench(name).summary}")
         return 0 if argv else 2
-    if argv[0] not in BENCHES:
-        raise StabError(f"no benchmark {argv[0]!r}{nearest(argv[0], BENCHES)}; there are {', '.join(BENCHES)}")
-    return importlib.import_module(f"bench.{argv[0]}").main(argv[1:])
+    return bench(argv[0]).main(argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``asteroid-stab bench data``: how fast training mixtures come: on the fly, packed, and from Asteroid."""
+"""``asteroid-stab bench data``: how fast training mixtures are read: on the fly, packed, and by Asteroid."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import csv
 import io
 import random
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bench.frame import Bench, Numbers, table
+from bench.measure import least_times
 
 if TYPE_CHECKING:
     from asteroid_stab.data import LibriSpeechCorpus
     from asteroid_stab.data.corpora.librispeech import LibriSpeechMixtures
 
-SUMMARY = "segments/s of FLAC on the fly, of the packed cache, and of Asteroid's LibriMix on wavs"
+ASTEROID = "Asteroid's LibriMix on wavs"
 
 
-def _speak(root: Path) -> None:
-    """A small stand-in for LibriSpeech: 8 speakers with 3 utterances of 12 to 16 s of shaped noise."""
+def write_speech(root: Path) -> None:
+    """Writes a small substitute for LibriSpeech: 8 speakers with 3 utterances of 12 to 16 s of shaped noise."""
     import numpy as np
     import soundfile as sf
 
@@ -36,7 +39,7 @@ def _speak(root: Path) -> None:
 
 
 def _generate(data: LibriSpeechCorpus, folder: Path) -> Path:
-    """The whole training mixtures as LibriMix's wavs; returns the folder with their list alone."""
+    """Writes whole training mixtures as LibriMix's wavs, and returns the folder that holds only their list."""
     import soundfile as sf
 
     metadata = folder / "metadata"
@@ -63,45 +66,22 @@ def _generate(data: LibriSpeechCorpus, folder: Path) -> Path:
     return metadata
 
 
-def segments_per_second(
-    ways: dict[str, Callable[[int], object]], n_items: int, n_rounds: int = 30, budget_s: float = 1.5
-) -> dict[str, float]:
-    """What each way gives when nothing else disturbs it: the best of many rounds, the ways taking turns.
-
-    Args:
-        ways: reads an item, by name.
-        n_items: items in a round.
-        n_rounds: rounds at most.
-        budget_s: a way that has taken this long takes part no more.
-    """
-    best, spent = dict.fromkeys(ways, float("inf")), dict.fromkeys(ways, 0.0)
-    for _ in range(n_rounds):
-        for name, read in ways.items():
-            if spent[name] < budget_s:
-                begin = time.perf_counter()
-                for item in range(n_items):
-                    read(item)
-                seconds = time.perf_counter() - begin
-                best[name], spent[name] = min(best[name], seconds), spent[name] + seconds
-    return {name: n_items / seconds for name, seconds in best.items()}
-
-
-def measure(
+def ways_to_read(
     root: Path, subset: str, n_mixtures: int, segment_s: float, sample_rate: int, n_src: int, scratch: Path
-) -> dict[str, float]:
-    """Segments/s of the three ways on the same mixtures, one process.
+) -> tuple[dict[str, Callable[[int], Any]], int]:
+    """Three functions that read an item of the same mixtures, by name, and the number of items.
 
     Args:
         root: speech, laid out like LibriSpeech.
         subset: folder of it.
-        n_mixtures: mixtures.
+        n_mixtures: number of mixtures.
         segment_s: length of a crop, in seconds.
         sample_rate: in Hz.
         n_src: sources in a mixture.
         scratch: empty folder for the list, the packed copy and the wavs.
 
     Returns:
-        In the order on the fly, packed cache, Asteroid.
+        The functions in the order on the fly, packed cache, Asteroid.
     """
     from asteroid.data import LibriMix
 
@@ -126,7 +106,7 @@ def measure(
         return lambda item: mixtures[(next(epochs) // len(mixtures), item)]
 
     metadata = _generate(data(None), scratch / "wavs")
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints how many mixtures are too short
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the number of mixtures that are too short
         theirs = LibriMix(str(metadata), sample_rate=sample_rate, n_src=n_src, segment=segment_s)
     random.seed(0)
     decoded = data(None).dataset("train", segment_s)
@@ -134,47 +114,54 @@ def measure(
     ways = {
         "FLAC, decoded on the fly": each_epoch(decoded),
         "packed cache": each_epoch(packed),
-        "Asteroid's LibriMix on wavs": theirs.__getitem__,
+        ASTEROID: theirs.__getitem__,
     }
-    return segments_per_second(ways, len(theirs))
+    return ways, len(theirs)
 
 
-def main(argv: list[str]) -> int:
-    """Measures and prints a table."""
-    parser = argparse.ArgumentParser(prog="asteroid-stab bench data", description=SUMMARY)
-    add = parser.add_argument
-    add("--librispeech", metavar="ROOT", help="speech to mix; without it a small corpus of noise is made")
-    add("--subset", default="train-clean-100", help="folder of it (train-clean-100)")
-    add("--n-mixtures", type=int, default=100, metavar="N", help="mixtures (100)")
-    add("--n-src", type=int, default=2, metavar="J", help="sources in a mixture (2)")
-    add("--segment-s", type=float, default=3.0, metavar="S", help="length of a crop (3.0)")
-    add("--sample-rate", type=int, default=8000, metavar="HZ", help="8000 or 16000 (8000)")
-    args = parser.parse_args(argv)
-    import torch
-    from rich.console import Console
-    from rich.table import Table
+def segments_per_second(
+    ways: dict[str, Callable[[int], Any]], n_items: int, n_rounds: int, budget_s: float
+) -> dict[str, float]:
+    """Segments a second of each way in its fastest round; a round reads ``n_items`` items."""
 
-    torch.set_num_threads(1)
+    def read_all(read: Callable[[int], Any]) -> None:
+        for item in range(n_items):
+            read(item)
+
+    calls = {name: partial(read_all, read) for name, read in ways.items()}
+    return {name: n_items / least_s for name, least_s in least_times(calls, n_rounds, budget_s, "cpu").items()}
+
+
+def measure(options: argparse.Namespace) -> Numbers:
+    """Segments a second of the three ways, in one process."""
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(args.librispeech or Path(scratch, "LibriSpeech"))
-        if args.librispeech is None:
-            _speak(root)
-        speeds = measure(
-            root,
-            args.subset,
-            args.n_mixtures,
-            args.segment_s,
-            args.sample_rate,
-            args.n_src,
-            Path(scratch, "bench"),
-        )
-    asteroid = list(speeds.values())[-1]
-    table = Table(
-        title=f"{args.n_mixtures} mixtures of {args.n_src}, {args.segment_s:g} s at {args.sample_rate} Hz, one process"
+        root = options.librispeech or Path(scratch, "LibriSpeech")
+        if options.librispeech is None:
+            write_speech(root)
+        sizes = (options.n_mixtures, options.segment_s, options.sample_rate, options.n_src)
+        ways, n_items = ways_to_read(root, options.subset, *sizes, Path(scratch, "bench"))
+        return {"segments_per_second": segments_per_second(ways, n_items, options.rounds, options.budget_s)}
+
+
+def show(numbers: Numbers, options: argparse.Namespace) -> list[Any]:
+    """The table."""
+    speeds = numbers["segments_per_second"]
+    title = (
+        f"{options.n_mixtures} mixtures of {options.n_src}, {options.segment_s:g} s at {options.sample_rate} Hz, "
+        "one process"
     )
-    for column in ("", "segments/s", "times Asteroid's"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, speed in speeds.items():
-        table.add_row(name, f"{speed:.0f}", f"{speed / asteroid:.1f}")
-    Console().print(table)
-    return 0
+    cells = [[name, f"{speed:.0f}", f"{speed / speeds[ASTEROID]:.1f}"] for name, speed in speeds.items()]
+    return [table(title, ["", "segments/s", "times Asteroid's"], cells, n_left=1)]
+
+
+BENCH = Bench(
+    name="data",
+    summary="segments/s of FLAC on the fly, of the packed cache, and of Asteroid's LibriMix on wavs",
+    measure=measure,
+    show=show,
+    shared={
+        "n_src": 2, "segment_s": 3.0, "sample_rate": 8000, "n_mixtures": 100, "librispeech": None,
+        "threads": 1, "rounds": 30, "budget_s": 5.0
+    },
+    options={"--subset": {"default": "train-clean-100", "help": "folder of the speech (train-clean-100)"}},
+)  # fmt: skip

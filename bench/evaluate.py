@@ -7,20 +7,18 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asteroid_stab.cli.arguments import positive
 from asteroid_stab.errors import StabError
-from bench.options import add_json, check, write
+from bench.frame import Bench, Numbers, table
 from bench.speech_samples import spoken_sources, synthetic_sources
 
 if TYPE_CHECKING:
     from asteroid_stab.metrics.pool import Item
 
-SUMMARY = "time per mixture of all metrics beside Asteroid's get_metrics, and how far they agree"
 GROUPS = {
     "SI-SDR": ["si_sdr"],
     "SDR, SIR, SAR": ["sdr", "sir", "sar"],
@@ -33,7 +31,7 @@ LEAK, NOISE = 0.15, 0.02  # of the estimates: an SDR near 16 dB
 
 
 def make_items(sources: list[np.ndarray]) -> list[Item]:
-    """Mixtures with estimates as a fair model gives them: some of the others' speech, some noise, any order."""
+    """Mixtures with the estimates of a fair model: some leakage of the other sources, some noise, in random order."""
     from asteroid_stab.metrics.pool import Item
 
     items = []
@@ -46,11 +44,11 @@ def make_items(sources: list[np.ndarray]) -> list[Item]:
 
 
 def asteroid_metrics(item: Item, sample_rate: int, metrics: list[str]) -> dict[str, float]:
-    """What Asteroid's evaluation loop does with a mixture."""
+    """Measures a mixture as Asteroid's evaluation loop does."""
     from asteroid.metrics import get_metrics
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # mir_eval's announcement, and the log of 0 where a mixture has no noise
+        warnings.simplefilter("ignore")  # mir_eval's deprecation, and the log of 0 where a mixture has no noise
         return get_metrics(
             item.mixture[None],
             item.sources,
@@ -63,14 +61,14 @@ def asteroid_metrics(item: Item, sample_rate: int, metrics: list[str]) -> dict[s
 
 
 def timed(work: Callable[..., Any], *args: Any) -> tuple[float, float, Any]:
-    """Seconds on the clock, seconds of CPU, and the result of ``work(*args)``, measured where it runs."""
+    """Wall-clock seconds, CPU seconds and the result of ``work(*args)``, measured in the process that runs it."""
     cpu, wall = time.process_time(), time.perf_counter()
     result = work(*args)
     return time.perf_counter() - wall, time.process_time() - cpu, result
 
 
 def reference_process(threads: int) -> ProcessPoolExecutor:
-    """The one process of Asteroid's loop, its libraries with ``threads`` threads."""
+    """Starts the one process of Asteroid's loop, whose libraries have ``threads`` threads."""
     from asteroid_stab.metrics.pool import start_processes
 
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -78,7 +76,7 @@ def reference_process(threads: int) -> ProcessPoolExecutor:
 
 
 def measure_groups(items: list[Item], sample_rate: int) -> list[dict[str, Any]]:
-    """Seconds of CPU a mixture that each group of metrics takes in one process of one thread, in turns."""
+    """CPU seconds per mixture of each group of metrics, in one process with one thread; the sides take turns."""
     from asteroid_stab.metrics.pool import WORKER_ENVIRONMENT, start_processes
     from asteroid_stab.metrics.separation_metrics import measure
 
@@ -91,7 +89,7 @@ def measure_groups(items: list[Item], sample_rate: int) -> list[dict[str, Any]]:
                         asteroid.submit(timed, asteroid_metrics, item, sample_rate, metrics).result()[1],
                         ours.submit(timed, measure, *item[1:], sample_rate, metrics).result()[1],
                     )
-                    for item in [items[0], *items]  # once more than counts, for what is imported late
+                    for item in [items[0], *items]  # the first one is not counted: it imports
                 ]
             )[1:]
             rows.append({"metrics": label, "asteroid_s": times[:, 0].mean(), "ours_s": times[:, 1].mean()})
@@ -99,7 +97,7 @@ def measure_groups(items: list[Item], sample_rate: int) -> list[dict[str, Any]]:
 
 
 def differences(theirs: list[dict[str, float]], ours: dict[int, Any]) -> dict[str, float]:
-    """Largest difference of every metric; beyond ±100 dB both sides are rounding, and ours says 100."""
+    """Largest difference of every metric; beyond ±100 dB both sides are rounding errors, and ours returns 100."""
     from asteroid_stab.metrics.bss_eval import MAX_DB
 
     largest: dict[str, float] = {}
@@ -113,7 +111,7 @@ def differences(theirs: list[dict[str, float]], ours: dict[int, Any]) -> dict[st
 
 
 def measure_all(items: list[Item], sample_rate: int, n_jobs: int, threads: int, n_rounds: int) -> dict[str, Any]:
-    """Seconds a mixture on the clock of all metrics: Asteroid's loop, then our processes, round by round."""
+    """Wall-clock seconds per mixture of all metrics: Asteroid's loop, then our processes, round by round."""
     from asteroid_stab.metrics.names import METRICS
     from asteroid_stab.metrics.pool import MetricPool
 
@@ -142,51 +140,11 @@ def measure_all(items: list[Item], sample_rate: int, n_jobs: int, threads: int, 
     }
 
 
-def _show(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
-    caption = "CPU: one process, one thread; get_metrics searches the order in every row anew"
-    table = Table("ms a mixture", "Asteroid", "ours", "faster", title=result["title"], caption=caption)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    rows = [(f"{row['metrics']}, CPU", row) for row in result["groups"]]
-    n_jobs, threads = result["n_jobs"], result["threads"]
-    rows.append((f"all, on the clock: 1 process of {threads} threads, ours {n_jobs} of 1", result["all"]))
-    for label, row in rows:
-        if row is result["all"]:
-            table.add_section()
-        ratio = row["asteroid_s"] / row["ours_s"]
-        table.add_row(label, f"{1e3 * row['asteroid_s']:.1f}", f"{1e3 * row['ours_s']:.1f}", f"{ratio:.1f}×")
-    console.print(table)
-    gaps = ", ".join(f"{name} {gap:.0e}" for name, gap in result["all"]["differences"].items())
-    console.print(f"largest differences: {gaps}", highlight=False)
-
-
-def main(argv: list[str]) -> int:
-    """Measures, prints a table, and writes the numbers to a file where one is asked for."""
-    parser = argparse.ArgumentParser(prog="asteroid-stab bench evaluate", description=SUMMARY)
-    parser.add_argument("--librispeech", type=Path, metavar="DIR", help="speech to mix (synthetic without)")
-    parser.add_argument("--n-src", type=positive, default=2, help="sources, below 10 (%(default)s)")
-    parser.add_argument("--sample-rate", type=int, choices=(8000, 16000), default=8000, help="Hz (%(default)s)")
-    parser.add_argument("--n-mixtures", type=positive, default=24, help="mixtures (%(default)s)")
-    parser.add_argument("--rounds", type=positive, default=3, help="rounds of both sides (%(default)s)")
-    parser.add_argument("--n-jobs", type=positive, help="our processes (one a core)")
-    parser.add_argument("--threads", type=positive, help="Asteroid's threads (one a core, as NumPy takes them)")
-    add_json(parser)
-    options = parser.parse_args(argv)
-    if options.n_src > 9:
-        raise StabError(f"--n-src must be at most 9, where Asteroid's get_metrics ends, got {options.n_src}")
-    if options.librispeech is not None and not options.librispeech.is_dir():
-        raise StabError(f"--librispeech must be a folder, got {options.librispeech}")
-    check(options)
-
+def measure(options: argparse.Namespace) -> Numbers:
+    """Times of all metrics and of each group, on the same mixtures."""
     from asteroid_stab.metrics.pool import available_cores
 
-    n_jobs = options.n_jobs or available_cores()
+    n_jobs, threads = options.n_jobs or available_cores(), options.threads or available_cores()
     sizes = (options.n_mixtures, options.n_src, options.sample_rate)
     if options.librispeech is None:
         sources, speech = synthetic_sources(*sizes), "synthetic speech"
@@ -194,18 +152,54 @@ def main(argv: list[str]) -> int:
         sources, speech = spoken_sources(options.librispeech, *sizes), options.librispeech.name
     items = make_items(sources)
     length_s = float(np.mean([len(item.mixture) for item in items])) / options.sample_rate
-    threads = options.threads or available_cores()
-    result: dict[str, Any] = {
+    return {
         "title": f"{len(items)} mixtures of {options.n_src}, {length_s:.1f} s on average, {speech}, "
         f"{options.sample_rate} Hz",
         "n_jobs": n_jobs,
         "threads": threads,
-        "n_src": options.n_src,
-        "sample_rate": options.sample_rate,
         "mean_length_s": length_s,
         "all": measure_all(items, options.sample_rate, n_jobs, threads, options.rounds),
         "groups": measure_groups(items[:N_GROUP_ITEMS], options.sample_rate),
     }
-    _show(result)
-    write(options, result, ("asteroid", "pb-bss-eval", "pystoi", "pesq"))
-    return 0
+
+
+def show(numbers: Numbers, options: argparse.Namespace) -> list[Any]:
+    """The table of times, and a line of the differences."""
+    rows = {f"{row['metrics']}, CPU": row for row in numbers["groups"]}
+    rows[f"all, clock: {numbers['threads']} threads; ours {numbers['n_jobs']} processes"] = numbers["all"]
+    cells = [
+        [label, f"{1e3 * row['asteroid_s']:.1f}", f"{1e3 * row['ours_s']:.1f}",
+         f"{row['asteroid_s'] / row['ours_s']:.1f}×"]
+        for label, row in rows.items()
+    ]  # fmt: skip
+    caption = "CPU: one process, one thread; get_metrics searches the order again in every row"
+    heads = ["ms a mixture", "Asteroid", "ours", "faster"]
+    gaps = ", ".join(f"{name} {gap:.0e}" for name, gap in numbers["all"]["differences"].items())
+    return [table(numbers["title"], heads, cells, n_left=1, caption=caption), f"largest differences: {gaps}"]
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuses more sources than Asteroid's search takes.
+
+    Raises:
+        StabError: ``--n-src`` is above 9.
+    """
+    if options.n_src > 9:
+        raise StabError(f"--n-src must be at most 9, where Asteroid's get_metrics ends, got {options.n_src}")
+
+
+BENCH = Bench(
+    name="evaluate",
+    summary="time per mixture of all metrics beside Asteroid's get_metrics, and how far they agree",
+    measure=measure,
+    show=show,
+    shared={"n_src": 2, "sample_rate": 8000, "n_mixtures": 24, "librispeech": None, "rounds": 3},
+    options={
+        "--n-jobs": {"type": positive, "metavar": "N", "help": "our processes (one a core)"},
+        "--threads": {
+            "type": positive, "metavar": "N", "help": "Asteroid's threads (one a core, which is NumPy's default)"
+        },
+    },
+    check=check,
+    packages=("asteroid", "pb-bss-eval", "pystoi", "pesq"),
+)  # fmt: skip

@@ -8,12 +8,11 @@ from functools import partial
 from typing import Any
 
 from asteroid_stab.cli.arguments import positive
-from bench.measure import peak_bytes, take_turns
-from bench.options import add_device, add_json, check, pinned_threads, write
+from bench.frame import Bench, Numbers, progress, setting, table
+from bench.measure import least_times, peak_bytes
 
-SUMMARY = "time and peak memory of layer-wise training beside the plain model's"
 SIDES = ("plain", "watched", "layerwise")
-"""The model alone; with the earlier layers looked at; with a loss for every layer."""
+"""The model alone; with the estimates of the earlier layers, without gradient; with a loss for every layer."""
 
 
 def model_of(kind: str, n_layers: int, n_src: int) -> Any:
@@ -60,56 +59,50 @@ def prepare(
     return call
 
 
-def measure(options: argparse.Namespace, kind: str) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> Numbers:
+    """A row for each model."""
+    return {"rows": [measure_row(options, kind) for kind in progress(options.models)]}
+
+
+def measure_row(options: argparse.Namespace, kind: str) -> Numbers:
     """Least seconds and peak bytes of each side."""
     sizes = (kind, options.layers, options.n_src, options.batch_size)
     prepared = {side: prepare(side, *sizes, options.n_samples, options.device) for side in SIDES}
-    seconds = take_turns(prepared, options.rounds, options.budget_s, options.device)
+    least_s = least_times(prepared, options.rounds, options.budget_s, options.device)
     peaks = {}
     for side in SIDES:
         args, warm = ((side, *sizes, n, options.device) for n in (options.n_samples, 2000))
         peaks[side] = peak_bytes(f"{kind}, {side},", prepare, args, warm, options.device, options.threads)
-    return {"model": kind, "least_s": {side: min(values) for side, values in seconds.items()}, "peak_bytes": peaks}
+    return {"model": kind, "least_s": least_s, "peak_bytes": peaks}
 
 
-def main(argv: list[str]) -> int:
-    """Measures, prints a table, and writes the numbers to a file where one is asked for."""
-    parser = argparse.ArgumentParser(prog="asteroid-stab bench layers", description=SUMMARY)
-    parser.add_argument("--models", choices=MODELS, nargs="+", default=MODELS, help="models (all)")
-    parser.add_argument("--layers", type=positive, default=6, help="layers (%(default)s)")
-    parser.add_argument("--n-src", type=positive, default=2, help="sources (%(default)s)")
-    parser.add_argument("--batch-size", type=positive, default=4, help="items (%(default)s)")
-    parser.add_argument("--n-samples", type=positive, default=16000, help="samples a signal (%(default)s)")
-    add_device(parser)
-    parser.add_argument("--rounds", type=positive, default=10, help="rounds of all sides (%(default)s)")
-    parser.add_argument("--budget-s", type=float, default=30.0, help="seconds for the rounds of a model (%(default)s)")
-    add_json(parser)
-    options = parser.parse_args(argv)
-    check(options)
-
-    from rich import box
-    from rich.console import Console
-    from rich.progress import track
-    from rich.table import Table
-
-    with pinned_threads(options.threads):
-        progress = Console(stderr=True)
-        rows = [measure(options, kind) for kind in track(options.models, "measuring", console=progress, transient=True)]
+def show(numbers: Numbers, options: argparse.Namespace) -> list[Any]:
+    """The table."""
     title = (
         f"forward + backward, {options.layers} layers: plain, watched, a loss for every layer\n"
-        f"J = {options.n_src}, B = {options.batch_size}, T = {options.n_samples}, {options.device}, "
-        f"{options.threads} thread(s)"
+        f"J = {options.n_src}, B = {options.batch_size}, T = {options.n_samples}, {setting(options)}"
     )
     heads = ["model", "plain\nms", "watched", "layer-wise", "plain\nMiB", "watched", "layer-wise"]
-    table = Table(*heads, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for row in rows:
-        cells = [row["model"]]
+    cells = []
+    for row in numbers["rows"]:
+        cells.append([row["model"]])
         for key, unit in (("least_s", 1e3), ("peak_bytes", 2**-20)):
             plain = row[key]["plain"]
-            cells += [f"{plain * unit:.0f}", *(f"{row[key][side] / plain:.2f}×" for side in SIDES[1:])]
-        table.add_row(*cells)
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
-    Console().print(table)
-    write(options, {"rows": rows}, ("torch", "asteroid"))
-    return 0
+            cells[-1] += [f"{plain * unit:.0f}", *(f"{row[key][side] / plain:.2f}×" for side in SIDES[1:])]
+    return [table(title, heads, cells, n_left=1)]
+
+
+BENCH = Bench(
+    name="layers",
+    summary="time and peak memory of layer-wise training beside the plain model's",
+    measure=measure,
+    show=show,
+    shared={
+        "n_src": 2, "batch_size": 4, "n_samples": 16_000, "threads": 1, "device": "cpu", "rounds": 10,
+        "budget_s": 30.0
+    },
+    options={
+        "--models": {"choices": MODELS, "nargs": "+", "default": MODELS, "help": "models (all)"},
+        "--layers": {"type": positive, "default": 6, "metavar": "K", "help": "layers (6)"},
+    },
+)  # fmt: skip

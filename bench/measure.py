@@ -1,4 +1,4 @@
-"""How the benchmarks measure: calls that take turns, and the peak memory of a call in a process of its own."""
+"""How the benchmarks measure: the time of calls that take turns, and the peak memory of a call."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.threads import torch_threads
 
 Call = Callable[[], Any]
 
@@ -26,15 +27,15 @@ def take_turns(
     min_rounds: int = 2,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of every round of each call; they take turns, so that what else the machine does meets all.
+    """Seconds of every round of each call; they take turns, so that other work of the machine slows all of them.
 
     Args:
-        calls: what is measured, by name.
-        n_rounds: rounds of all calls, at most; one more before them warms up.
-        budget_s: no further round is begun after this, once there are ``min_rounds``.
+        calls: the calls to measure, by name.
+        n_rounds: number of rounds of all calls, at most; one more round before them warms up.
+        budget_s: no further round starts after this time, once there are ``min_rounds``.
         device: where they compute.
-        min_rounds: rounds at least.
-        clock: of the calls; ``time.process_time`` leaves out what other processes take of a CPU.
+        min_rounds: number of rounds, at least.
+        clock: times the calls; ``time.process_time`` leaves out the CPU time of other processes.
 
     Example:
         >>> seconds = take_turns({"one": lambda: sum(range(9)), "other": lambda: None}, 5, 1.0, "cpu")
@@ -62,43 +63,59 @@ def take_turns(
     return seconds
 
 
+def least_times(
+    calls: Mapping[str, Call],
+    n_rounds: int,
+    budget_s: float,
+    device: str,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Least seconds of each call in rounds as of :func:`take_turns`.
+
+    The least time is the time that the code needs: a shared machine adds to it and never takes away.
+    """
+    times = take_turns(calls, n_rounds, budget_s, device, clock=clock)
+    return {name: min(values) for name, values in times.items()}
+
+
 def peak_bytes(
-    what: str,
+    name: str,
     prepare: Callable[..., Call],
     args: tuple[Any, ...],
     warm_args: tuple[Any, ...],
     device: str,
     threads: int,
 ) -> int:
-    """Bytes that a call takes on top of what was there before it.
+    """Peak memory of a call, in bytes beyond the memory that was in use before it.
 
-    What is counted is the tensors, on a CPU (the profiler's record of them) as on a GPU (its allocator's): the same
-    number each time, where the resident set of a process goes with what its allocator keeps. What the kernels take
-    beside tensors, oneDNN's scratch for one, is not in it. The call has a process of its own, so that one for which
-    the memory does not suffice is told from the others.
+    Tensors are counted, on a CPU (from the profiler's record) as on a GPU (by its allocator): the number is the same
+    each time, whereas the resident set of a process depends on the memory that its allocator keeps. Memory that
+    kernels use besides tensors (oneDNN's scratch) is not counted. The call runs in a process of its own, so that a
+    call that runs out of memory does not end the benchmark.
 
     Args:
-        what: what is measured, for the message.
+        name: name of the call, for the message.
         prepare: a function of a module; makes the call.
-        args: of ``prepare``.
-        warm_args: likewise, for a first small call: what the libraries keep for good is not counted.
+        args: arguments of ``prepare``.
+        warm_args: arguments of ``prepare`` for a small call before, so that memory that libraries allocate once is
+            not counted.
         device: where it computes.
-        threads: of torch.
+        threads: torch's number of threads.
 
     Raises:
-        StabError: the process was killed, which is what happens where memory ends.
+        StabError: the process was killed, as happens when memory runs out.
     """
-    given = (prepare, args, warm_args, device, threads)
+    call = (prepare, args, warm_args, device, threads)
     if device.startswith("cuda"):
-        return _peak_bytes_here(*given)
+        return _peak_bytes_here(*call)
     context = get_context("forkserver")  # imports once
     context.set_forkserver_preload(["asteroid.losses", "asteroid_stab.losses", prepare.__module__])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_peak_bytes_here, *given).result()
+            return pool.submit(_peak_bytes_here, *call).result()
         except BrokenProcessPool as error:
             raise StabError(
-                f"the measurement of {what} was killed, probably for want of memory; fewer sources or items need less"
+                f"the measurement of {name} was killed, probably because memory ran out: try fewer sources or items"
             ) from error
 
 
@@ -107,22 +124,22 @@ def _peak_bytes_here(
 ) -> int:
     import torch
 
-    torch.set_num_threads(threads)
-    prepare(*warm_args)()
-    call = prepare(*args)
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call()
-        return torch.cuda.max_memory_allocated(device) - before
-    return peak_of_tensors(call)
+    with torch_threads(threads):
+        prepare(*warm_args)()
+        call = prepare(*args)
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
+            before = torch.cuda.memory_allocated(device)
+            call()
+            return torch.cuda.max_memory_allocated(device) - before
+        return peak_of_tensors(call)
 
 
 def peak_of_tensors(call: Call) -> int:
-    """Most bytes that tensors of a CPU held at a time during a call, of those that it made."""
+    """Largest number of bytes that the CPU tensors made during a call held at one time."""
     from torch.profiler import ProfilerActivity, profile
 
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # a torch for CUDA on a machine without says so in red
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # a CUDA build of torch warns on a machine without a GPU
     with tempfile.TemporaryDirectory() as folder:
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
             call()
@@ -136,6 +153,6 @@ def peak_of_tensors(call: Call) -> int:
         where, n_bytes = step["args"]["Addr"], step["args"]["Bytes"]
         if n_bytes > 0:
             held[where] = n_bytes
-        total += n_bytes if n_bytes > 0 else -held.pop(where, 0)  # what was there before is none of the call's
+        total += n_bytes if n_bytes > 0 else -held.pop(where, 0)  # tensors from before do not count
         most = max(most, total)
     return most

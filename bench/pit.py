@@ -8,21 +8,19 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.cli.arguments import positive
+from bench.frame import Bench, Numbers, progress, setting, table
 from bench.measure import peak_bytes, take_turns
-from bench.options import add_device, add_json, check, pinned_threads, write
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUMMARY = "time and peak memory of the exact PIT loss, forward and backward, beside Asteroid's"
 SIDES = ("asteroid", "ours")
 MIN_ROUNDS = 3
 NOISE = 0.3  # of estimates around unit targets: an SI-SDR near 10 dB
 
 
 def batch(n_items: int, n_src: int, n_samples: int, device: str) -> tuple[Tensor, Tensor]:
-    """Estimates, which want a gradient, and targets; each item's estimates are in an order of its own.
+    """Estimates, which require a gradient, and targets; each item's estimates are in a random order.
 
     Example:
         >>> est, targets = batch(2, 3, 50, "cpu")
@@ -34,7 +32,7 @@ def batch(n_items: int, n_src: int, n_samples: int, device: str) -> tuple[Tensor
     random = torch.Generator().manual_seed(n_src)
     targets = torch.randn(n_items, n_src, n_samples, generator=random)
     est = torch.randn(n_items, n_src, n_samples, generator=random).mul_(NOISE)
-    for item in range(n_items):  # item by item, so that no whole copy weighs on the memory's baseline
+    for item in range(n_items):  # item by item, so that no copy of the batch raises the memory before the call
         est[item] += targets[item, torch.randperm(n_src, generator=random)]
     return est.to(device).requires_grad_(), targets.to(device)
 
@@ -51,7 +49,7 @@ def loss_of(side: str, est: Tensor, targets: Tensor) -> Tensor:
         warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy")
         if targets.shape[1] < 10:
             return PITLossWrapper(pairwise_neg_sisdr)(est, targets)
-        # The wrapper refuses 10 sources and more; the functions that it would call do not.
+        # The wrapper refuses 10 sources and more; its functions do not.
         return PITLossWrapper.find_best_perm(pairwise_neg_sisdr(est, targets))[0].mean()
 
 
@@ -62,7 +60,7 @@ def measure_times(est: Tensor, targets: Tensor, n_rounds: int, budget_s: float) 
         est: estimates, [B, J, T].
         targets: targets, [B, J, T].
         n_rounds: rounds of one call of each side, at most.
-        budget_s: no further round is begun after this, once there are three.
+        budget_s: no further round starts after this, once there are three.
     """
     calls = {side: _forward_backward(side, est, targets) for side in SIDES}
     seconds = take_turns(calls, n_rounds, budget_s, str(est.device), MIN_ROUNDS)
@@ -94,8 +92,13 @@ def prepare(side: str, n_items: int, n_src: int, n_samples: int, device: str) ->
     return _forward_backward(side, *batch(n_items, n_src, n_samples, device))
 
 
-def measure(options: argparse.Namespace, n_src: int) -> dict[str, Any]:
-    """One row of the table."""
+def measure(options: argparse.Namespace) -> Numbers:
+    """A row for each number of sources."""
+    return {"rows": [measure_row(options, n_src) for n_src in progress(options.n_src)]}
+
+
+def measure_row(options: argparse.Namespace, n_src: int) -> Numbers:
+    """Times and peak memory of both sides with ``n_src`` sources, and how they compare."""
     sizes = (options.batch_size, n_src, options.n_samples, options.device)
     warm = (options.batch_size, n_src, 64, options.device)
     peaks = {
@@ -111,52 +114,35 @@ def measure(options: argparse.Namespace, n_src: int) -> dict[str, Any]:
     return row
 
 
-def _table(rows: list[dict[str, Any]], title: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "J": lambda r: str(r["n_src"]),
-        "Asteroid\nms": lambda r: f"{1e3 * r['asteroid_min_s']:.2f}",
-        "ours\nms": lambda r: f"{1e3 * r['ours_min_s']:.2f}",
-        "\nfaster": lambda r: f"{r['time_ratio']:.1f}×",
-        "Asteroid\nMiB": lambda r: f"{r['asteroid_bytes'] / 2**20:.1f}",
-        "ours\nMiB": lambda r: f"{r['ours_bytes'] / 2**20:.1f}",
-        "\nsmaller": lambda r: f"{r['memory_ratio']:.1f}×",
-        "Δ\ndB": lambda r: f"{r['difference_db']:.0e}",
-        "Δ\ngrad": lambda r: f"{r['gradient_difference']:.0e}",
-    }
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in table.columns:
-        column.justify, column.no_wrap = "right", True
-    for row in rows:
-        table.add_row(*(cell(row) for cell in columns.values()))
-    return table
+COLUMNS: dict[str, Callable[[Numbers], str]] = {
+    "J": lambda r: str(r["n_src"]),
+    "Asteroid\nms": lambda r: f"{1e3 * r['asteroid_min_s']:.2f}",
+    "ours\nms": lambda r: f"{1e3 * r['ours_min_s']:.2f}",
+    "\nfaster": lambda r: f"{r['time_ratio']:.1f}×",
+    "Asteroid\nMiB": lambda r: f"{r['asteroid_bytes'] / 2**20:.1f}",
+    "ours\nMiB": lambda r: f"{r['ours_bytes'] / 2**20:.1f}",
+    "\nsmaller": lambda r: f"{r['memory_ratio']:.1f}×",
+    "Δ\ndB": lambda r: f"{r['difference_db']:.0e}",
+    "Δ\ngrad": lambda r: f"{r['gradient_difference']:.0e}",
+}
 
 
-def main(argv: list[str]) -> int:
-    """Measures, prints a table, and writes the numbers to a file where one is asked for."""
-    parser = argparse.ArgumentParser(prog="asteroid-stab bench pit", description=SUMMARY)
-    parser.add_argument("--n-src", type=positive, nargs="+", default=[2, 5, 10, 20], help="numbers of sources")
-    parser.add_argument("--batch-size", type=positive, default=8, help="items (%(default)s)")
-    parser.add_argument("--n-samples", type=positive, default=24000, help="samples a signal (%(default)s)")
-    add_device(parser)
-    parser.add_argument("--rounds", type=positive, default=100, help="rounds of both sides (%(default)s)")
-    parser.add_argument("--budget-s", type=float, default=10.0, help="seconds for the rounds (%(default)s)")
-    add_json(parser)
-    options = parser.parse_args(argv)
-    check(options)
-
-    from rich.console import Console
-    from rich.progress import track
-
-    with pinned_threads(options.threads):
-        progress = Console(stderr=True)
-        rows = [measure(options, n) for n in track(options.n_src, "measuring", console=progress, transient=True)]
+def show(numbers: Numbers, options: argparse.Namespace) -> list[Any]:
+    """The table."""
     title = (
-        f"exact PIT of negative SI-SDR, forward + backward, least of the rounds\n"
-        f"B = {options.batch_size}, T = {options.n_samples}, {options.device}, {options.threads} thread(s)"
+        "exact PIT of negative SI-SDR, forward + backward, least of the rounds\n"
+        f"B = {options.batch_size}, T = {options.n_samples}, {setting(options)}"
     )
-    Console().print(_table(rows, title))
-    write(options, {"rows": rows}, ("torch", "asteroid"))
-    return 0
+    return [table(title, list(COLUMNS), [[cell(row) for cell in COLUMNS.values()] for row in numbers["rows"]])]
+
+
+BENCH = Bench(
+    name="pit",
+    summary="time and peak memory of the exact PIT loss, forward and backward, beside Asteroid's",
+    measure=measure,
+    show=show,
+    shared={
+        "n_src": [2, 5, 10, 20], "batch_size": 8, "n_samples": 24_000, "threads": 1, "device": "cpu",
+        "rounds": 100, "budget_s": 10.0
+    },
+)  # fmt: skip

@@ -1,25 +1,25 @@
-"""``asteroid-stab bench refinement``: time that gates save, and memory that training block by block saves."""
+"""``asteroid-stab bench refinement``: time saved by early exits, memory saved by training block by block."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from asteroid_stab.cli.arguments import positive
 from asteroid_stab.errors import StabError
-from bench.measure import Call, peak_bytes, take_turns
-from bench.options import add_device, add_json, check, pinned_threads, write
+from bench.frame import Bench, Numbers, progress, setting, table
+from bench.measure import Call, least_times, peak_bytes
 
-SUMMARY = "time saved by early exits, memory saved by training block by block"
 PARTS = ("exit", "memory")
 SAMPLE_RATE = 8000
 N_SRC = 2  # and the noise
 
 
 class Layout(NamedTuple):
-    """Blocks, sub-blocks in each, iterations of each: as many applications of sub-blocks as the product."""
+    """Blocks, sub-blocks in each, iterations of each; their product is the number of applications of sub-blocks."""
 
     n_blocks: int
     n_sub_blocks: int
@@ -28,14 +28,14 @@ class Layout(NamedTuple):
 
 END_TO_END = Layout(1, 16, 1)
 STAGED = tuple(Layout(n, 16 // n // i, i) for n in (2, 4) for i in (1, 2, 4))
-"""Of 16 applications each, Bralios et al., table 2."""
+"""Layouts with 16 applications, Bralios et al., table 2."""
 
 
 # --- time ---
 
 
 def exits(mean: int, n_iterations: int, n_items: int) -> list[int]:
-    """Iterations of each item that have this mean, and differ where they can.
+    """Iterations of each item: their mean value is ``mean``, and they differ where they can.
 
     Example:
         >>> exits(2, 4, 5), exits(4, 4, 3), exits(1, 4, 1)
@@ -47,17 +47,17 @@ def exits(mean: int, n_iterations: int, n_items: int) -> list[int]:
 
 
 def exit_calls(n_iterations: int, n_items: int, segment_s: float, device: str) -> dict[str, Call]:
-    """Calls of the separation module: ``dense``, and ``1`` to ``n_iterations`` for what an item takes in the mean.
+    """Calls of the separation module: ``dense``, and by the mean number of iterations ``1``, ``2`` and so on.
 
-    ``dense`` makes all iterations, without a gate. Each other asks the gate before every iteration, as ever; what is
-    forced is the answer alone.
+    ``dense`` computes all iterations, without a gate. The other calls compute the gate before every iteration, as any
+    evaluation does; only its answer is forced.
     """
     import torch
 
     from asteroid_stab.models import LatentRefinementNet
 
     class Forced(torch.nn.Module):
-        """A gate that is computed, and decides as it is told."""
+        """A gate that is computed; its answer is replaced."""
 
         def __init__(self, gate: torch.nn.Module):
             super().__init__()
@@ -83,26 +83,23 @@ def exit_calls(n_iterations: int, n_items: int, segment_s: float, device: str) -
         with torch.inference_mode():
             return masker.refine(masker.start(tf_rep), 0, n_iterations)[1]
 
-    def of(counts: Sequence[int]) -> Call:
-        return lambda: call(counts)
-
-    means = {str(k): of(exits(k, n_iterations, n_items)) for k in range(1, n_iterations + 1)}
-    return {"dense": of(()), **means}
+    means = {str(k): partial(call, exits(k, n_iterations, n_items)) for k in range(1, n_iterations + 1)}
+    return {"dense": partial(call, ()), **means}
 
 
 def measure_exit(options: argparse.Namespace, n_items: int) -> list[dict[str, Any]]:
     """A row for each mean number of iterations: least seconds, and the share of dense computation.
 
-    One thread of a CPU is measured in the time that it computes, which other processes take nothing of.
+    One thread of a CPU is measured in CPU time, which leaves out other processes.
     """
     alone = options.device == "cpu" and options.threads == 1
     clock = time.process_time if alone else time.perf_counter
     calls = exit_calls(options.iterations, n_items, options.segment_s, options.device)
-    seconds = take_turns(calls, options.rounds, options.budget_s, options.device, clock=clock)
-    dense = min(seconds.pop("dense"))
+    least_s = least_times(calls, options.rounds, options.budget_s, options.device, clock)
+    dense = least_s.pop("dense")
     return [
-        {"batch_size": n_items, "mean": int(k), "least_s": min(values), "dense_s": dense, "share": min(values) / dense}
-        for k, values in seconds.items()
+        {"batch_size": n_items, "mean": int(k), "least_s": value, "dense_s": dense, "share": value / dense}
+        for k, value in least_s.items()
     ]
 
 
@@ -159,13 +156,9 @@ def stage_bytes(layout: Layout, options: argparse.Namespace) -> list[int]:
 
 def measure_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each layout: peak bytes of its stages, and the largest's share of training end to end."""
-    from rich.console import Console
-    from rich.progress import track
-
-    progress = Console(stderr=True)
     [whole] = stage_bytes(END_TO_END, options)
     rows = [{**END_TO_END._asdict(), "stage_bytes": [whole], "share": 1.0}]
-    for layout in track(STAGED, "measuring", console=progress, transient=True):
+    for layout in progress(STAGED):
         peaks = stage_bytes(layout, options)
         rows.append({**layout._asdict(), "stage_bytes": peaks, "share": max(peaks) / whole})
     return rows
@@ -174,69 +167,63 @@ def measure_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
 # --- the command ---
 
 
-def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(*heads, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in table.columns:
-        column.justify, column.no_wrap = "right", True
-    for row in rows:
-        table.add_row(*row)
-    return table
+def measure(options: argparse.Namespace) -> Numbers:
+    """The rows of each part that is asked for."""
+    numbers: Numbers = {}
+    if "exit" in options.parts:
+        numbers["exit"] = [row for n_items in options.exit_batch_sizes for row in measure_exit(options, n_items)]
+    if "memory" in options.parts:
+        numbers["memory"] = measure_memory(options)
+    return numbers
 
 
-def exit_table(rows: Sequence[dict[str, Any]], title: str) -> Any:
-    """What is printed of the time."""
-    heads = ["items", "mean\niterations", "dense\nms, least", "\nms, least", "\nof dense"]
-    cells = [
-        [str(r["batch_size"]), str(r["mean"]), f"{1e3 * r['dense_s']:.1f}", f"{1e3 * r['least_s']:.1f}",
-         f"{r['share']:.2f}"]
-        for r in rows
-    ]  # fmt: skip
-    return _table(title, heads, cells)
+def show(numbers: Numbers, options: argparse.Namespace) -> Iterator[Any]:
+    """A table for each part."""
+    where = f"{options.segment_s:g} s at 8 kHz, {setting(options)}"
+    if "exit" in numbers:
+        yield table(
+            f"early exit from {options.iterations} iterations: separation module\n{where}",
+            ["items", "mean\niterations", "dense\nms, least", "\nms, least", "\nof dense"],
+            [
+                [str(row["batch_size"]), str(row["mean"]), f"{1e3 * row['dense_s']:.1f}", f"{1e3 * row['least_s']:.1f}",
+                 f"{row['share']:.2f}"]
+                for row in numbers["exit"]
+            ],
+        )  # fmt: skip
+    if "memory" in numbers:
+        yield table(
+            f"training step: forward, backward, Adam; with the weights\nB = {options.batch_size}, {where}",
+            ["blocks", "sub-blocks", "iterations", "MiB of each stage", "largest of\nend to end"],
+            [
+                [*(str(row[name]) for name in Layout._fields), " ".join(f"{n / 2**20:.0f}" for n in row["stage_bytes"]),
+                 f"{row['share']:.2f}"]
+                for row in numbers["memory"]
+            ],
+        )  # fmt: skip
 
 
-def memory_table(rows: Sequence[dict[str, Any]], title: str) -> Any:
-    """What is printed of the memory."""
-    cells = [
-        [*(str(row[name]) for name in Layout._fields),
-         " ".join(f"{n / 2**20:.0f}" for n in row["stage_bytes"]), f"{row['share']:.2f}"]
-        for row in rows
-    ]  # fmt: skip
-    return _table(title, ["blocks", "sub-blocks", "iterations", "MiB of each stage", "largest of\nend to end"], cells)
+def check(options: argparse.Namespace) -> None:
+    """Refuses a segment without a sample.
 
-
-def main(argv: list[str]) -> int:
-    """Measures, prints tables, and writes the numbers to a file where one is asked for."""
-    parser = argparse.ArgumentParser(prog="asteroid-stab bench refinement", description=SUMMARY)
-    parser.add_argument("--parts", choices=PARTS, nargs="+", default=PARTS, help="what to measure (all)")
-    parser.add_argument("--segment-s", type=float, default=4.0, help="seconds a signal, at 8 kHz (%(default)s)")
-    parser.add_argument("--iterations", type=positive, default=4, help="of the network with a gate (%(default)s)")
-    parser.add_argument("--exit-batch-sizes", type=positive, nargs="+", default=[1, 8], help="items (1 and 8)")
-    parser.add_argument("--batch-size", type=positive, default=2, help="items of a training step (%(default)s)")
-    add_device(parser)
-    parser.add_argument("--rounds", type=positive, default=10, help="rounds of all exits (%(default)s)")
-    parser.add_argument("--budget-s", type=float, default=30.0, help="seconds for the rounds of a batch (%(default)s)")
-    add_json(parser)
-    options = parser.parse_args(argv)
-    check(options)
-    if not options.segment_s * SAMPLE_RATE >= 1:
+    Raises:
+        StabError: ``--segment-s`` is shorter than one.
+    """
+    if options.segment_s * SAMPLE_RATE < 1:
         raise StabError(f"--segment-s must be at least a sample, {1 / SAMPLE_RATE:g} s, got {options.segment_s:g}")
 
-    from rich.console import Console
 
-    where = f"{options.segment_s:g} s at 8 kHz, {options.device}, {options.threads} thread(s)"
-    numbers = {}
-    with pinned_threads(options.threads):
-        if "exit" in options.parts:
-            rows = [row for n_items in options.exit_batch_sizes for row in measure_exit(options, n_items)]
-            numbers["exit"] = rows
-            title = f"early exit from {options.iterations} iterations: separation module\n{where}"
-            Console().print(exit_table(rows, title))
-        if "memory" in options.parts:
-            numbers["memory"] = measure_memory(options)
-            title = f"training step: forward, backward, Adam; with the weights\nB = {options.batch_size}, {where}"
-            Console().print(memory_table(numbers["memory"], title))
-    write(options, numbers, ("torch", "asteroid"))
-    return 0
+BENCH = Bench(
+    name="refinement",
+    summary="time saved by early exits, memory saved by training block by block",
+    measure=measure,
+    show=show,
+    shared={"batch_size": 2, "segment_s": 4.0, "threads": 1, "device": "cpu", "rounds": 10, "budget_s": 30.0},
+    options={
+        "--parts": {"choices": PARTS, "nargs": "+", "default": PARTS, "help": "parts of the benchmark (all)"},
+        "--iterations": {"type": positive, "default": 4, "metavar": "I", "help": "of the network with a gate (4)"},
+        "--exit-batch-sizes": {
+            "type": positive, "nargs": "+", "default": [1, 8], "metavar": "B", "help": "items (1 and 8)"
+        },
+    },
+    check=check,
+)  # fmt: skip

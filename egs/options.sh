@@ -8,9 +8,7 @@ while [ $# -gt 0 ]; do
   printf -v "$option" %s "$2"; shift 2
 done
 runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }  # whether stage $1 is asked for
-train_into() {  # RUN RECIPE OVERRIDES: trains, or goes on with a run, whose data, loader, trainer and logger may change
-  local run=$1 recipe=$2 word given=(); shift 2
-  if [ ! -f "$run/checkpoints/last.ckpt" ]; then asteroid-stab train "$recipe" run_dir="$run" "$@"; return; fi
-  for word in "$@"; do case $word in data.*|loader.*|trainer.*|logger.*) given+=("$word");; esac; done
-  asteroid-stab train resume="$run" "${given[@]}"
+train_into() {  # RUN RECIPE OVERRIDES: trains, or goes on with a run that has started
+  local run=$1 recipe=$2; shift 2
+  asteroid-stab train "$recipe" run_dir="$run" "$@" --or-resume
 }

@@ -12,13 +12,8 @@ for seed in $seeds; do
   while read -r -u 3 name recipe words; do
     run=$out/$name/$seed
     words=${words//\{out\}/$out} words=${words//\{seed\}/$seed}
-    if [ -f "$run/checkpoints/last.ckpt" ]; then
-      given=(); for word in "$@"; do case $word in trainer.*|data.*|loader.*) given+=("$word");; esac; done
-      asteroid-stab train resume="$run" "${given[@]}"  # a run that began keeps its row's words
-    else
-      # shellcheck disable=SC2086  # a row's words are words
-      asteroid-stab train "$recipe" run_dir="$run" seed="$seed" $words "$@"
-    fi
+    # shellcheck disable=SC2086  # a row's words are words
+    train_into "$run" "$recipe" seed="$seed" $words "$@"
     asteroid-stab evaluate "$run" --metrics si_sdr
   done 3< <(grep -v '^#' "$rows" | grep .)
 done

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asteroid_stab.cli.main import VERBS
-from asteroid_stab.cli.recipes import recipe_files
+from asteroid_stab.run.recipes import recipe_files
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("egs/**/*.md")])

@@ -76,11 +76,21 @@ def test_wheel_has_its_papers(wheel, names):
     assert f"Version: {importlib.import_module('asteroid_stab').__version__}\n" in metadata
 
 
-def test_installed_wheel_lists_and_composes_recipes(wheel, tmp_path):
-    site = tmp_path / "site"
-    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", site, wheel)
-    # First on the path, the wheel's package comes before the checkout's, which an editable install finds last.
-    env = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory):
+    """A folder with the installed wheel."""
+    folder = tmp_path_factory.mktemp("site")
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", folder, wheel)
+    return folder
+
+
+@pytest.fixture
+def env(site):
+    """First on the path, the wheel's package comes before the checkout's, which an editable install finds last."""
+    return {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+
+
+def test_installed_wheel_lists_and_composes_recipes(site, env, tmp_path):
     where = run(sys.executable, "-c", "import asteroid_stab.cli.main as m; print(m.__file__)", cwd=tmp_path, env=env)
     assert Path(where.strip()).is_relative_to(site)
     listed = run(sys.executable, "-m", "asteroid_stab.cli.main", "recipes", cwd=tmp_path, env=env)
@@ -88,6 +98,16 @@ def test_installed_wheel_lists_and_composes_recipes(wheel, tmp_path):
     assert {line.split()[0] for line in listed.splitlines()} == recipes
     train = [sys.executable, "-m", "asteroid_stab.cli.main", "train", "baseline/toy", "--print-config"]
     assert "asteroid_stab.models.conv_tasnet" in run(*train, cwd=tmp_path, env=env)
+
+
+def test_installed_wheel_says_where_the_benchmarks_are(env, tmp_path):
+    bench = [sys.executable, "-m", "asteroid_stab.cli.main", "bench", "pit"]
+    done = subprocess.run(bench, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "asteroid-stab bench: error: the benchmarks are in the folder bench of a checkout, and this package was "
+        "installed without it: clone the repository and run python -m bench there\n"
+    )
 
 
 def pins():

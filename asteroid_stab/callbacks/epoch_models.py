@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import save_model
-
-FOLDER = "models"
-"""In the run folder."""
+from asteroid_stab.run.layout import RunLayout
 
 
 class EpochModels(pl.Callback):
@@ -37,11 +33,4 @@ class EpochModels(pl.Callback):
         """Writes the epoch's model, whole or not at all."""
         epoch = trainer.current_epoch
         if epoch % self.every_n_epochs == 0 and trainer.is_global_zero:
-            path = Path(trainer.default_root_dir) / FOLDER / f"epoch_{epoch:04d}.pth"
-            save_model(pl_module.exported(), path, {"epoch": epoch})
-
-
-def epoch_models(run_dir: Path) -> dict[int, Path]:
-    """The files that a run's :class:`EpochModels` wrote, by epoch."""
-    found = {int(m[1]): p for p in (run_dir / FOLDER).glob("*.pth") if (m := re.fullmatch(r"epoch_(\d+)", p.stem))}
-    return dict(sorted(found.items()))
+            save_model(pl_module.exported(), RunLayout(trainer.default_root_dir).epoch_model(epoch), {"epoch": epoch})

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 
 from asteroid_stab.atomic import write_text
+from asteroid_stab.run.layout import RunLayout
 
 
 class EpochTable(pl.Callback):
     """Writes the epoch's logged metrics, its learning rate and its seconds to ``metrics.csv`` in the run folder.
 
-    The rows are part of the checkpoint, so a resumed run's table is that of an undisturbed one (seconds apart). Give
-    it after the callbacks whose metrics it shall hold.
+    Epochs are counted from 0 in the table, from 1 on the screen. The rows are kept in the checkpoint, so that a resumed
+    run has the same table as an undisturbed one, except for the seconds. The callback must come after the callbacks
+    whose metrics it should hold.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class EpochTable(pl.Callback):
         )
         if trainer.is_global_zero:
             table = pd.DataFrame(self.rows)
-            write_text(Path(trainer.default_root_dir) / "metrics.csv", table.to_csv(index=False))
+            write_text(RunLayout(trainer.default_root_dir).metrics, table.to_csv(index=False))
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""

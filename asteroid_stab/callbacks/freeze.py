@@ -1,4 +1,4 @@
-"""Parts of a model that stay as they are for the first epochs."""
+"""Parts of a model that are not trained in the first epochs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def named_parts(model: Module, parts: Sequence[str]) -> dict[str, list[Parameter
         parts: dotted names as ``named_modules`` and ``named_parameters`` give them.
 
     Raises:
-        StabError: the model has no such part, or nothing in it is trained.
+        StabError: the model has no such part, or no parameter in it is trained.
 
     Example:
         >>> import torch
@@ -40,16 +40,16 @@ def named_parts(model: Module, parts: Sequence[str]) -> dict[str, list[Parameter
 
 
 class FreezeParameters(pl.Callback):
-    """Keeps parts of the model as they are for the first epochs: they get no update, and have no say in the clipping.
+    """Freezes parts of the model for the first epochs: they get no update, and do not count in gradient clipping.
 
-    They are trained from then on as if they had just been made: Adam begins their momentum. Gradients are computed all
-    the same and thrown away, which is what makes it right on several processes; it saves no time. It depends on the
-    epoch alone, so a resumed run needs no more. Normalisations have no running state in Asteroid's separators; what
-    has one would go on with it.
+    Afterwards they are trained as if they were new: Adam's momentum starts then. Gradients are computed all the same
+    and thrown away, which is correct on several processes but saves no time. Freezing depends on the epoch only, so a
+    resumed run needs no state. Running statistics, which normalisations of Asteroid's separators do not have, would
+    still be updated.
 
     Args:
         parts: modules or parameters of the model, e.g. ``encoder``, ``masker.TCN``.
-        n_epochs: for how many epochs.
+        n_epochs: number of epochs.
 
     Raises:
         StabError: the model has no such part, or ``n_epochs`` is below 1.
@@ -73,7 +73,7 @@ class FreezeParameters(pl.Callback):
         self._frozen = [parameter for parameters in found.values() for parameter in parameters]
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
-        """Takes the frozen parts' gradients away, so that no optimizer moves them."""
+        """Removes the gradients of the frozen parts, so that no optimizer changes them."""
         if trainer.current_epoch < self.n_epochs:
             for parameter in self._frozen:
                 parameter.grad = None

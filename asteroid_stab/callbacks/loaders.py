@@ -10,7 +10,7 @@ from asteroid_stab.items import Items
 
 
 def validates(trainer: pl.Trainer) -> bool:
-    """Returns whether the run has a validation set, be it validated in this epoch or not."""
+    """Returns whether the run has a validation set, in epochs without a validation too."""
     return trainer.enable_validation and (trainer.val_dataloaders is None or sum(trainer.num_val_batches) > 0)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
+from asteroid_stab.run.layout import RunLayout
+
 
 def tensorboard(save_dir: str) -> TensorBoardLogger:
     """TensorBoard files under ``save_dir``."""
-    return TensorBoardLogger(save_dir, name="tensorboard", version="", default_hp_metric=False)
+    return TensorBoardLogger(save_dir, name=RunLayout(save_dir).tensorboard.name, version="", default_hp_metric=False)
 
 
 def wandb(save_dir: str, project: str = "asteroid-stab", name: str | None = None, offline: bool = True) -> WandbLogger:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,14 +12,11 @@ from pytorch_lightning.strategies import DDPStrategy
 from asteroid_stab.atomic import replacing
 from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import MODEL_FILE
 from asteroid_stab.models.refiner_stages import StagedModel
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import PART
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import StepObserver
-
-FOLDER = "stages"
-"""In the run folder."""
 
 
 class ProgressiveTraining(pl.Callback):
@@ -109,7 +105,7 @@ class ProgressiveTraining(pl.Callback):
         if stage == model.stage:
             return
         if trainer.is_global_zero:
-            self._keep(Path(trainer.default_root_dir), model.stage)
+            self._keep(RunLayout(trainer.default_root_dir), model.stage)
         model.train_stage(stage)
         pl_module.restart()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -129,11 +125,11 @@ class ProgressiveTraining(pl.Callback):
         """Keeps the last stage's model as well."""
         stage = pl_module.model.stage
         if trainer.is_global_zero and trainer.current_epoch == stage * self.epochs_per_stage:
-            self._keep(Path(trainer.default_root_dir), stage)
+            self._keep(RunLayout(trainer.default_root_dir), stage)
 
     @staticmethod
-    def _keep(root: Path, stage: int) -> None:
-        best, kept = root / MODEL_FILE, root / FOLDER / f"stage_{stage}.pth"
+    def _keep(run: RunLayout, stage: int) -> None:
+        best, kept = run.model, run.stage_model(stage)
         # Where it stands already, the run was killed in the first epoch of the next stage, whose model may be in best.
         if best.is_file() and not kept.is_file():
             with replacing(kept) as new:

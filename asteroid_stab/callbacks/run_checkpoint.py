@@ -14,7 +14,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from asteroid_stab.atomic import replacing
 from asteroid_stab.callbacks.loaders import validates
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import MODEL_FILE, save_model
+from asteroid_stab.models.files import save_model
+from asteroid_stab.run.layout import RunLayout
 
 
 class RunCheckpoint(Checkpoint):
@@ -40,18 +41,18 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Writes the epoch's checkpoints; Lightning calls checkpoint callbacks after all others."""
-        root = Path(trainer.default_root_dir)
+        run = RunLayout(trainer.default_root_dir)
         score = trainer.callback_metrics.get(self.monitor)
         # Without a validation set every epoch is the best so far; an epoch that was not validated is not.
         if self._is_better(float(score)) if score is not None else not validates(trainer):
             self.best_score = None if score is None else float(score)
             self.best_epoch = trainer.current_epoch
-            self._save(trainer, root / "checkpoints" / "best.ckpt")
+            self._save(trainer, run.best_checkpoint)
             if trainer.is_global_zero:
                 facts = {**self.infos, "epoch": self.best_epoch, self.monitor: self.best_score}
-                with self._explained(root / MODEL_FILE):
-                    save_model(pl_module.exported(), root / MODEL_FILE, facts)
-        self._save(trainer, root / "checkpoints" / "last.ckpt")
+                with self._explained(run.model):
+                    save_model(pl_module.exported(), run.model, facts)
+        self._save(trainer, run.last_checkpoint)
 
     def forget_best(self) -> None:
         """Takes the next epoch for the best so far."""

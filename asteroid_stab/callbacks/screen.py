@@ -1,4 +1,4 @@
-"""What a training shows on the screen: a bar on a terminal, a line an epoch in a log."""
+"""Progress of a training on the screen: a bar on a terminal, a line for each epoch in a log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
+
+from asteroid_stab.run.epochs import shown_epoch
 
 
 def clock(seconds: float) -> str:
@@ -47,6 +49,12 @@ class StabProgressBar(RichProgressBar):
         super().__init__(refresh_rate=5, leave=False)
         self._left = TimeLeft()
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Counts epochs from 1; Lightning counts from 0 and has no public place to change it."""
+        last = self.trainer.max_epochs
+        text = f"Epoch {shown_epoch(current_epoch)}" + ("" if last is None or last < 0 else f"/{last}")
+        return f"{text:{len(self.validation_description)}}"  # bars of one width do not flicker
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Loss, validation SI-SDRi, switch ratio, time left."""
         shown = super().get_metrics(trainer, pl_module)
@@ -80,4 +88,4 @@ class EpochLines(pl.Callback):
         parts = [text.format(metrics[name].item()) for name, text in self._SHOWN if name in metrics]
         left = self._left.seconds(trainer)
         parts += [] if left is None else [f"{clock(left)} left"]
-        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: " + ", ".join(parts), flush=True)
+        print(f"epoch {shown_epoch(trainer.current_epoch)}/{trainer.max_epochs}: " + ", ".join(parts), flush=True)

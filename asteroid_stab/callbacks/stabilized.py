@@ -51,7 +51,7 @@ class EpochFigures(pl.Callback):
 
 
 class StabilizedTraining(EpochFigures):
-    """Tells a stabilization the items, epochs and processes of a trainer, and logs its figures.
+    """Passes the items, epochs and processes of a trainer to a stabilization, and logs its figures.
 
     The stabilizers and observers among the trainer's callbacks join the stabilization.
 

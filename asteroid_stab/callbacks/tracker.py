@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from asteroid_stab.atomic import write_text
 from asteroid_stab.items import Items
 from asteroid_stab.run.assignments import write_epoch, write_items
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.stabilizers import SwitchCounter
 
 
@@ -48,6 +49,6 @@ class AssignmentTracker(SwitchCounter):
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero and self.previous is not None:
             table = pd.DataFrame(self.rows)
-            write_text(Path(trainer.default_root_dir) / "switches.csv", table.to_csv(index=False))
+            write_text(RunLayout(trainer.default_root_dir).switches, table.to_csv(index=False))
             if self.save:
                 write_epoch(Path(trainer.default_root_dir), trainer.current_epoch, self.previous.numpy())

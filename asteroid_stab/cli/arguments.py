@@ -23,10 +23,13 @@ def check_data_overrides(overrides: Sequence[str]) -> None:
     """Checks that every override changes a run's data.
 
     Raises:
-        StabError: an override is not ``data.KEY=VALUE``.
+        StabError: an override cannot be read, or is not ``data.KEY=VALUE``.
     """
+    from asteroid_stab.run.overrides import is_plain, read
+
     for text in overrides:
-        if not text.startswith("data.") or "=" not in text:
+        change = read(text)
+        if not is_plain(change) or not change.key_or_group.startswith("data."):
             raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
 
 

@@ -20,7 +20,8 @@ def main(argv: list[str]) -> int:
     root = Path(__file__).resolve().parents[2]
     if not (root / "bench" / "__main__.py").is_file():
         raise StabError(
-            "the benchmarks are in the folder bench of a checkout, and this package was installed without it"
+            "the benchmarks are in the folder bench of a checkout, and this package was installed without it: clone "
+            "the repository and run python -m bench there"
         )
     sys.path.insert(0, str(root))
     return importlib.import_module("bench.__main__").main(argv)

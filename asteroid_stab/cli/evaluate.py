@@ -8,8 +8,6 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from asteroid_stab.cli.arguments import add_variant, check_data_overrides, posit
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.run.layout import EvaluationLayout, RunLayout
 
 SUMMARY = "measures a run's model on whole mixtures"
 
@@ -33,13 +32,13 @@ def main(argv: list[str]) -> int:
     check_data_overrides(options.overrides)
 
     from asteroid_stab.run.folder import RunFolder
-    from asteroid_stab.run.variants import evaluation_folder, find_variant
+    from asteroid_stab.run.variants import find_variant
 
     run = RunFolder(options.run)
     variant = find_variant(run.path, options.variant)
     if run.config.get("pretext"):
         print("note: this run's pretext task does not train the model to separate or enhance, which is measured here")
-    folder = evaluation_folder(run.path, options.split, variant.name)
+    folder = run.layout.evaluation(options.split, variant.name).folder
     digest = hashlib.sha256(variant.file.read_bytes()).hexdigest()
     settings = {
         "model_sha256": digest,
@@ -60,11 +59,12 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    made = RunLayout("RUN").evaluation("SPLIT")
     parser = argparse.ArgumentParser(
         prog="asteroid-stab evaluate",
-        description="Separates the whole mixtures of a split with RUN/best_model.pth, measures the estimates "
-        "and writes RUN/evaluation/SPLIT: utterances.csv, summary.json, examples. With --variant the folder is "
-        "SPLIT_VARIANT, and the report draws the variant beside the run itself.",
+        description=f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
+        f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the folder "
+        "is SPLIT_VARIANT, and the report draws the variant beside the run itself.",
     )
     parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
     parser.add_argument(
@@ -99,7 +99,7 @@ def _existing(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     from asteroid_stab.run.summary import current
 
     try:
-        summary = current(json.loads((folder / "summary.json").read_text(encoding="utf-8")), folder)
+        summary = current(json.loads(EvaluationLayout(folder).summary.read_text(encoding="utf-8")), folder)
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     known = {key: summary.get(key) for key in settings}
@@ -125,6 +125,7 @@ def _evaluate(
     from asteroid_stab.metrics.examples import write_examples
     from asteroid_stab.metrics.pool import MetricPool, available_cores
     from asteroid_stab.separation.device import to_device
+    from asteroid_stab.threads import torch_threads
 
     model = variant.load()
     data = run.datamodule(options.overrides)
@@ -132,7 +133,7 @@ def _evaluate(
     metrics = _possible(metrics, sample_rate)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
     with (
-        _threads(n_threads),
+        torch_threads(n_threads),
         MetricPool(sample_rate, metrics, n_jobs) as pool,  # starts while the data are prepared
     ):
         model = to_device(model, options.device)
@@ -148,14 +149,14 @@ def _evaluate(
     try:
         facts = {"split": options.split, "sample_rate": sample_rate, **facts}
         write_tables(evaluation, new, facts)
-        write_examples(evaluation, model, dataset, new / "examples")
+        write_examples(evaluation, model, dataset, EvaluationLayout(new).examples)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
     finally:
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return json.loads(EvaluationLayout(folder).summary.read_text(encoding="utf-8"))
 
 
 def share_cores(n_cores: int, n_jobs: int | None, on_cpu: bool) -> tuple[int, int]:
@@ -176,18 +177,6 @@ def share_cores(n_cores: int, n_jobs: int | None, on_cpu: bool) -> tuple[int, in
     if n_jobs is None:
         n_jobs = min(n_cores, max(2, n_cores // 2)) if on_cpu else n_cores
     return n_jobs, max(1, n_cores - n_jobs)
-
-
-@contextmanager
-def _threads(n_threads: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _possible(metrics: tuple[str, ...], sample_rate: int) -> tuple[str, ...]:

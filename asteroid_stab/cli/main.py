@@ -13,7 +13,7 @@ VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switc
 
 def _usage() -> str:
     summaries = [f"  {verb:<10} {importlib.import_module(f'asteroid_stab.cli.{verb}').SUMMARY}" for verb in VERBS]
-    more = "asteroid-stab VERB --help tells a verb's arguments; ASTEROID_STAB_TRACEBACK=1 shows where an error arose."
+    more = "asteroid-stab VERB --help shows a verb's arguments; ASTEROID_STAB_TRACEBACK=1 shows where an error arose."
     return "\n".join(["usage: asteroid-stab VERB ...", "", "verbs:", *summaries, "", more])
 
 

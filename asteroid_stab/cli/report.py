@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asteroid_stab.run.layout import RunLayout
+
 SUMMARY = "writes one self-contained HTML page about one or several runs"
 
 
@@ -27,7 +29,7 @@ def main(argv: list[str]) -> int:
         "--out",
         type=Path,
         metavar="FILE",
-        help="the page (default: RUN/report.html, or ./report.html for several runs)",
+        help=f"the page (default: {RunLayout('RUN').report}, or {RunLayout('.').report} here for several runs)",
     )
     parser.add_argument(
         "--split",
@@ -43,7 +45,7 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.run.folder import RunFolder
 
     folders = [RunFolder(path) for path in args.runs]
-    out: Path = args.out or (folders[0].path if len(folders) == 1 else Path()) / "report.html"
+    out: Path = args.out or RunLayout(folders[0].path if len(folders) == 1 else Path()).report
     if out.is_dir():
         raise StabError(f"--out must be a file, got the folder {str(out)!r}")
     for folder in folders:

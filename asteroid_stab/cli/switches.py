@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from asteroid_stab.data.dataset import MixtureDataset
+    from asteroid_stab.run.layout import RunLayout
 
 SUMMARY = "counts label switches on whole mixtures with each epoch's model"
 
 
 def main(argv: list[str]) -> int:
-    """Labels the mixtures with each epoch's model, prints the switches and writes ``switches_whole_SPLIT.csv``.
+    """Labels the mixtures with each epoch's model, prints the switches and writes their table.
 
     What a model has labelled is kept, so that a second call goes on where the first one ended.
 
@@ -29,11 +30,10 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_intermixed_args(argv)
     check_data_overrides(options.overrides)
 
-    from asteroid_stab.callbacks.epoch_models import epoch_models
     from asteroid_stab.run.folder import RunFolder
 
     run = RunFolder(options.run)
-    models = epoch_models(run.path)
+    models = run.layout.epoch_models()
     if len(models) < 2:
         raise StabError(
             f"{run.path} holds models of {len(models)} epoch(s), and two are needed: train with "
@@ -45,16 +45,15 @@ def main(argv: list[str]) -> int:
         dataset = data.test_dataset(options.split)
     if dataset.n_src == 1:
         raise StabError(f"{run.path} has one source in a mixture, whose labels cannot switch")
-    labels = _labels(models, dataset, options, run.path / "assignments_whole")
-    part = "" if options.limit is None else f"_first{options.limit}"
-    _write(labels, run.path / f"switches_whole_{options.split}{part}.csv")
+    labels = _labels(models, dataset, options, run.layout)
+    _write(labels, run.layout.whole_switches(options.split, options.limit))
     return 0
 
 
 def _labels(
-    models: dict[int, Path], dataset: MixtureDataset, options: argparse.Namespace, folder: Path
+    models: dict[int, Path], dataset: MixtureDataset, options: argparse.Namespace, run: RunLayout
 ) -> dict[int, np.ndarray]:
-    """The labels ``[N, J]`` of every epoch's model; those that stand in ``folder`` are read."""
+    """The labels ``[N, J]`` of every epoch's model; labels that the run folder has already are read."""
     import numpy as np
     from rich.console import Console
     from rich.progress import Progress
@@ -70,7 +69,7 @@ def _labels(
         task = progress.add_task(f"{len(models)} epochs, {n_items} mixtures", total=len(models) * n_items)
         for epoch, file in models.items():
             digest = hashlib.sha256(file.read_bytes() + f"{dataset.fingerprint} {n_items}".encode()).hexdigest()
-            kept = folder / f"{options.split}_{epoch:04d}_{digest[:16]}.npy"
+            kept = run.whole_labels(options.split, epoch, digest)
             if not kept.is_file():
                 model = to_device(load_model(file), options.device)
                 labels = whole_labels(model, dataset, n_items, lambda: progress.advance(task))
@@ -82,13 +81,14 @@ def _labels(
 
 
 def _write(labels: dict[int, np.ndarray], table: Path) -> None:
-    """Prints and writes the switches from each epoch to the one kept after it."""
+    """Prints and writes the switches from each epoch to the next that was kept; the file counts epochs from 0."""
     import pandas as pd
     import torch
     from rich.console import Console
     from rich.table import Table
 
     from asteroid_stab.atomic import write_text
+    from asteroid_stab.run.epochs import shown_epoch
     from asteroid_stab.stabilizers import count_switches
 
     rows: list[dict[str, Any]] = []
@@ -103,7 +103,8 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
         shown.add_column(column, justify="right")
     for row in rows:
         ratio = "-" if row["switch_ratio"] is None else f"{row['switch_ratio']:.1%}"
-        shown.add_row(str(row["epoch"]), *(str(row[key]) for key in ("n_seen", "n_compared", "n_switched")), ratio)
+        counts = (row[key] for key in ("n_seen", "n_compared", "n_switched"))
+        shown.add_row(*map(str, (shown_epoch(row["epoch"]), *counts, ratio)))
     Console().print(shown)
     print(f"written to {table}")
 

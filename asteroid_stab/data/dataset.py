@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 
 from asteroid_stab.data.sampler import EpochSampler, Key, TaskSampler
 from asteroid_stab.errors import StabError
-from asteroid_stab.items import Items
 
 
 def crop_start(seed: int, epoch: int, item: int, length: int, segment: int) -> int:
@@ -132,14 +131,6 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
         digest = hashlib.sha256(f"{self.n_src} {self.sample_rate}\n".encode())
         digest.update("\n".join(self.names).encode())
         return digest.hexdigest()[:16]
-
-    def check_same(self, fingerprint: str) -> None:
-        """Checks that these are the items that a run was trained on so far.
-
-        Raises:
-            StabError: the items are others.
-        """
-        Items.of(self).check_same(fingerprint)
 
     def __len__(self) -> int:
         return len(self.names)

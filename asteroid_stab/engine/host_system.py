@@ -17,18 +17,18 @@ from asteroid_stab.errors import StabError
 
 
 class HostSystem(System):
-    """Asteroid's ``System`` with what its subclasses here need of it mended.
+    """Asteroid's ``System`` with its defects mended.
 
-    The host's own stops without a validation loader, without a logger, and at a list of words in its config. Its
-    plateau schedulers are stepped by Lightning after the epoch's checkpoint is written, so that a resumed run lacks
-    one step; here they are stepped before, and their state is in the checkpoint. Its own schedulers by the step
-    (``asteroid.engine.schedulers``) are given to Lightning as ones by the epoch, unless in a dict that says otherwise,
-    and leave the first step to the optimizer's rate; here each step has the rate of its number, from 1, and a
-    ``steps_per_epoch`` of None becomes the trainer's.
+    - Asteroid's System crashes without a validation loader, without a logger, or if a config holds a list of strings.
+    - Lightning steps plateau schedulers after the epoch's checkpoint is written, so that a resumed run lacks one step.
+      Here they are stepped before it, and their state is in the checkpoint.
+    - Asteroid passes its own schedulers (``asteroid.engine.schedulers``), which count steps, to Lightning as schedulers
+      that count epochs (unless a dict says otherwise), and the first step keeps the optimizer's rate. Here each step
+      has the rate of its number, from 1, and a ``steps_per_epoch`` of None is filled in from the trainer.
 
     Args:
         *args: as Asteroid's ``System``.
-        **kwargs: likewise.
+        **kwargs: as Asteroid's ``System``.
     """
 
     scheduler: Any
@@ -43,10 +43,10 @@ class HostSystem(System):
         return self.model
 
     def configure_optimizers(self) -> Any:
-        """As in Asteroid, less the plateau schedulers, which on_train_epoch_end steps; its own are stepped by step."""
+        """Configures as Asteroid does, without the plateau schedulers, which on_train_epoch_end steps."""
         schedulers = self.scheduler if isinstance(self.scheduler, (list, tuple)) else [self.scheduler]
         self._plateaus = [s for s in schedulers if isinstance(s, ReduceLROnPlateau)]
-        begun = copy.deepcopy([plateau.state_dict() for plateau in self._plateaus])  # restart() goes back to it
+        started = copy.deepcopy([plateau.state_dict() for plateau in self._plateaus])  # restart() goes back to it
         for plateau, state in zip(self._plateaus, self._plateau_states, strict=False):
             plateau.load_state_dict(state)
         others = [s for s in schedulers if s is not None and not isinstance(s, ReduceLROnPlateau)]
@@ -55,16 +55,16 @@ class HostSystem(System):
         self.scheduler = schedulers
         stepped = [s["scheduler"] if isinstance(s, dict) else s for s in others]
         self._schedules = [*self._plateaus, *stepped]
-        self._begun = [*begun, *copy.deepcopy([schedule.state_dict() for schedule in stepped])]
+        self._started = [*started, *copy.deepcopy([schedule.state_dict() for schedule in stepped])]
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         return configured
 
     def restart(self) -> None:
-        """Begins the optimization anew: the optimizer forgets, rates and schedules are those of the first step."""
+        """Starts the optimization again: clears the optimizer's state, resets rates and schedules to the first step."""
         self.optimizer.state.clear()
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate
-        for schedule, state in zip(self._schedules, copy.deepcopy(self._begun), strict=True):
+        for schedule, state in zip(self._schedules, copy.deepcopy(self._started), strict=True):
             schedule.load_state_dict(state)
 
     def _by_step(self, scheduler: BaseScheduler) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class HostSystem(System):
         self._plateau_states = checkpoint.get("plateau_schedulers", [])
 
     def on_validation_epoch_end(self) -> None:
-        """Nothing: the host logs a metric here to a logger that need not be there."""
+        """Does nothing: the host logs a metric here to a logger that may be missing."""
 
     def val_dataloader(self) -> Any:
         """The validation loader; none is an empty list to Lightning, which refuses None."""

@@ -17,6 +17,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.models.layered import LayeredModel
 from asteroid_stab.pretext.base import Pretext
+from asteroid_stab.run.epochs import shown_epoch
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import StepObserver
 
@@ -103,7 +104,7 @@ class PretextSystem(StepSystem):
         figures = super().epoch_figures({**figures, **self._counts.figures(comm_of(self.trainer))})
         of_task = {name: figures.get(name, math.nan) for name in self.pretext.figures()}
         if warning := self.pretext.warning(of_task):
-            log.warning("epoch %d: %s", self.current_epoch + 1, warning)
+            log.warning("epoch %d: %s", shown_epoch(self.current_epoch), warning)
         return figures
 
     def validation_step(self, batch: Any, batch_nb: int) -> None:

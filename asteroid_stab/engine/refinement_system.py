@@ -50,17 +50,17 @@ class RefinementSystem(StabSystem):
         optimizer: as in ``StabSystem``.
         loss_func: of the speakers.
         train_loader: as in ``StabSystem``.
-        val_loader: likewise.
-        scheduler: likewise.
-        config: likewise.
-        seed: likewise.
+        val_loader: as in ``StabSystem``.
+        scheduler: as in ``StabSystem``.
+        config: as in ``StabSystem``.
+        seed: as in ``StabSystem``.
         noise_in_loss: whether the negative SI-SDR of the estimated noise counts as one more source's; that of a mixture
             without noise does not.
         iteration_penalty: lambda, in dB an iteration (``linear``: of N̂; ``square``: of its square) or in dB for all of
             them (``share``: of N̂ over the largest number).
         penalty: one of these.
-        remix: whether the training mixes the sources and noises of each batch anew. An id then stands for other
-            mixtures each time, so whatever remembers items is refused. It is each rank's own batch that is mixed.
+        remix: whether the training mixes the sources and noises of each batch afresh. An id then stands for
+            another mixture each time, so parts that remember items are refused. Each rank mixes its own batch.
 
     Raises:
         StabError: the model is another, an argument is out of its range, ``noise_in_loss`` without a slot or with
@@ -124,10 +124,9 @@ class RefinementSystem(StabSystem):
             mixture, mixed = remix(torch.cat([sources, noise.unsqueeze(1)], 1))
             sources, noise = mixed[:, :-1], mixed[:, -1]
         blank, broken = blanked(mixture)
-        self.model.masker.gate_noise = self._gate_noise(ids) if self.model.gate else []
-        slots, figures = self.model.forward_with_figures(blank)
+        gate_noise = self._gate_noise(ids) if self.model.gate else None
+        slots, figures = self.model.forward_with_figures(blank, gate_noise=gate_noise)
         n_used = figures["n_iterations"]
-        self.model.masker.gate_noise = []  # a stage takes its own block's alone
         est = self.checked(self.outputs(slots, sources.shape[1]), sources)
         last = slots[-1] if slots.ndim == 4 else slots
 
@@ -144,12 +143,12 @@ class RefinementSystem(StabSystem):
 
         return self.learn((mixture, sources, ids), est, broken, complete, {"n_iterations": n_used.detach().mean()})
 
-    def _gate_noise(self, ids: Tensor) -> list[Tensor]:
-        """Gumbel noise ``[B, 2]`` of each iteration, a function of (seed, epoch, id): the same on any process."""
-        shape = (sum(self.model.n_iterations), 2)
+    def _gate_noise(self, ids: Tensor) -> Tensor:
+        """Gumbel noise ``[I, B, 2]`` of the iterations, a function of (seed, epoch, id): the same on any process."""
+        shape = (self.model.trained_iterations, 2)
         draws = [np.random.default_rng((self.seed, self.current_epoch, i)).gumbel(size=shape) for i in ids.tolist()]
         noise = torch.from_numpy(np.stack(draws, 1)).to(self.device)
-        return list(noise.to(torch.promote_types(self.dtype, torch.float32)))
+        return noise.to(torch.promote_types(self.dtype, torch.float32))
 
     def _cost(self, n_used: Tensor) -> Tensor:
         if self.penalty == "share":

@@ -9,7 +9,7 @@ _SILENT = 1e-12  # energy; below, a source has no level to be brought to
 
 
 def remix(sources: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Mixtures of sources that are drawn anew from a batch, each at the level of the one whose place it takes.
+    """Mixes sources drawn from a batch, each at the level of the source whose place it takes.
 
     Each place (first speaker, second, noise) is permuted over the batch by itself, so that levels keep their
     distribution. A source takes its place's level unless one of the two is silent. A mixture and its sources are then

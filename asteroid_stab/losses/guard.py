@@ -1,4 +1,4 @@
-"""What keeps a loss safe beside items that are not finite, and checks of shapes."""
+"""Guards of a loss against items that are not finite, and checks of shapes."""
 
 from __future__ import annotations
 

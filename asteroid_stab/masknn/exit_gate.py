@@ -13,22 +13,22 @@ PROCESS = 0
 
 
 class ExitGate(nn.Module):
-    """One decision for each item, 1 to process and 0 to skip, from the state between blocks.
+    """Decides for each item, from the state between blocks: 1 to process and 0 to skip.
 
-    In training mode the decision is drawn, and its gradient is that of the softmax (straight through); the noise is of
-    torch's global generator, or the caller's. In evaluation mode it is the greater of the two scores, so that the same
-    state always gets the same answer. Equal scores mean "process". Scores, noise and softmax are in fp32 under autocast
-    too, where the noise of half precision may be infinite.
+    In training mode the decision is drawn, and its gradient is the gradient of the softmax (straight through); the
+    noise comes from torch's global generator or from the caller. In evaluation mode the larger score decides, so that
+    the same state always gets the same decision. Equal scores mean "process". Scores, noise and softmax are in fp32
+    under autocast too, because the noise may be infinite in half precision.
 
-    The second convolution spans the whole signal, ``n_frames``. A signal of another length is brought to that length by
-    linear interpolation between the two convolutions (our reading: the paper has one length only), so that it has one
-    decision as well.
+    The second convolution spans the whole signal, ``n_frames``. A signal of another length is interpolated linearly to
+    this length between the two convolutions (our reading: the paper has one length only), so that it gets one decision
+    as well.
 
     Args:
         n_chan: channels of the state.
-        n_frames: frames that the gate looks at; those of the paper's segments of 4 s are 3200.
-        process_bias: added to the initial score of "process" (our reading): above 0, a gate that is put into a trained
-            network begins by processing. 0 leaves PyTorch's initial values.
+        n_frames: frames that the gate looks at; the paper's segments of 4 s have 3200.
+        process_bias: added to the initial score of "process" (our reading): with a value above 0, a gate that is added
+            to a trained network processes at first. 0 keeps PyTorch's initial values.
 
     Shapes:
         - input ``[B, C, L]`` of any L above 0, output ``[B]``.
@@ -60,10 +60,10 @@ class ExitGate(nn.Module):
             self.over_frames.bias[PROCESS] += process_bias
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """F(h) ``[B, 2]``, in fp32 at least.
+        """Scores F(h) ``[B, 2]``, in fp32 at least.
 
         Raises:
-            StabError: the state is not ``[B, C, L]`` with this gate's channels and a frame at least.
+            StabError: the state is not ``[B, C, L]`` with this gate's channels and at least one frame.
         """
         n_chan = self.by_frame.in_channels
         if hidden.ndim != 3 or hidden.shape[1] != n_chan or hidden.shape[2] == 0:
@@ -76,7 +76,7 @@ class ExitGate(nn.Module):
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def forward(self, hidden: Tensor, noise: Tensor | None = None) -> Tensor:
-        """g, 0 or 1 for each item; in training mode with this Gumbel noise ``[B, 2]``, or with noise that is drawn."""
+        """Decision g, 0 or 1 for each item; training adds Gumbel noise ``[B, 2]``, drawn where none is given."""
         scores = self.scores(hidden)
         if not self.training:
             return self._decision(scores)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class FusedGlobLN(GlobLN):
     """Asteroid's ``GlobLN`` by PyTorch's group normalisation with one group: same parameters, same values.
 
-    The host's is eight passes over the signal, and leaves it transposed in memory, which the next convolution pays
-    for: a training step of a small ConvTasNet takes a third less time with this one on a CPU.
+    Asteroid's own makes eight passes over the signal and leaves it transposed in memory, which slows the next
+    convolution: a training step of a small ConvTasNet takes a third less time with this one on a CPU.
 
     Args:
         channel_size: channels of the input.
@@ -32,9 +32,9 @@ class FusedGlobLN(GlobLN):
 
 
 def fuse_norms(model: nn.Module) -> nn.Module:
-    """Makes every ``GlobLN`` in ``model`` a :class:`FusedGlobLN`, in place; its parameters and their names stay.
+    """Turns every ``GlobLN`` in ``model`` into a :class:`FusedGlobLN`, in place; parameters and their names stay.
 
-    A model is built by the host and changed afterwards, so that its files go on naming the host's norm.
+    The model is built by Asteroid and changed afterwards, so that its files still name Asteroid's norm.
     """
     for module in model.modules():
         if type(module) is GlobLN:

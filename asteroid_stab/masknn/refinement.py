@@ -1,4 +1,4 @@
-"""The iterated blocks of latent refinement, their gates, and the masks of what they arrive at."""
+"""The iterated blocks of latent refinement, their gates, and the masks of the refined state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RefinementMasker(nn.Module):
 
     .. math:: S = B_N^{(I_N)} \circ \dots \circ B_1^{(I_1)}
 
-    With gates, all iterations of a block ask the same gate, each before it is computed.
+    With gates, all iterations of a block ask the same gate, before they are computed.
 
     Args:
         n_filters: features of the encoder.
@@ -39,11 +39,6 @@ class RefinementMasker(nn.Module):
         mask_act: activation of the masks.
         sub_block: name of the sub-blocks.
         trial_frames: frames to try a sub-block with.
-
-    Attributes:
-        gate_noise: Gumbel noise ``[B, 2]`` of the decisions that training will ask for next, in their order: each call
-            of a gate takes one away. Where there is none left the gates draw. Whoever trains on several processes
-            gives each item's own, so that it does not depend on the process that has the item.
 
     Shapes:
         - input ``[B, N, L]``, output: masks ``[B, M, N, L]``.
@@ -68,7 +63,6 @@ class RefinementMasker(nn.Module):
         trial_frames: int,
     ):
         super().__init__()
-        self.gate_noise: list[Tensor] = []
         self.n_masks, self.n_filters, self.n_iterations = n_masks, n_filters, list(n_iterations)
         self.ln = GlobLN(n_filters)
         self.bottleneck = nn.Conv1d(n_filters, bn_chan, 1)
@@ -85,45 +79,49 @@ class RefinementMasker(nn.Module):
         self.output_act = activation(dim=1) if has_arg(activation, "dim") else activation()
 
     def forward(self, tf_rep: Tensor) -> Tensor:
-        """The masks of what the last block gives."""
+        """The masks of the last block's output."""
         hidden = self.start(tf_rep)
         for block, n in enumerate(self.n_iterations):  # eq. (6)
             hidden, _ = self.refine(hidden, block, n)
         return self.masks(hidden, self.mask_net)
 
     def start(self, tf_rep: Tensor) -> Tensor:
-        """h_0 ``[B, C, L]``."""
+        """The state h_0 ``[B, C, L]`` before the first block."""
         return self.bottleneck(self.ln(tf_rep))
 
     def masks(self, hidden: Tensor, mask_net: nn.Module) -> Tensor:
-        """``[B, M, N, L]`` of a state, by a mask network of the caller's choice."""
+        """Masks ``[B, M, N, L]`` of a state, by a mask network of the caller's choice."""
         return self.output_act(mask_net(hidden).view(len(hidden), self.n_masks, self.n_filters, -1))
 
-    def refine(self, hidden: Tensor, block: int, n_iterations: int, dense: bool = False) -> tuple[Tensor, Tensor]:
-        """The state after the iterations of one block, and how many each item was processed in, ``[B]``.
+    def refine(
+        self, hidden: Tensor, block: int, n_iterations: int, dense: bool = False, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The state after the iterations of one block, and the number of iterations that each item took, ``[B]``.
 
-        A gate in evaluation mode gives the same answer to the same state: the first skip is the exit, and what has
+        A gate in evaluation mode decides the same for the same state: the first skip is the exit, and an item that has
         exited is not computed any further.
 
         Args:
             hidden: the state ``[B, C, L]``.
             block: which one, from 0.
-            n_iterations: at most.
-            dense: computes every iteration of every item and leaves out by multiplication, as training does.
+            n_iterations: the largest number of iterations.
+            dense: computes every iteration of every item and skips by multiplication, as training does.
+            noise: Gumbel noise ``[n_iterations, B, 2]`` of a gate in training mode; None lets the gate draw it.
         """
         if self.gates and not (dense or self.gates[block].training):
             return self._refine_active(hidden, block, n_iterations)
         n_used = hidden.new_zeros(len(hidden), dtype=torch.promote_types(hidden.dtype, torch.float32))
-        for refined, g in self.steps(hidden, block, n_iterations):
+        for refined, g in self.steps(hidden, block, n_iterations, noise):
             hidden, n_used = refined, n_used + g  # eq. (10)
         return hidden, n_used
 
-    def steps(self, hidden: Tensor, block: int, n_iterations: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """h_t ``[B, C, L]`` and g_t ``[B]`` of the iterations of one block, each computed for every item."""
-        for _ in range(n_iterations):
+    def steps(
+        self, hidden: Tensor, block: int, n_iterations: int, noise: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """State h_t ``[B, C, L]`` and decision g_t ``[B]`` of each iteration of one block, for every item."""
+        for t in range(n_iterations):
             if self.gates:
-                given = self.gate_noise.pop(0) if self.gate_noise and self.gates[block].training else None
-                g = self.gates[block](hidden, given)
+                g = self.gates[block](hidden, None if noise is None else noise[t])
                 keep = g.view(-1, 1, 1)
                 hidden = keep * self.blocks[block](hidden) + (1 - keep) * hidden  # eq. (7)
             else:

@@ -1,4 +1,4 @@
-"""What a block of a refining network is made of: modules by name, with the same shape in and out."""
+"""Sub-blocks, of which a block of a refining network is made: modules by name, with the same shape in and out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAKERS: dict[str, SubBlockMaker] = {}
 
 
 def register_sub_block(name: str, maker: SubBlockMaker) -> None:
-    """Makes a sub-block known by ``name``; a model file names it, so it must be registered before the file is read.
+    """Registers a sub-block under a name; model files hold the name, so it must be registered before one is read.
 
     Raises:
         ValueError: the name is taken.
@@ -34,17 +34,17 @@ def register_sub_block(name: str, maker: SubBlockMaker) -> None:
 
 
 def make_sub_block(name: str, bn_chan: int, n_filters: int, depth: int, n_frames: int) -> nn.Module:
-    """The sub-block ``name``, which has been given ``n_frames`` frames and has given as many.
+    """Builds the sub-block ``name``, and tries it with ``n_frames`` frames.
 
     Args:
-        name: one that is registered.
+        name: a registered name.
         bn_chan: channels in and out.
         n_filters: channels within.
         depth: resolutions.
         n_frames: frames to try it with.
 
     Raises:
-        StabError: there is none of this name, it does not take these, or what it gives has another shape.
+        StabError: no sub-block has this name, it does not take the frames, or its output has another shape.
     """
     if name not in _MAKERS:
         raise StabError(f"sub_block must be one of {', '.join(_MAKERS)}, got {name!r}{nearest(name, _MAKERS)}")
@@ -64,8 +64,8 @@ def make_sub_block(name: str, bn_chan: int, n_filters: int, depth: int, n_frames
 def _uconv(bn_chan: int, n_filters: int, depth: int) -> UConvBlock:
     """The improved SuDoRM-RF's block with one slope in its last PReLU.
 
-    The host's has one for each channel; with one, the block has the 147,074 parameters (but for those of its norms)
-    that the papers' tables count.
+    Asteroid's block has one for each channel; with one, the block has the 147,074 parameters (without its norms) that
+    the papers' tables count.
     """
     block = UConvBlock(bn_chan, n_filters, depth)
     block.final_norm.act = nn.PReLU()

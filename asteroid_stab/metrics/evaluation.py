@@ -23,6 +23,7 @@ from asteroid_stab.metrics.names import INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured
 from asteroid_stab.metrics.summary import summarise
+from asteroid_stab.run.layout import EvaluationLayout
 
 ITEM_COLUMNS = ("id", "name", "n_samples")
 SOURCE_COLUMNS = tuple(columns(["si_sdr"]))
@@ -163,16 +164,17 @@ def evaluate(
 
 
 def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) -> None:
-    """Writes ``utterances.csv``, ``summary.json`` and, of sources with classes, ``sources.csv``.
+    """Writes the table of the mixtures, the summary and, of sources with classes, the table of the sources.
 
     Args:
         evaluation: the measured mixtures.
         folder: where to write.
         facts: further entries of the summary: split, command, model, ...
     """
-    _write_table(folder / "utterances.csv", [*ITEM_COLUMNS, *evaluation.columns], evaluation.rows)
+    place = EvaluationLayout(folder)
+    _write_table(place.utterances, [*ITEM_COLUMNS, *evaluation.columns], evaluation.rows)
     if evaluation.sources:
-        _write_table(folder / "sources.csv", ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
+        _write_table(place.sources, ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
     summary = {
         **facts,
         "n": len(evaluation.rows),
@@ -183,7 +185,7 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         "figures": {name: asdict(info) for name, info in evaluation.figures.items()},
         **({"classes": evaluation.classes()} if evaluation.sources else {}),
     }
-    write_text(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_text(place.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def _write_table(file: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

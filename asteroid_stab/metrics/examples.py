@@ -13,6 +13,7 @@ from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.metrics.evaluation import Evaluation, pick_examples, separate_whole
 from asteroid_stab.metrics.separation_metrics import assign
+from asteroid_stab.run.layout import ExamplesLayout
 
 PEAK = 0.95
 
@@ -43,30 +44,28 @@ def listenable(
     return gain * mixture, gain * sources, gain * estimates
 
 
-def write_examples(evaluation: Evaluation, model: nn.Module, dataset: MixtureDataset, folder: Path) -> None:
+def write_examples(evaluation: Evaluation, model: nn.Module, dataset: MixtureDataset, place: ExamplesLayout) -> None:
     """Separates the best, the median and the worst mixture again and writes their sounds as 16-bit WAV.
 
     Args:
         evaluation: the evaluation whose rows are picked.
         model: the evaluated model.
         dataset: the data it was evaluated on.
-        folder: receives ``best``, ``median`` and ``worst`` with ``mixture.wav``, ``estimate_1.wav``,
-            ``source_1.wav``, ..., and ``examples.json``.
+        place: where the mixtures, their sources and estimates are written, and a list of them.
     """
     listed = []
     for kind, row in pick_examples(evaluation.rows).items():
         mixture, sources, _ = dataset[row["id"]]
         estimates = separate_whole(model, mixture)
         signals = listenable(*(x.double().numpy() for x in (mixture, sources, estimates)))
-        place = folder / kind
-        place.mkdir(parents=True, exist_ok=True)
-        _write(place / "mixture.wav", signals[0], dataset.sample_rate)
-        for stem, tracks in (("source", signals[1]), ("estimate", signals[2])):
+        _write(place.mixture(kind), signals[0], dataset.sample_rate)
+        for path_of, tracks in ((place.source, signals[1]), (place.estimate, signals[2])):
             for j, track in enumerate(tracks, start=1):
-                _write(place / f"{stem}_{j}.wav", track, dataset.sample_rate)
+                _write(path_of(kind, j), track, dataset.sample_rate)
         listed.append({"kind": kind, "id": row["id"], "name": row["name"], "si_sdr_i": row["si_sdr_i"]})
-    write_text(folder / "examples.json", json.dumps(listed, indent=2) + "\n")
+    write_text(place.listing, json.dumps(listed, indent=2) + "\n")
 
 
 def _write(path: Path, signal: np.ndarray, sample_rate: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     sf.write(path, signal, sample_rate, subtype="PCM_16")

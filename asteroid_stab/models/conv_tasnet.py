@@ -23,12 +23,12 @@ def conv_tasnet(
     mask_act: str = "sigmoid",
     encoder_activation: str | None = None,
 ) -> ConvTasNet:
-    """Asteroid's own ``ConvTasNet``, so that its files open in plain Asteroid.
+    """Builds Asteroid's own ``ConvTasNet``, so that its files open in plain Asteroid.
 
-    The constructor of the host takes ``**fb_kwargs``, in which a misspelt option disappears; this signature names
-    them all. The residual convolution of the last block feeds nothing (only its skip output is used): its two
-    parameters never get a gradient, at which plain DDP stops, so they are frozen here. Its global norms are computed by
-    :class:`~asteroid_stab.masknn.FusedGlobLN`, which is the same function in less time.
+    Asteroid's constructor takes ``**fb_kwargs``, in which a misspelt option disappears; this signature names them all.
+    The residual convolution of the last block feeds nothing (only its skip output is used): its two parameters never
+    get a gradient, which plain DDP does not allow, so they are frozen here. The global norms are computed by
+    :class:`~asteroid_stab.masknn.FusedGlobLN`, the same function in less time.
 
     Args:
         n_src: number of sources.
@@ -58,23 +58,8 @@ def conv_tasnet(
     References:
         Luo and Mesgarani, "Conv-TasNet", IEEE/ACM TASLP 2019, arXiv 1809.07454.
     """
-    model = ConvTasNet(
-        n_src,
-        sample_rate=sample_rate,
-        n_filters=n_filters,
-        kernel_size=kernel_size,
-        stride=stride,
-        n_blocks=n_blocks,
-        n_repeats=n_repeats,
-        bn_chan=bn_chan,
-        hid_chan=hid_chan,
-        skip_chan=skip_chan,
-        conv_kernel_size=conv_kernel_size,
-        norm_type=norm_type,
-        mask_act=mask_act,
-        encoder_activation=encoder_activation,
-    )
-    if skip_chan:  # without skip connections the masks are made from the residual output
+    model = ConvTasNet(**locals())  # the arguments have the host's names
+    if skip_chan:  # without skip connections the masks come from the residual output
         model.masker.TCN[-1].res_conv.requires_grad_(False)
     fuse_norms(model)
     return model

@@ -27,7 +27,7 @@ def dprnn_tasnet(
     mask_act: str = "sigmoid",
     encoder_activation: str | None = None,
 ) -> DPRNNTasNet:
-    """Asteroid's own ``DPRNNTasNet``; its global norms are computed in one kernel.
+    """Builds Asteroid's own ``DPRNNTasNet``; its global norms are computed in one kernel.
 
     Args:
         n_src: number of sources.
@@ -39,10 +39,10 @@ def dprnn_tasnet(
         bn_chan: channels between blocks.
         hid_size: units of an RNN in one direction.
         chunk_size: length of a chunk, in frames.
-        hop_size: hop of the chunks, in frames; None is half of them.
+        hop_size: hop of the chunks, in frames; None is half a chunk.
         rnn_type: ``LSTM``, ``GRU`` or ``RNN``.
         num_layers: layers of an RNN.
-        bidirectional: whether the RNN over chunks looks both ways.
+        bidirectional: whether the RNN over chunks runs in both directions.
         use_mulcat: multiply-and-concatenate RNNs.
         dropout: in the RNNs, a probability.
         norm_type: ``gLN``, ``cLN``, or another that ``asteroid.masknn.norms.get`` knows.
@@ -55,26 +55,7 @@ def dprnn_tasnet(
     References:
         Luo, Chen, Yoshioka, "Dual-path RNN", ICASSP 2020, arXiv 1910.06379.
     """
-    model = DPRNNTasNet(
-        n_src,
-        bn_chan=bn_chan,
-        hid_size=hid_size,
-        chunk_size=chunk_size,
-        hop_size=hop_size,
-        n_repeats=n_repeats,
-        norm_type=norm_type,
-        mask_act=mask_act,
-        bidirectional=bidirectional,
-        rnn_type=rnn_type,
-        num_layers=num_layers,
-        dropout=dropout,
-        kernel_size=kernel_size,
-        n_filters=n_filters,
-        stride=stride,
-        encoder_activation=encoder_activation,
-        sample_rate=sample_rate,
-        use_mulcat=use_mulcat,
-    )
+    model = DPRNNTasNet(**locals())  # the arguments have the host's names
     fuse_norms(model)
     return model
 
@@ -97,7 +78,7 @@ def dptnet(
     mask_act: str = "relu",
     encoder_activation: str | None = "relu",
 ) -> DPTNet:
-    """Asteroid's own ``DPTNet``; its global norms are computed in one kernel.
+    """Builds Asteroid's own ``DPTNet``; its global norms are computed in one kernel.
 
     Args:
         n_src: number of sources.
@@ -107,10 +88,10 @@ def dptnet(
         stride: hop of the encoder, in samples.
         n_repeats: dual-path blocks.
         n_heads: heads of the attention.
-        ff_hid: units of the RNN that stands for the feed-forward layer, in one direction.
+        ff_hid: units of the RNN that replaces the feed-forward layer, in one direction.
         chunk_size: length of a chunk, in frames.
-        hop_size: hop of the chunks, in frames; None is half of them.
-        bidirectional: whether the RNN over chunks looks both ways.
+        hop_size: hop of the chunks, in frames; None is half a chunk.
+        bidirectional: whether the RNN over chunks runs in both directions.
         dropout: a probability.
         norm_type: ``gLN``, ``cLN``, or another that ``asteroid.masknn.norms.get`` knows.
         ff_activation: activation after the RNN.
@@ -123,23 +104,6 @@ def dptnet(
     References:
         Chen, Mao, Liu, "Dual-path transformer network", Interspeech 2020, arXiv 2007.13975.
     """
-    model = DPTNet(
-        n_src,
-        n_heads=n_heads,
-        ff_hid=ff_hid,
-        chunk_size=chunk_size,
-        hop_size=hop_size,
-        n_repeats=n_repeats,
-        norm_type=norm_type,
-        ff_activation=ff_activation,
-        encoder_activation=encoder_activation,
-        mask_act=mask_act,
-        bidirectional=bidirectional,
-        dropout=dropout,
-        kernel_size=kernel_size,
-        n_filters=n_filters,
-        stride=stride,
-        sample_rate=sample_rate,
-    )
+    model = DPTNet(**locals())  # the arguments have the host's names
     fuse_norms(model)
     return model

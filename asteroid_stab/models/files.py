@@ -1,4 +1,4 @@
-"""Model files that plain Asteroid opens: what ``asteroid.models.BaseModel.serialize`` gives, in plain types."""
+"""Model files that plain Asteroid opens: the result of ``asteroid.models.BaseModel.serialize``, in plain types."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.masknn import fuse_norms
-
-MODEL_FILE = "best_model.pth"
+from asteroid_stab.run.layout import RunLayout
 
 
 def _plain(value: Any) -> Any:
@@ -34,7 +33,7 @@ def _plain(value: Any) -> Any:
 def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any] | None = None) -> None:
     """Writes ``model`` to a file that ``BaseModel.from_pretrained`` and ``asteroid-infer`` open.
 
-    The file is complete or absent: it is written beside its place and moved there.
+    The file is complete or absent: it is written under another name and then moved.
 
     Args:
         model: an Asteroid model (it has ``serialize``).
@@ -58,14 +57,14 @@ def load_model(path: str | Path) -> torch.nn.Module:
             has, or its weights are another model's.
     """
     path = Path(path)
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = RunLayout(path).model if path.is_dir() else path
     if not file.is_file():
         raise StabError(f"no model file at {str(file)!r}; a run folder has one from its first epoch on")
     return build_model(read_saved(file, "model file"), origin=str(file))
 
 
 def read_saved(file: Path, what: str) -> Any:
-    """What ``torch.save`` wrote to ``file``, plain types only, on the CPU.
+    """Reads a file of ``torch.save``, plain types only, onto the CPU.
 
     Args:
         file: the file.
@@ -76,20 +75,20 @@ def read_saved(file: Path, what: str) -> Any:
     """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler fails on other files in any way that there is
+    except Exception as error:  # the unpickler raises errors of many types on other files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise StabError(f"{str(file)!r} is no readable {what}: {reason}") from error
 
 
 def build_model(conf: Any, origin: str) -> torch.nn.Module:
-    """The model that ``conf``, as ``serialize`` gives it, describes; ``origin`` names it in errors."""
+    """Builds the model that ``conf``, the result of ``serialize``, describes; ``origin`` names it in errors."""
     from asteroid import models
 
     if not isinstance(conf, Mapping):
         raise StabError(f"{origin!r} is no model file: it holds a {type(conf).__name__}")
     missing = [key for key in ("model_name", "model_args", "state_dict") if key not in conf]
     if missing:
-        hint = ": it is a training checkpoint, its run folder has best_model.pth" if "loops" in conf else ""
+        hint = f": it is a training checkpoint, its model is {RunLayout('RUN').model}" if "loops" in conf else ""
         raise StabError(f"{origin!r} lacks {', '.join(missing)}{hint}")
     name = conf["model_name"]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,15 @@ from torch.utils.checkpoint import checkpoint
 from asteroid_stab.errors import StabError
 
 
-class LayeredModel(BaseEncoderMaskerDecoder):
-    """A model whose training mode gives ``[K, B, J, T]``: the estimates that each of its K layers leads to.
+class LayeredModel(BaseEncoderMaskerDecoder, ABC):
+    """A model whose training mode returns ``[K, B, J, T]``: the estimates of each of its K layers.
 
-    The output of a layer goes through the model's own head (or a copy of it that this layer has to itself) to masks,
-    and these through the decoder. The last layer's are the estimates of the plain model, which is also what the
-    evaluation mode gives, at its cost. The model's files are the plain model's.
+    The output of a layer goes through the model's own head (or through a copy that belongs to this layer alone) to
+    masks, and the masks through the decoder. The last layer's estimates are the estimates of the plain model, and the
+    evaluation mode returns only these, at the plain model's cost. The model's files are the plain model's.
 
-    What a head computes for the layers before the last is not kept for the gradient but computed again in the
-    backward pass, a layer at a time: K layers cost little memory, and the time of K - 1 more heads, twice.
+    The heads of the layers before the last keep nothing for the gradient and are computed again in the backward pass,
+    a layer at a time: K layers cost little memory, and the time of K - 1 more heads, twice.
 
     A subclass names the modules of the head (``HEAD``) and implements :meth:`layers` and :meth:`masks`, which
     together are the host's masker.
@@ -35,22 +36,22 @@ class LayeredModel(BaseEncoderMaskerDecoder):
 
     @property
     def n_layers(self) -> int:
-        """K, the layers that the training mode gives the estimates of."""
+        """K, the number of layers whose estimates the training mode returns."""
         net = self.masker
         return net.num_blocks if hasattr(net, "num_blocks") else net.n_repeats
 
     def watch_early(self) -> None:
-        """Layers before the last are only looked at from now on: their estimates carry no gradient."""
+        """Cuts the gradient of the estimates of all layers but the last, which are only watched from now on."""
         self.train_early = False
         self.layer_heads.requires_grad_(False)
 
+    @abstractmethod
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
-        """The output of every layer of the masker for a representation ``[B, N, L]``, the last one last."""
-        raise NotImplementedError
+        """The output of every layer of the masker for a representation ``[B, N, L]``, in their order."""
 
+    @abstractmethod
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
         """Masks ``[B, J, N, L]`` of a layer's output."""
-        raise NotImplementedError
 
     def frames(self, hidden: Tensor, tf_rep: Tensor) -> Tensor:
         """A layer's output by frames of the encoder, ``[B, C, L]``."""
@@ -72,7 +73,7 @@ class LayeredModel(BaseEncoderMaskerDecoder):
     def decode_layers(
         self, hidden: Sequence[Tensor], tf_rep: Tensor, mixture: Tensor, heads: Sequence[Mapping[str, nn.Module]]
     ) -> Tensor:
-        """``[K, B, J, T]`` of the outputs of K layers and a head for each; dedicated heads stand in for these.
+        """Estimates ``[K, B, J, T]`` of the outputs of K layers by a head for each; dedicated heads replace ``heads``.
 
         Raises:
             StabError: there are dedicated heads, for another number of layers.

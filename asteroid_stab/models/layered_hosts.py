@@ -14,12 +14,11 @@ from asteroid_stab.models.layered import LayeredModel
 
 
 class LayeredConvTasNet(LayeredModel, ConvTasNet):
-    """A layer is a repeat; what goes to the head is the sum of the skip connections so far."""
+    """A layer is a repeat; its output, which goes to the head, is the sum of the skip connections so far."""
 
     HEAD, HOST = ("mask_net",), ConvTasNet
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
-        """See the base."""
         net = self.masker
         output, skips = net.bottleneck(tf_rep), torch.zeros(1, device=tf_rep.device)
         for i, block in enumerate(net.TCN, start=1):
@@ -32,7 +31,6 @@ class LayeredConvTasNet(LayeredModel, ConvTasNet):
                 yield skips if net.skip_chan else output
 
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
-        """See the base."""
         net = self.masker
         return net.output_act(head["mask_net"](hidden).view(len(hidden), net.n_src, net.out_chan, -1))
 
@@ -43,7 +41,6 @@ class LayeredDPRNNTasNet(LayeredModel, DPRNNTasNet):
     HEAD, HOST = ("first_out", "net_out", "net_gate", "mask_net"), DPRNNTasNet
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
-        """See the base."""
         net = self.masker
         output = unfold(net.bottleneck(tf_rep).unsqueeze(-1), **_window(self.masker))
         output = output.reshape(len(tf_rep), net.bn_chan, net.chunk_size, -1)
@@ -52,12 +49,10 @@ class LayeredDPRNNTasNet(LayeredModel, DPRNNTasNet):
             yield output
 
     def frames(self, hidden: Tensor, tf_rep: Tensor) -> Tensor:
-        """See the base."""
         folded = fold(hidden.flatten(1, 2), (tf_rep.shape[-1], 1), **_window(self.masker))
         return folded.reshape(len(hidden), hidden.shape[1], -1)
 
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
-        """See the base."""
         net = self.masker
         n_all, n_frames = len(hidden) * net.n_src, tf_rep.shape[-1]
         output = head["first_out"](hidden).reshape(n_all, net.bn_chan * net.chunk_size, -1)
@@ -76,7 +71,6 @@ class LayeredDPTNet(LayeredModel, DPTNet):
     HEAD, HOST = ("first_out", "net_out", "net_gate"), DPTNet
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
-        """See the base."""
         net = self.masker
         if net.input_layer is not None:
             tf_rep = net.input_layer(tf_rep.transpose(1, 2)).transpose(1, 2)
@@ -86,11 +80,9 @@ class LayeredDPTNet(LayeredModel, DPTNet):
             yield output
 
     def frames(self, hidden: Tensor, tf_rep: Tensor) -> Tensor:
-        """See the base."""
         return self.masker.ola.fold(hidden, output_size=tf_rep.shape[-1])
 
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
-        """See the base."""
         net = self.masker
         batch, _, chunk_size, n_chunks = hidden.shape
         output = head["first_out"](hidden).reshape(batch * net.n_src, net.in_chan, chunk_size, n_chunks)
@@ -105,7 +97,6 @@ class LayeredSuDORMRFImprovedNet(LayeredModel, SuDORMRFImprovedNet):
     HEAD, HOST = ("mask_net",), SuDORMRFImprovedNet
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
-        """See the base."""
         net = self.masker
         output = net.bottleneck(net.ln(tf_rep))
         for block in net.sm:
@@ -113,6 +104,5 @@ class LayeredSuDORMRFImprovedNet(LayeredModel, SuDORMRFImprovedNet):
             yield output
 
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
-        """See the base."""
         net = self.masker
         return net.output_act(head["mask_net"](hidden).view(len(hidden), net.n_src, net.in_chan, -1))

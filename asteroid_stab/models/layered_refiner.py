@@ -13,10 +13,10 @@ from asteroid_stab.models.refiner import LatentRefinementNet
 
 
 class LayeredLatentRefinementNet(LayeredModel, LatentRefinementNet):
-    """A layer is an iteration of a block, so that K is the sum of the iterations that are asked for.
+    """A layer is an iteration of a block, so that K is the sum of the iterations of all blocks.
 
-    The decoder mixes the sources and belongs to the head. With ``own_heads`` the head of a layer is that of its block;
-    in a stage, the layers of the blocks before it have no gradient.
+    The decoder mixes the sources and belongs to the head. With ``own_heads`` a layer has the head of its block; in a
+    stage, the layers of the blocks before it have no gradient.
     """
 
     HEAD, HOST = ("mask_net",), LatentRefinementNet
@@ -27,13 +27,12 @@ class LayeredLatentRefinementNet(LayeredModel, LatentRefinementNet):
         return sum(self.n_iterations[: self.depth])
 
     def own_head(self) -> dict[str, nn.Module]:
-        """See the base."""
         return {**super().own_head(), "decoder": self.decoder}
 
     def forward(
         self, wav: Tensor, n_iterations: int | Sequence[int] | None = None, lengths: Tensor | None = None
     ) -> Tensor:
-        """``[K, B, J + 1, T]`` in training mode, else as the plain model, whose arguments it takes.
+        """Estimates ``[K, B, J + 1, T]`` in training mode, else the plain model's; the arguments are the same.
 
         Raises:
             StabError: an argument does not fit, or training asks for no iteration at all.
@@ -41,22 +40,22 @@ class LayeredLatentRefinementNet(LayeredModel, LatentRefinementNet):
         return LatentRefinementNet.forward(self, wav, n_iterations, lengths)
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
-        """See the base."""
         return (hidden for hidden, _ in self.trace(tf_rep, self.n_iterations))
 
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
-        """See the base."""
         return self.masker.masks(hidden, head["mask_net"])
 
-    def _estimate(self, mixture: Tensor, per_block: Sequence[int], dense: bool) -> tuple[Tensor, Tensor]:
+    def _estimate(
+        self, mixture: Tensor, per_block: Sequence[int], dense: bool, noise: Sequence[Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
         if not self.training:
-            return super()._estimate(mixture, per_block, dense)
-        tf_rep = self.forward_encoder(mixture)
-        hidden, g = zip(*self.trace(tf_rep, per_block), strict=True) if any(per_block[: self.depth]) else ((), ())
-        if not hidden:
+            return super()._estimate(mixture, per_block, dense, noise)
+        if not any(per_block[: self.depth]):
             raise StabError(f"layers need an iteration at least, got n_iterations={list(per_block)}")
+        tf_rep = self.forward_encoder(mixture)
+        hidden, g = zip(*self.trace(tf_rep, per_block, noise), strict=True)
         heads = [self.head(block + 1) for block, n in enumerate(per_block[: self.depth]) for _ in range(n)]
-        heads[-1] = self.head(self.depth)  # as the plain model, also where the last block has no iteration
+        heads[-1] = self.head(self.depth)  # as in the plain model, also where the last block has no iteration
         return self.decode_layers(hidden, tf_rep, mixture, heads), torch.stack(g).sum(0)  # eq. (10)
 
     def _decode(self, hidden: Tensor, tf_rep: Tensor, mixture: Tensor, head: Mapping[str, nn.Module]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Makes a model one that gives the estimates of every layer."""
+"""Turns a model into one that returns the estimates of every layer."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _LAYERED = {kind.HOST: kind for kind in _KINDS}
 
 
 def layered_model(model: nn.Module, head: str = "shared") -> LayeredModel:
-    """Makes a model give the estimates of every layer in training; in place, weights untouched.
+    """Makes a model return the estimates of every layer in training; in place, with the same weights.
 
     Args:
         model: a ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet.
-        head: ``shared``: the model's head serves every layer; ``dedicated``: each layer before the last has a copy of
-            it to itself, which is trained and in the checkpoints, but in no model file.
+        head: ``shared``: the model's head serves every layer; ``dedicated``: each layer before the last has its own
+            copy, which is trained and saved in checkpoints, but not in model files.
 
     Raises:
-        StabError: the model is of another kind, ``head`` is none of the two, or dedicated heads are wanted of a model
-            whose blocks have their own.
+        StabError: the model is of another kind, ``head`` is neither, or ``head`` is ``dedicated`` and the model's
+            blocks have their own heads.
 
     Example:
         >>> import torch
@@ -49,8 +49,8 @@ def layered_model(model: nn.Module, head: str = "shared") -> LayeredModel:
 
     References:
         Gao et al., "Improving label assignments learning by dynamic sample dropout combined with layer-wise
-        optimization", arXiv 2311.12199. That the final head serves all layers is our reading: the paper shows layers'
-        switches of models that were trained without it.
+        optimization", arXiv 2311.12199. It is our reading that the final head serves all layers: the paper shows the
+        layers' switches of models that were trained without layer-wise losses.
     """
     kind = host_of(model)
     if head not in HEADS:
@@ -70,7 +70,7 @@ def host_of(model: nn.Module) -> type[LayeredModel]:
     """The class that knows the layers of a model.
 
     Raises:
-        StabError: there is none.
+        StabError: no class does.
     """
     if type(model) not in _LAYERED:
         known = ", ".join(host.__name__ for host in _LAYERED)

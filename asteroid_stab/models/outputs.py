@@ -1,4 +1,4 @@
-"""A model with some of another one's outputs."""
+"""A model with some of the outputs of another model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from asteroid_stab.models.pretrained import OUTPUT_LAYERS, output_layers
 
 
 def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Module:
-    """The model that gives those of the outputs alone, in evaluation mode; what it gives is not changed.
+    """A model that returns only some of the outputs, unchanged, in evaluation mode.
 
-    The layer that makes the sources' channels loses the others' rows, so that it is a plain model of fewer sources.
+    The layer that computes the sources' channels loses the rows of the other sources: a plain model of fewer sources.
 
     Args:
-        model: a ConvTasNet, DPRNNTasNet, DPTNet or SuDORMRFImprovedNet, with layers or without; it stays as it is.
+        model: a ConvTasNet, DPRNNTasNet, DPTNet or SuDORMRFImprovedNet, with layers or without; it is not changed.
         outputs: the outputs to keep, from 0.
 
     Raises:
@@ -48,6 +48,6 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
         by_source = weights[name].reshape(n_src, -1, *weights[name].shape[1:])
         weights[name] = by_source[list(outputs)].flatten(0, 1)
     device = next(iter(weights.values())).device
-    with torch.random.fork_rng(devices=[]):  # a new model draws weights, which a training's own draws must not feel
+    with torch.random.fork_rng(devices=[]):  # a training must draw the same random numbers without this
         kept = build_model({**conf, "model_args": {**args, "n_src": len(outputs)}, "state_dict": weights}, "a model")
     return kept.to(device)

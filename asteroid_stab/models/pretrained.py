@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.errors import StabError, some
-from asteroid_stab.models.files import MODEL_FILE, read_saved
+from asteroid_stab.models.files import read_saved
+from asteroid_stab.run.layout import RunLayout
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
-"""What makes the sources' channels: of ConvTasNet, and of DPRNN, DPTNet and the like. Another model has its own
-``output_layers``."""
+"""Layers that compute the sources' channels: in ConvTasNet, and in DPRNN, DPTNet and similar models. Another model has
+its own ``output_layers``."""
 GATES = "masker.gates."
 COMPARED = (
     "sample_rate",
@@ -26,18 +27,18 @@ COMPARED = (
     "encoder_activation",
     "rnn_type",
 )
-"""Arguments of which the weights' shapes tell nothing."""
+"""Arguments that do not show in the shapes of the weights."""
 OF_THE_OUTPUT = ("noise_slot",)
-"""Likewise, of what makes the outputs."""
+"""Such arguments of the layers that compute the outputs."""
 
 
 class Transfer(NamedTuple):
-    """What became of the weights of a file.
+    """Names of weights, after a file was read into a model.
 
     Attributes:
-        loaded: names of those that the model has taken.
-        new: names of the model's that stay as they were made.
-        left_out: names of the file's that the model has not taken.
+        loaded: weights that the model took from the file.
+        new: weights of the model that keep their initial values.
+        left_out: weights of the file that the model did not take.
     """
 
     loaded: list[str]
@@ -48,23 +49,20 @@ class Transfer(NamedTuple):
 def load_pretrained(
     model: torch.nn.Module, path: str | None = None, new_output: bool = False, new_gate: bool = False
 ) -> Transfer:
-    """Starts ``model`` with the weights of another one, all of them or all but those of the output layer.
+    """Starts ``model`` with the weights of another one, or with all but the output layer's.
 
-    Whatever does not fit is an error: a silent part of it would be trained from scratch.
+    Weights that do not fit are an error: a part of the model would silently be trained from scratch.
 
     Args:
         model: takes the weights, in place.
-        path: a run folder (its best model), a model file, or a checkpoint; None leaves all as it is.
-        new_output: leave what makes the sources' channels as it is (:data:`OUTPUT_LAYERS`, or the model's
-            ``output_layers``), so that a model with another number of sources can be started.
-        new_gate: leave the gates of a refining network as they are, so that one that was trained without them can be
-            started.
-
-    Returns:
-        What was loaded, what stays new, and what was left out.
+        path: a run folder (its best model), a model file, or a checkpoint; None changes nothing.
+        new_output: keep the initial values of the layers that compute the sources' channels (:data:`OUTPUT_LAYERS`, or
+            the model's ``output_layers``), so that the number of sources may be another.
+        new_gate: keep the initial values of the gates of a refining network, so that the weights may be of a network
+            without gates.
 
     Raises:
-        StabError: the file cannot be read, holds no weights, another model's or those of another sample rate, or
+        StabError: the file cannot be read; it holds no weights, or the weights of another model or sample rate;
             ``model`` has no known output layer or no gate to leave new.
 
     References:
@@ -78,7 +76,7 @@ def load_pretrained(
                 "from scratch: init.new_output=false init.new_gate=false"
             )
         return Transfer([], list(model.state_dict()), [])
-    file = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
+    file = RunLayout(path).model if Path(path).is_dir() else Path(path)
     weights, arguments = _weights(file)
     _check_arguments(model, arguments, file, COMPARED if new_output else (*COMPARED, *OF_THE_OUTPUT))
     own = model.state_dict()
@@ -105,12 +103,12 @@ def load_pretrained(
 
 
 def output_layers(model: torch.nn.Module) -> tuple[str, ...]:
-    """Names of the parts of a model that make the sources' channels, or that a model of its kind may have for it."""
+    """Names of the layers of a model that compute the sources' channels; it may lack some of them."""
     return getattr(model, "output_layers", OUTPUT_LAYERS)
 
 
 def _hint(faults: list[str], outputs: tuple[str, ...]) -> str:
-    """What may help, where all that does not fit is of one kind."""
+    """Names an option that may help if all faults are of one kind; else nothing."""
     if all(fault.startswith(GATES) for fault in faults):
         if all(fault.endswith("is missing") for fault in faults):
             return " (trained without gates? init.new_gate=true leaves them new)"
@@ -124,7 +122,7 @@ def _hint(faults: list[str], outputs: tuple[str, ...]) -> str:
 def _check_arguments(
     model: torch.nn.Module, arguments: Mapping[str, Any], file: Path, compared: tuple[str, ...]
 ) -> None:
-    """Raises where a model of the same shapes is another all the same: another hop, activation or sample rate."""
+    """Checks that a model of the same shapes has the same hop, activation and sample rate too."""
     own: dict[str, Any] = model.get_model_args() if hasattr(model, "get_model_args") else {}  # type: ignore[operator]
     own = {**own, "sample_rate": getattr(model, "sample_rate", None)}
     differ = [
@@ -137,7 +135,7 @@ def _check_arguments(
 
 
 def _weights(file: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """The model's weights in a model file, a checkpoint or a bare state dict, and what is told of its arguments."""
+    """The model's weights in a model file, a checkpoint or a bare state dict, and its arguments as far as known."""
     if not file.is_file():
         raise StabError(f"no weights to start with at {file}")
     saved = read_saved(file, "model file")
@@ -145,8 +143,8 @@ def _weights(file: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise StabError(f"{file} holds no weights")
     prefixed = {key.removeprefix("model."): value for key, value in weights.items() if key.startswith("model.")}
-    weights = prefixed or weights  # a checkpoint holds the loss' parameters as well, under another prefix
-    weights = {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # of training alone
+    weights = prefixed or weights  # a checkpoint also holds parameters of the loss, under another prefix
+    weights = {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # for training only
     # A model file has the model's arguments, a checkpoint the config of its run.
     arguments = saved.get("model_args") or (saved.get("training_config") or {}).get("model") or {}
     return weights, arguments

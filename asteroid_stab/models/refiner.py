@@ -1,4 +1,4 @@
-"""Latent iterative refinement: blocks that are applied several times, in stages, and only where a gate asks for it."""
+"""Latent iterative refinement: blocks that are applied several times, trained in stages, and skipped by gates."""
 
 from __future__ import annotations
 
@@ -21,28 +21,27 @@ from asteroid_stab.models.refiner_stages import StagedModel
 
 
 class LatentRefinementNet(StagedModel):
-    r"""Separates by blocks that refine a state between encoder and decoder, each of them a given number of times.
+    r"""Separates by blocks that refine a state between encoder and decoder, each applied a given number of times.
 
     .. math:: \hat s = D(M(B_N^{(I_N)} \circ \dots \circ B_1^{(I_1)}(E(x))) \cdot E(x))
 
-    The number of iterations changes no parameter, and may be another one in every call.
+    The parameters do not depend on the number of iterations, which may change from call to call.
 
-    With ``noise_slot`` the decoder has an output for the noise, after those of the sources: the training mode gives
-    it, ``[B, J + 1, T]``, for the loss to judge, the evaluation mode leaves it out, ``[B, J, T]`` (:meth:`slots` has
-    it).
+    With ``noise_slot`` the decoder has an output for the noise, after the sources: the training mode returns it,
+    ``[B, J + 1, T]``, for the loss; the evaluation mode leaves it out, ``[B, J, T]`` (:meth:`slots` returns it).
 
-    With ``gate`` each block has an :class:`~asteroid_stab.masknn.ExitGate`, which its iterations share, and which is
-    asked before each. Training computes every iteration and leaves out by multiplication, eq. (7), so that the gate
-    has a gradient; in evaluation an item that exits is not computed any further, and goes on to the next block. A
-    gate sees the whole signal, so that what it decides of a part is not what it decides of the whole.
+    With ``gate`` each block has an :class:`~asteroid_stab.masknn.ExitGate`, shared by its iterations and asked before
+    each of them. Training computes every iteration and skips by multiplication, eq. (7), so that the gate has a
+    gradient. In evaluation an item that exits is not computed any further in this block and goes on to the next one.
+    A gate sees the whole signal, so it may decide otherwise for a part of it.
 
-    With ``own_heads`` each block has a mask network and a decoder of its own, and any prefix of the blocks is a model
-    (:meth:`truncated`), trained one after the other (:meth:`train_stage`). Else there is one head, and it serves
-    every depth. Without a stage, heads before the last are trained by layer-wise losses only: DDP has to be told
-    (``find_unused_parameters``).
+    With ``own_heads`` each block has its own mask network and decoder, and the first blocks alone are a model too
+    (:meth:`truncated`); blocks can be trained one after the other (:meth:`train_stage`). Otherwise one head serves
+    every depth. Without stages, only layer-wise losses train the heads before the last: DDP then needs
+    ``find_unused_parameters``.
 
     Args:
-        n_src: J, sources, without the noise.
+        n_src: J, number of sources, without the noise.
         n_blocks: N, blocks with weights of their own.
         n_sub_blocks: in each block.
         n_iterations: of every block, or a number for each.
@@ -57,7 +56,7 @@ class LatentRefinementNet(StagedModel):
         bn_chan: channels of the state.
         upsampling_depth: resolutions in a sub-block.
         mask_act: activation of the masks.
-        sub_block: ``uconv``, ``ublock``, or what :func:`~asteroid_stab.masknn.register_sub_block` was given.
+        sub_block: ``uconv``, ``ublock``, or a name given to :func:`~asteroid_stab.masknn.register_sub_block`.
         gate_bias: initial bias of the gates towards "process" (our reading).
 
     Shapes:
@@ -108,7 +107,7 @@ class LatentRefinementNet(StagedModel):
         iterations = counts(n_iterations, n_blocks, least=1)
         multiple = math.lcm(stride, 2**upsampling_depth)
 
-        def n_frames(n_samples: int) -> int:  # of what is padded as forward_encoder does
+        def n_frames(n_samples: int) -> int:  # of a signal that forward_encoder has padded
             return -(-n_samples // multiple) * multiple // stride + (1 - kernel_size % 2)
 
         n_slots = n_src + noise_slot
@@ -118,17 +117,17 @@ class LatentRefinementNet(StagedModel):
             n_filters, n_slots, bn_chan, n_blocks, n_sub_blocks, iterations, gate_frames, gate_bias,
             upsampling_depth, mask_act, sub_block, trial_frames=n_frames(1),
         )  # fmt: skip
-        super().__init__(
-            Encoder(filters, padding=kernel_size // 2), masker, MixingDecoder(n_slots, n_filters, kernel_size, stride)
-        )
+        decoder = MixingDecoder(n_slots, n_filters, kernel_size, stride)
 
         def head() -> nn.ModuleDict:
             decoder = MixingDecoder(n_slots, n_filters, kernel_size, stride)
             return nn.ModuleDict({"mask_net": mask_head(bn_chan, n_slots, n_filters), "decoder": decoder})
 
-        self.early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
-        self.n_src, self.n_blocks, self.n_sub_blocks, self.own_heads = n_src, n_blocks, n_sub_blocks, own_heads
-        self.n_iterations, self.noise_slot, self.gate, self._multiple = iterations, noise_slot, gate, multiple
+        early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
+        encoder = Encoder(filters, padding=kernel_size // 2)
+        super().__init__(encoder, masker, decoder, early_heads, iterations, n_sub_blocks, own_heads)
+        self.n_src, self.noise_slot, self.gate = n_src, noise_slot, gate
+        self._multiple = multiple
         self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
         fuse_norms(self)
 
@@ -137,13 +136,13 @@ class LatentRefinementNet(StagedModel):
     def forward(
         self, wav: Tensor, n_iterations: int | Sequence[int] | None = None, lengths: Tensor | None = None
     ) -> Tensor:
-        """Estimates, in training mode of the noise too.
+        """Estimates of the sources, in training mode of the noise too.
 
         Args:
             wav: mixtures ``[B, T]``, or one ``[T]``, or ``[B, 1, T]``.
             n_iterations: of every block, or a number for each; None takes the constructor's.
-            lengths: ``[B]``, samples of each item that are no padding. An item is computed as if it were alone at its
-                own length, and its estimates are zero behind; items of equal length are computed together.
+            lengths: ``[B]``, samples of each item without padding. An item is computed as if it were alone with its
+                own length, and its estimates are zero after it; items of equal length are computed together.
 
         Raises:
             StabError: a shape, a number of iterations or a length does not fit.
@@ -151,13 +150,28 @@ class LatentRefinementNet(StagedModel):
         return self.forward_with_figures(wav, n_iterations, lengths)[0]
 
     def forward_with_figures(
-        self, mixture: Tensor, n_iterations: int | Sequence[int] | None = None, lengths: Tensor | None = None
+        self,
+        mixture: Tensor,
+        n_iterations: int | Sequence[int] | None = None,
+        lengths: Tensor | None = None,
+        gate_noise: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As :meth:`forward`, with two figures of each item ``[B]``: N̂ of eq. (10), and the sub-blocks applied in it.
 
         In training mode they have a gradient where there are gates; in evaluation mode they are whole numbers.
+
+        Args:
+            mixture: as :meth:`forward`'s ``wav``.
+            n_iterations: as in :meth:`forward`.
+            lengths: as in :meth:`forward`.
+            gate_noise: Gumbel noise ``[I, B, 2]`` of the decisions in training mode, over the I iterations of all
+                blocks, in a stage of its block alone; None lets the gates draw it from torch's global generator.
+
+        Raises:
+            StabError: a shape, a number of iterations or a length does not fit.
+            ValueError: the noise has another shape, or there are no gates.
         """
-        est, n_used = self.slots(mixture, n_iterations, lengths)
+        est, n_used = self.slots(mixture, n_iterations, lengths, gate_noise=gate_noise)
         if not self.training:
             est = est[..., : self.n_src, :]
         return est, {"n_iterations": n_used, "n_sub_blocks": n_used * self.n_sub_blocks}
@@ -168,64 +182,94 @@ class LatentRefinementNet(StagedModel):
         n_iterations: int | Sequence[int] | None = None,
         lengths: Tensor | None = None,
         dense: bool = False,
+        gate_noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Estimates of all outputs ``[B, J + 1, T]``, the noise last, in either mode; and N̂ ``[B]``.
 
-        Takes the arguments of :meth:`forward`; ``dense`` computes every iteration of every item in evaluation mode too,
-        with the same result.
+        Takes the arguments of :meth:`forward_with_figures`; ``dense`` computes every iteration of every item in
+        evaluation mode too, with the same result.
         """
         if wav.ndim not in (1, 2, 3) or wav.shape[-1] == 0 or (wav.ndim == 3 and wav.shape[1] != 1):
             raise StabError(f"a mixture must be [T], [B, T] or [B, 1, T] with T above 0, got {list(wav.shape)}")
         mixture = wav.reshape(-1, 1, wav.shape[-1])
         per_block = self.n_iterations if n_iterations is None else counts(n_iterations, self.n_blocks, least=0)
-        est, n_used = by_length(lambda part: self._estimate(part, per_block, dense), mixture, lengths)
+        noise = self._noise_of_blocks(gate_noise, per_block, len(mixture))
+
+        def estimate(part: Tensor, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+            return self._estimate(part, per_block, dense, [None if of is None else of[:, rows] for of in noise])
+
+        est, n_used = by_length(estimate, mixture, lengths)
         n_used = n_used if self.training else n_used.long()
         return (est.squeeze(-3) if wav.ndim == 1 else est), n_used
 
-    def _estimate(self, mixture: Tensor, per_block: Sequence[int], dense: bool) -> tuple[Tensor, Tensor]:
+    def _noise_of_blocks(
+        self, gate_noise: Tensor | None, per_block: Sequence[int], n_items: int
+    ) -> list[Tensor | None]:
+        """Gumbel noise ``[n, B, 2]`` for the gate of each block that is computed; None where a gate draws its own."""
+        if gate_noise is None:
+            return [None] * self.depth
+        trained = list(per_block[self._n_frozen : self.depth])
+        shape = [sum(trained), n_items, 2]
+        if not self.gate or list(gate_noise.shape) != shape:
+            need = f"be {shape}" if self.gate else "be None without gates"
+            raise ValueError(f"gate_noise must {need}, got {list(gate_noise.shape)}")
+        return [*[None] * self._n_frozen, *gate_noise.split(trained)]
+
+    def _estimate(
+        self, mixture: Tensor, per_block: Sequence[int], dense: bool, noise: Sequence[Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
         tf_rep = self.forward_encoder(mixture)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             hidden = self.masker.start(tf_rep)
         total = torch.zeros(len(hidden), device=hidden.device)
         for block, n in enumerate(per_block[: self.depth]):  # eq. (6)
             with torch.set_grad_enabled(torch.is_grad_enabled() and block >= self._n_frozen):
-                hidden, n_used = self.masker.refine(hidden, block, n, dense)
+                hidden, n_used = self.masker.refine(hidden, block, n, dense, noise[block])
             total = total + n_used
         return self.decode(hidden, tf_rep, mixture, self.head(self.depth)), total
 
-    def trace(self, tf_rep: Tensor, per_block: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The state and the decisions ``[B]`` after every iteration, eq. (7), each computed for every item."""
+    def trace(
+        self, tf_rep: Tensor, per_block: Sequence[int], noise: Sequence[Tensor | None] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The state and the decisions ``[B]`` after every iteration, eq. (7), computed for every item.
+
+        Args:
+            tf_rep: the encoder's output ``[B, N, L]``.
+            per_block: iterations of each block.
+            noise: Gumbel noise ``[n, B, 2]`` for the gate of each block; None lets them draw it.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             hidden = self.masker.start(tf_rep)
         for block, n in enumerate(per_block[: self.depth]):
-            for _ in range(n):
+            given = None if noise is None else noise[block]
+            for t in range(n):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and block >= self._n_frozen):
-                    [(hidden, g)] = self.masker.steps(hidden, block, 1)
+                    [(hidden, g)] = self.masker.steps(hidden, block, 1, None if given is None else given[t : t + 1])
                 yield hidden, g
 
     def forward_encoder(self, wav: Tensor) -> Tensor:
-        """``[B, N, L]`` of ``[B, 1, T]``, padded with zeros to a multiple of stride and 2^depth."""
+        """Features ``[B, N, L]`` of ``[B, 1, T]``, which is padded with zeros to a multiple of stride and 2^depth."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             return super().forward_encoder(pad(wav, (0, -wav.shape[-1] % self._multiple)))
 
     def decode(self, hidden: Tensor, tf_rep: Tensor, mixture: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
-        """The estimates of a state by a head: masks of the encoder's output, decoded, eq. (1)."""
+        """Decodes a state by a head: masks for the encoder's output, then the decoder, eq. (1)."""
         masks = self.masker.masks(hidden, head["mask_net"])
         return pad_x_to_y(head["decoder"](self.apply_masks(tf_rep, masks)), mixture)
 
     # --- files ---
 
     def truncated(self, n: int) -> LatentRefinementNet:
-        """A model of its own of the first ``n`` blocks, with the head of the last of them and the same weights.
+        """A new model of the first ``n`` blocks, with the head of block ``n`` and copies of the weights.
 
         Raises:
-            StabError: there are not as many blocks; the blocks share one head, which is that of the last.
+            StabError: there are fewer blocks; the blocks share one head, which belongs to the last block.
         """
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= self.n_blocks:
             raise StabError(f"truncated needs a number of blocks from 1 to {self.n_blocks}, got {n!r}")
         if n < self.n_blocks and not self.own_heads:
             raise StabError(f"truncated needs own_heads=true: the one head is that of all {self.n_blocks} blocks")
-        with torch.random.fork_rng(devices=[]):  # a model file that is written in training draws nothing from it
+        with torch.random.fork_rng(devices=[]):  # writing a model file must not change the random numbers of a training
             args = {**self.get_model_args(), "n_blocks": n, "n_iterations": self.n_iterations[:n]}
             model = LatentRefinementNet(**args)
         kept = model.state_dict().keys()
@@ -237,13 +281,13 @@ class LatentRefinementNet(StagedModel):
         return model.to(next(self.parameters())).train(self.training)
 
     def get_model_args(self) -> dict[str, Any]:
-        """What the constructor needs to make this model again."""
+        """The constructor's arguments that build this model again."""
         return {**self._args, "n_iterations": list(self.n_iterations)}
 
     def serialize(self) -> dict[str, Any]:
-        """The host's; in a stage that is not the last, of the model of its blocks."""
+        """Returns Asteroid's dictionary; before the last stage, of the model of the blocks trained so far."""
         return super().serialize() if self.depth == self.n_blocks else self.truncated(self.depth).serialize()
 
 
-if not hasattr(models, "LatentRefinementNet"):  # a module that is read anew registers no second time
+if not hasattr(models, "LatentRefinementNet"):  # a reloaded module does not register twice
     models.register_model(LatentRefinementNet)

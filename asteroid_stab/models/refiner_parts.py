@@ -1,4 +1,4 @@
-"""What a refining network needs beside its blocks: a decoder that mixes, items of different lengths, checked sizes."""
+"""Parts of a refining network besides its blocks: a mixing decoder, items of different lengths, checks of sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZES = ("n_src", "n_blocks", "n_sub_blocks", "n_filters", "kernel_size", "bn_ch
 
 
 class MixingDecoder(nn.ConvTranspose1d):
-    """D of eq. (1): every output is made of the masked features of all of them.
+    """D of eq. (1): every output is computed from the masked features of all sources.
 
     Shapes:
         - input ``[B, S, N, L]``, output ``[B, S, T]``.
@@ -27,7 +27,7 @@ class MixingDecoder(nn.ConvTranspose1d):
             kernel_size,
             stride,
             padding=kernel_size // 2,
-            output_padding=(stride - 1) * (kernel_size % 2),  # as many samples as were encoded
+            output_padding=(stride - 1) * (kernel_size % 2),  # the number of samples that were encoded
             bias=False,
         )
         nn.init.xavier_normal_(self.weight)
@@ -38,7 +38,7 @@ class MixingDecoder(nn.ConvTranspose1d):
 
 
 def check_sizes(args: Mapping[str, Any]) -> None:
-    """Makes sure that a network can be built.
+    """Checks that a network can be built.
 
     Raises:
         StabError: names the argument that is out of its range.
@@ -61,12 +61,12 @@ def counts(n_iterations: int | Sequence[int], n_blocks: int, least: int) -> list
     """A number of iterations for each block.
 
     Args:
-        n_iterations: one for all, or one for each.
-        n_blocks: blocks that there are.
-        least: the smallest that is allowed.
+        n_iterations: one number for all blocks, or one for each.
+        n_blocks: number of blocks.
+        least: the smallest number allowed.
 
     Raises:
-        StabError: there are not as many numbers as blocks, or one is no whole number or too small.
+        StabError: there are more or fewer numbers than blocks, or one is no whole number or too small.
 
     Example:
         >>> counts(4, 3, least=1), counts([2, 0, 1], 3, least=0)
@@ -82,23 +82,26 @@ def counts(n_iterations: int | Sequence[int], n_blocks: int, least: int) -> list
 
 
 def by_length(
-    run: Callable[[Tensor], tuple[Tensor, Tensor]], mixture: Tensor, lengths: Tensor | Sequence[int] | None
+    run: Callable[[Tensor, Tensor | slice], tuple[Tensor, Tensor]],
+    mixture: Tensor,
+    lengths: Tensor | Sequence[int] | None,
 ) -> tuple[Tensor, Tensor]:
-    """What ``run`` gives of every item at its own length, items of one length at a time.
+    """Runs every item at its own length; items of equal length run together.
 
     Args:
-        run: from mixtures ``[B, 1, T]`` to estimates ``[..., B, S, T]`` and a figure of each item ``[B]``.
-        mixture: ``[B, 1, T]``, padded behind.
-        lengths: ``[B]``, samples that are no padding; None for all.
+        run: maps mixtures ``[B, 1, T]`` and their rows in the batch to estimates ``[..., B, S, T]`` and a figure of
+            each item ``[B]``.
+        mixture: ``[B, 1, T]``, padded at the end.
+        lengths: ``[B]``, samples without padding; None: there is no padding.
 
     Returns:
-        Estimates, zero behind an item's length, and the figures.
+        Estimates, zero after an item's length, and the figures.
 
     Raises:
-        StabError: there are not as many lengths as items, or one is not from 1 to T.
+        StabError: there are more or fewer lengths than items, or one is not from 1 to T.
     """
     if lengths is None or not len(mixture):
-        return run(mixture)
+        return run(mixture, slice(None))
     n_items, _, n_samples = mixture.shape
     each = torch.as_tensor(lengths).tolist()
     if not isinstance(each, list) or len(each) != n_items:
@@ -108,7 +111,7 @@ def by_length(
     parts = {}
     for length in dict.fromkeys(each):
         rows = torch.tensor([i for i, other in enumerate(each) if other == length], device=mixture.device)
-        parts[length] = (rows, *run(mixture[rows, :, :length]))
+        parts[length] = (rows, *run(mixture[rows, :, :length], rows))
     _, some, figure = next(iter(parts.values()))
     est = some.new_zeros(*some.shape[:-3], n_items, some.shape[-2], n_samples)
     figures = figure.new_zeros(n_items)

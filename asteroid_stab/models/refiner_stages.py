@@ -1,4 +1,4 @@
-"""Blocks that are applied several times, and trained one after the other, each with a head of its own."""
+"""Training of a refining network in stages: blocks one after the other, each with its own head."""
 
 from __future__ import annotations
 
@@ -8,28 +8,39 @@ from asteroid.models.base_models import BaseEncoderMaskerDecoder
 from torch import nn
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.masknn import RefinementMasker
 from asteroid_stab.metrics.names import FigureInfo
 from asteroid_stab.models.refiner_figures import refiner_figures
 from asteroid_stab.models.refiner_parts import counts
 
 
 class StagedModel(BaseEncoderMaskerDecoder):
-    """A refining model of which a stage of training takes one block, behind those that are trained already.
+    """A refining model that is trained as a whole or in stages: each stage trains one block, behind the trained ones.
 
-    Attributes:
-        n_blocks: of the whole model.
-        n_sub_blocks: of each block.
-        n_iterations: of each block, where a call names no others.
-        own_heads: whether each has a head of its own.
-        early_heads: those of the blocks before the last.
+    Args:
+        encoder: waveforms to features.
+        masker: the blocks, their gates and the mask network of the last block's head.
+        decoder: masked features to waveforms, of the last block's head.
+        early_heads: ``mask_net`` and ``decoder`` of each block before the last; empty where all blocks share one head.
+        n_iterations: of each block, unless a call names others.
+        n_sub_blocks: in each block.
+        own_heads: whether each block has a head of its own.
     """
 
-    n_blocks: int
-    n_sub_blocks: int
-    n_iterations: list[int]
-    own_heads: bool
-    early_heads: nn.ModuleList
-    _stage: int = 0
+    def __init__(
+        self,
+        encoder: nn.Module,
+        masker: RefinementMasker,
+        decoder: nn.Module,
+        early_heads: nn.ModuleList,
+        n_iterations: list[int],
+        n_sub_blocks: int,
+        own_heads: bool,
+    ):
+        super().__init__(encoder, masker, decoder)
+        self.early_heads, self.own_heads = early_heads, own_heads
+        self.n_iterations, self.n_blocks, self.n_sub_blocks = n_iterations, len(n_iterations), n_sub_blocks
+        self._stage = 0
 
     def head(self, n_blocks: int) -> Mapping[str, nn.Module]:
         """The mask network M and the decoder D of the model of the first ``n_blocks`` blocks."""
@@ -39,18 +50,23 @@ class StagedModel(BaseEncoderMaskerDecoder):
 
     @property
     def stage(self) -> int | None:
-        """The block that is trained alone, from 1; None where all are."""
+        """The block that is trained alone, from 1; None where all blocks are trained."""
         return self._stage or None
 
     @property
     def depth(self) -> int:
-        """Blocks that are computed: all, or those up to the stage's."""
+        """Number of blocks that are computed: all, or the first ones up to the block of the stage."""
         return self._stage or self.n_blocks
 
     @property
     def figures(self) -> dict[str, FigureInfo]:
         """How ``n_iterations`` and ``n_sub_blocks`` of an item are shown; gates may leave some iterations out."""
         return refiner_figures(sum(self.n_iterations[: self.depth]), self.n_sub_blocks)
+
+    @property
+    def trained_iterations(self) -> int:
+        """Iterations in a call of the blocks that are trained: all blocks, or the block of the stage."""
+        return sum(self.n_iterations[self._n_frozen : self.depth])
 
     @property
     def variants(self) -> dict[str, str]:
@@ -71,12 +87,13 @@ class StagedModel(BaseEncoderMaskerDecoder):
         return max(0, self._stage - 1)
 
     def train_stage(self, n: int | None) -> None:
-        """Trains block ``n``, its gate and its head alone, and computes no block behind it; with None, all of them.
+        """Trains only block ``n``, its gate and its head, and computes no block after it; None trains all blocks.
 
-        Stage 1 trains encoder, norm and bottleneck as well. What stands before a stage's block is computed without a
-        gradient and in evaluation mode, its gates included, so that it goes on giving what its stage gave. Parameters
-        that are not trained have ``requires_grad`` off: the optimizer is made anew for each stage. The stage is in no
-        checkpoint: whoever trains sets it; a model file that is written in a stage holds the model of its blocks.
+        Stage 1 trains encoder, norm and bottleneck as well. The blocks before a stage's block are computed without a
+        gradient and in evaluation mode, gates included, so that their output stays as their own stage left it.
+        Parameters that are not trained have ``requires_grad`` off: each stage needs a new optimizer. The stage is in
+        no checkpoint: the training loop sets it. A model file that is written in a stage holds the model of the blocks
+        trained so far.
 
         Raises:
             StabError: there is no such block; the blocks share one head, which later stages would change.
@@ -97,7 +114,7 @@ class StagedModel(BaseEncoderMaskerDecoder):
         self.train(self.training)
 
     def check_stages(self) -> None:
-        """Nothing, if the blocks can be trained one after the other.
+        """Checks that the blocks can be trained one after the other.
 
         Raises:
             StabError: they share one head.
@@ -113,7 +130,7 @@ class StagedModel(BaseEncoderMaskerDecoder):
         return (self.masker.blocks[index], *([gates[index]] if gates else []))
 
     def train(self, mode: bool = True) -> StagedModel:
-        """The host's, but for what a stage has frozen."""
+        """Sets the mode; parts that a stage has frozen stay in evaluation mode."""
         super().train(mode)
         if self._n_frozen:
             for part in (*self._before(), *(m for i in range(self._n_frozen) for m in self._block(i))):

@@ -18,7 +18,7 @@ def sudormrf(
     upsampling_depth: int = 4,
     mask_act: str = "relu",
 ) -> SuDORMRFImprovedNet:
-    """Asteroid's own ``SuDORMRFImprovedNet``; its global norms are computed in one kernel.
+    """Builds Asteroid's own ``SuDORMRFImprovedNet``; its global norms are computed in one kernel.
 
     Args:
         n_src: number of sources.
@@ -38,16 +38,6 @@ def sudormrf(
         Tzinis, Wang, Smaragdis, "Sudo rm -rf: efficient networks for universal audio source separation", MLSP 2020,
         arXiv 2007.06833.
     """
-    model = SuDORMRFImprovedNet(
-        n_src,
-        bn_chan=bn_chan,
-        num_blocks=num_blocks,
-        upsampling_depth=upsampling_depth,
-        mask_act=mask_act,
-        kernel_size=kernel_size,
-        n_filters=n_filters,
-        stride=stride,
-        sample_rate=sample_rate,
-    )
+    model = SuDORMRFImprovedNet(**locals())  # the arguments have the host's names
     fuse_norms(model)
     return model

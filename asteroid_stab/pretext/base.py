@@ -1,4 +1,4 @@
-"""Training tasks without labels of sources: what a separator can learn from single speakers."""
+"""Training tasks without labels of sources, by which a separator learns from single speakers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 
 class Pretext(nn.Module, ABC):
-    """A task that gives a loss for each mixture.
+    """A task with a loss for each mixture.
 
-    Its own parameters, if it has any, are trained beside the model's, and are in the checkpoints but in no model file.
+    Its own parameters, if it has any, are trained together with the model's; checkpoints hold them, model files do not.
     """
 
     def prepare(self, model: nn.Module) -> None:
-        """Makes what depends on the model's sizes, and freezes of the model what will learn nothing.
+        """Builds the parts that depend on the model's sizes, and freezes the parts of the model that learn nothing.
 
-        Called once, before the optimizer is made.
+        Called once, before the optimizer is built.
 
         Raises:
             StabError: the task cannot be done with this model.
@@ -31,26 +31,26 @@ class Pretext(nn.Module, ABC):
         """The loss of every item, lower is better; not finite where it is undefined.
 
         Args:
-            model: is trained; one source.
+            model: the model in training, with one source.
             mixture: speech with noise.
             sources: the speech.
-            generators: of every item, for what is drawn.
+            generators: random generator of every item.
 
         Shapes:
             mixture: [B, T]; sources: [B, 1, T]; the result: [B].
         """
 
     def figures(self) -> dict[str, Tensor]:
-        """What the last batch showed, by name, for the log."""
+        """Figures of the last batch for the log, by name."""
         return {}
 
     def warning(self, figures: Mapping[str, float]) -> str:
-        """What is wrong with an epoch of these mean figures; empty where nothing is."""
+        """Returns a warning if the mean figures of an epoch show a fault; else an empty text."""
         return ""
 
 
 def spans(n_frames: int, starts: np.ndarray, length: int) -> np.ndarray:
-    """Which of ``n_frames`` frames lie in a span of ``length`` frames that begins at one of ``starts``.
+    """Marks the frames, of ``n_frames``, that lie in a span of ``length`` frames from one of ``starts``.
 
     Example:
         >>> spans(8, np.array([1, 2, 7]), 3).astype(int).tolist()

@@ -1,4 +1,4 @@
-"""The continuous contrastive task: which frame of the encoder was masked here, of those of the same utterance."""
+"""The continuous contrastive task: finding the frame that was masked among other frames of the utterance."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from asteroid_stab.pretext.base import Pretext, spans
 
 _ROWS = 512
 COLLAPSED = 0.05
-"""A ``target_spread`` below this is told."""
+"""The system warns of a ``target_spread`` below this."""
 
 
 def _likeness(c: Tensor, q: Tensor, columns: Tensor) -> Tensor:
-    """Inner products of every column of c ``[D, R]`` with those of q that ``columns`` ``[R, C]`` names."""
+    """Inner products of every column of c ``[D, R]`` with the columns of q that ``columns`` ``[R, C]`` names."""
     return (c.unsqueeze(2) * q[:, columns]).sum(0)
 
 
 class ContrastivePrediction(Pretext):
-    r"""Spans of the encoder's frames are masked by a learnt vector; the masker must tell which frame was there.
+    r"""Masks spans of the encoder's frames by a learnt vector; the masker must find the frame that was there.
 
     .. math:: L = -\log \frac{\exp(\cos(c_t, q_t) / \tau)}{\sum_{k \in \{t\} \cup D_t} \exp(\cos(c_t, q_k) / \tau)}
 
-    c is a projection of the masker's output before its mask head, q one of the encoder's frames before they were
-    masked, and D are distractors: other masked frames of the same utterance, drawn uniformly. Every frame begins a span
-    with ``span_prob``, spans may overlap, and a draw that masks fewer than two frames is repeated.
+    c is a projection of the masker's output before its mask head, q a projection of the encoder's frames before they
+    were masked, and D are distractors: other masked frames of the same utterance, drawn uniformly. Every frame starts a
+    span with probability ``span_prob``, spans may overlap, and a draw that masks fewer than two frames is repeated.
 
-    The encoder learns from both sides, so that all frames may become alike, which makes the task impossible (its loss
-    is then log(1 + distractors)): ``target_spread`` in the log, 1 for directions that are spread evenly and 0 for one
-    direction, tells; below 0.05 the system warns.
+    The encoder learns from both sides. All frames may become alike, which makes the task impossible (its loss is then
+    log(1 + distractors)). ``target_spread`` in the log shows it: 1 for directions that are spread evenly, 0 for a
+    single direction; below 0.05 the system warns.
 
     The frames are normalised over time, channel by channel, before they are projected to q (wav2vec 2.0 normalises over
-    channels): those of a separator's encoder are not negative, and would all point the same way from the start.
+    channels): frames of a separator's encoder are not negative, and would all point the same way from the start.
 
-    wav2vec 2.0 has a quantiser with a loss of its own on q; whether the paper has is not known, and here q is
-    continuous, as the task's name says. The decoder and the mask head learn nothing, and stay as they are.
+    wav2vec 2.0 has a quantiser on q with its own loss; whether the paper has one is not known. Here q is continuous, as
+    the task's name says. The decoder and the mask head learn nothing and keep their values.
 
     Args:
-        span_prob: of a frame to begin a span.
-        span: frames in one. wav2vec 2.0's frames are 20 ms apart, those of a separator about 1 ms.
-        n_distractors: for each masked frame.
+        span_prob: probability that a frame starts a span.
+        span: frames in a span. wav2vec 2.0's frames are 20 ms apart, a separator's about 1 ms.
+        n_distractors: distractors for each masked frame.
         temperature: tau.
-        n_dims: of the projections.
+        n_dims: dimensions of the projections.
 
     Raises:
         StabError: an argument is out of its range.
@@ -80,7 +80,7 @@ class ContrastivePrediction(Pretext):
         self._figures: dict[str, Tensor] = {}
 
     def prepare(self, model: nn.Module) -> None:
-        """See the base.
+        """Builds the projections for the model's sizes, and freezes its parts that get no gradient.
 
         Raises:
             StabError: the model's layers are not known.
@@ -96,7 +96,7 @@ class ContrastivePrediction(Pretext):
             parameter.grad = None
 
     def _frames(self, model: nn.Module, mixture: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The encoder's frames ``[B, N, L]``, and the masker's output of the masked ones ``[B, C, L]``."""
+        """The encoder's frames ``[B, N, L]``, and the masker's output for the masked frames ``[B, C, L]``."""
         tf_rep = model.forward_encoder(mixture.unsqueeze(1))  # type: ignore[operator]
         return tf_rep, self._context(model, tf_rep, mask)
 
@@ -107,7 +107,7 @@ class ContrastivePrediction(Pretext):
         return self._host.frames(plain, last, masked)
 
     def draw(self, n_frames: int, generator: np.random.Generator) -> np.ndarray:
-        """Which frames are masked, ``[L]``."""
+        """Draws the masked frames, ``[L]``."""
         if n_frames < 2:
             raise StabError(f"a signal must have at least 2 frames to be masked, got {n_frames}")
         while True:
@@ -118,7 +118,6 @@ class ContrastivePrediction(Pretext):
     def forward(
         self, model: nn.Module, mixture: Tensor, sources: Tensor, generators: Sequence[np.random.Generator]
     ) -> Tensor:
-        """See the base."""
         tf_rep = model.forward_encoder(mixture.unsqueeze(1))  # type: ignore[operator]
         drawn = [self.draw(tf_rep.shape[-1], generator) for generator in generators]
         context = self._context(model, tf_rep, torch.from_numpy(np.stack(drawn)).to(mixture.device))
@@ -138,7 +137,7 @@ class ContrastivePrediction(Pretext):
         return torch.stack(losses)
 
     def info_nce(self, c: Tensor, q: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """The mean loss over frames of one utterance, and how often the true one is the most like.
+        """The mean loss over frames of one utterance, and the share of frames whose true frame is the most similar.
 
         Args:
             c: unit vectors of the context.
@@ -150,23 +149,22 @@ class ContrastivePrediction(Pretext):
         """
         n = c.shape[1]
         others = generator.integers(n - 1, size=(n, self.n_distractors))
-        others += others >= np.arange(n)[:, None]  # every other frame is as likely, the true one is none
+        others += others >= np.arange(n)[:, None]  # every frame but the true one, with equal probability
         columns = torch.from_numpy(np.concatenate([np.arange(n)[:, None], others], 1)).to(c.device)
-        # Only the pairs that are drawn, some rows at a time: all pairs of a DPRNN's frames would take half a gigabyte.
+        # Only the drawn pairs, some rows at a time: all pairs of a DPRNN's frames would take half a gigabyte.
         parts = zip(c.split(_ROWS, 1), columns.split(_ROWS), strict=True)
         like = torch.cat([checkpoint(_likeness, own, q, drawn, use_reentrant=False) for own, drawn in parts])
         every = like / self.temperature
-        accuracy = (
-            (every[:, :1] > every[:, 1:]).all(1).float().mean()
-        )  # a tie is no find: collapsed targets are all alike
+        # A tie does not count as found: collapsed targets are all alike.
+        accuracy = (every[:, :1] > every[:, 1:]).all(1).float().mean()
         return (every.logsumexp(1) - every[:, 0]).mean(), accuracy.detach()
 
     def figures(self) -> dict[str, Tensor]:
-        """How often the true frame is found, and how the targets' directions are spread."""
+        """The share of frames that are found, and the spread of the targets' directions."""
         return self._figures
 
     def warning(self, figures: Mapping[str, float]) -> str:
-        """See the base: whether the targets have collapsed."""
+        """Warns of targets that have collapsed."""
         if figures["target_spread"] >= COLLAPSED:
             return ""
         return f"the targets of the contrastive task collapse to one direction (spread {figures['target_spread']:.3f})"

@@ -1,4 +1,4 @@
-"""Masked Acoustic Model with Alteration: the clean signal where the input was masked."""
+"""Masked Acoustic Model with Alteration: reconstructing the clean signal where the input was masked."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ACTIONS = ("zero", "replace", "keep")
 
 
 class Alteration(NamedTuple):
-    """What is done to the frames and bands of one signal.
+    """Alteration of the frames and bands of one signal.
 
     Attributes:
-        frames: [L] bool, the frames that are masked.
-        action: what happens to them: ``zero``; ``replace``: they become other frames of the signal; ``keep``.
-        shift: with ``replace``, how far away those lie, in frames, round the end.
-        band: first band that is zeroed, and one past the last; none where they are equal.
+        frames: [L] bool, the masked frames.
+        action: for the masked frames: ``zero``; ``replace``: by other frames of the signal; ``keep``.
+        shift: with ``replace``, distance to the other frames, in frames, continued from the end at the start.
+        band: first band that is zeroed, and one past the last; equal where there is none.
         noisy: whether white noise is added.
     """
 
@@ -36,29 +36,29 @@ class Alteration(NamedTuple):
 
 
 class MaskedReconstruction(Pretext):
-    """Time spans and bands of the noisy input are altered; the loss compares with the clean speech there alone.
+    """Alters time spans and bands of the noisy input; the loss compares with the clean speech only where it did.
 
-    TERA's policy, which the paper cites: runs of ``span`` frames, as many as make up ``share`` of all if they do not
-    overlap (they may); one die for each signal: the frames are taken out (80%), become other frames of it (10%), or
-    stay (10%); a band of up to ``band_share`` of the bands is taken out; with ``noise_prob`` white noise is added to
-    all. Where no frame and no band is masked, the draw is repeated.
+    TERA's policy, which the paper cites: runs of ``span`` frames, so many that they make up ``share`` of all frames if
+    they do not overlap (they may); one random choice for each signal: the frames are removed (80%), replaced by other
+    frames of the signal (10%), or kept (10%); a band of up to ``band_share`` of the bands is removed; with
+    probability ``noise_prob`` white noise is added everywhere. A draw that masks no frame and no band is repeated.
 
-    The rest is our reading. What is taken out is not zero but white noise of ``floor_level``: a separator multiplies
-    its encoder's frames by a mask, and out of zeros it can make nothing but zeros. The alteration is of the short-time
-    spectrum of the waveform, since the model works on waveforms. The loss is the negative SI-SDR of what is masked
-    alone: of the waveforms that the masked part of both spectra gives. ``l1`` is the mean absolute difference of the
-    complex spectra over what is masked, over the mean magnitude of the clean speech's: nearer to TERA's, but with a
-    phase to tell, silence is hard to beat.
+    The rest is our reading. Removed parts become white noise of ``floor_level`` instead of zero: a separator multiplies
+    its encoder's frames by a mask, and can turn zeros into zeros only. The short-time spectrum of the waveform is
+    altered, because the model works on waveforms. The loss is the negative SI-SDR of the masked part: between the
+    waveforms of the masked part of both spectra. ``l1`` is the mean absolute difference of the complex spectra over the
+    masked part, divided by the mean magnitude of the clean speech: closer to TERA's loss, but because the phase counts,
+    silence is hard to beat.
 
     Args:
-        share: of the frames, 0 to 1.
+        share: part of the frames in runs, 0 to 1.
         span: frames in a run.
-        zero_prob: of the die.
-        replace_prob: of the die.
-        band_share: of the bands, 0 to 1.
-        noise_prob: of white noise.
-        noise_level: its standard deviation, over that of the signal.
-        floor_level: of the noise in the place of what is taken out, likewise.
+        zero_prob: probability that the frames are removed.
+        replace_prob: probability that the frames are replaced.
+        band_share: largest part of the bands that is removed, 0 to 1.
+        noise_prob: probability of white noise.
+        noise_level: standard deviation of the white noise, over the signal's.
+        floor_level: standard deviation of the noise that replaces removed parts, over the signal's.
         loss: ``si_sdr`` or ``l1``.
         n_fft: samples in a frame; 256 are 32 ms at 8 kHz.
         hop: samples from frame to frame; 80 are 10 ms at 8 kHz.
@@ -115,7 +115,7 @@ class MaskedReconstruction(Pretext):
         self._figures: dict[str, Tensor] = {}
 
     def draw(self, n_frames: int, generator: np.random.Generator) -> Alteration:
-        """What is done to a signal of ``n_frames`` frames."""
+        """Draws the alteration of a signal of ``n_frames`` frames."""
         if n_frames < self.span:
             raise StabError(f"a signal must have at least {self.span} frames to be masked, got {n_frames}")
         n_bands = self.n_fft // 2 + 1
@@ -138,7 +138,7 @@ class MaskedReconstruction(Pretext):
                 return Alteration(frames, action, shift, (first, first + width), noisy)
 
     def spectrum(self, signal: Tensor) -> Tensor:
-        """``[B, F, L]``, complex, of ``[B, T]``."""
+        """The complex spectrum ``[B, F, L]`` of signals ``[B, T]``."""
         return torch.stft(signal.float(), self.n_fft, self.hop, window=self.window, return_complex=True)
 
     def _waveform(self, spectrum: Tensor, length: int) -> Tensor:
@@ -147,7 +147,7 @@ class MaskedReconstruction(Pretext):
     def alter(
         self, mixture: Tensor, generators: Sequence[np.random.Generator]
     ) -> tuple[Tensor, Tensor, list[Alteration]]:
-        """The altered signals ``[B, T]``, and where they are masked, ``[B, F, L]``."""
+        """The altered signals ``[B, T]``, their masked places ``[B, F, L]``, and the alterations."""
         drawn = [self.draw(1 + mixture.shape[-1] // self.hop, generator) for generator in generators]
         noisy = mixture + self.noise_level * self._noise(mixture, generators) * self._flags(drawn, mixture)
         spectrum = self.spectrum(noisy)
@@ -175,7 +175,6 @@ class MaskedReconstruction(Pretext):
     def forward(
         self, model: nn.Module, mixture: Tensor, sources: Tensor, generators: Sequence[np.random.Generator]
     ) -> Tensor:
-        """See the base."""
         signal, masked, drawn = self.alter(mixture, generators)
         est = model(signal)
         self._figures = {

@@ -12,8 +12,8 @@ import pandas as pd
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import FigureInfo
 from asteroid_stab.report.files import read_json, read_table
+from asteroid_stab.run.layout import EvaluationLayout, ExamplesLayout, RunLayout
 from asteroid_stab.run.summary import current
-from asteroid_stab.run.variants import BEST_MODEL
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,20 @@ class Evaluation:
         return next((name for name, info in self.figures.items() if info.is_cost), None)
 
 
-def read_evaluation(folder: Path, split: str) -> Evaluation | None:
-    """Reads the evaluation of a split from a folder; ``None`` if the folder holds none.
+def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
+    """Reads the evaluation of a split ; ``None`` if there is none.
 
     Raises:
         StabError: a file of it cannot be read.
     """
-    summary = read_json(folder / "summary.json")
-    utterances = read_table(folder / "utterances.csv", needed=("name", "si_sdr_i", "input_si_sdr"))
+    summary = read_json(files.summary)
+    utterances = read_table(files.utterances, needed=("name", "si_sdr_i", "input_si_sdr"))
     if summary is None or utterances is None:  # never made, or interrupted before its end
         return None
     absent = {"metrics", "failures", "command"} - set(summary)
     if absent:
-        raise StabError(f"{folder / 'summary.json'} must be an evaluation's, got one without {sorted(absent)[0]!r}")
-    summary = current(summary, folder)
+        raise StabError(f"{files.summary} must be an evaluation's, got one without {sorted(absent)[0]!r}")
+    summary = current(summary, files.folder)
     return Evaluation(
         split=split,
         utterances=utterances,
@@ -85,31 +85,30 @@ def read_evaluation(folder: Path, split: str) -> Evaluation | None:
         figures={name: FigureInfo(**info) for name, info in summary.get("figures", {}).items()},
         variant=summary.get("variant") or "",
         command=str(summary["command"]),
-        of_another_model=_differs(_model(folder.parents[1], summary), summary.get("model_sha256")),
-        examples=_read_examples(folder / "examples"),
+        of_another_model=_differs(_model(files.run, summary), summary.get("model_sha256")),
+        examples=_read_examples(files.examples),
     )
 
 
-def read_variants(folder: Path, split: str) -> list[Evaluation]:
+def read_variants(run: RunLayout, split: str) -> list[Evaluation]:
     """Reads the evaluations of the run's variants on the same mixtures as the evaluation of the run itself.
 
     Args:
-        folder: the run's evaluations.
+        run: the run folder.
         split: the split.
 
     Raises:
         StabError: a file of one cannot be read.
     """
-    whole = read_evaluation(folder / split, split)
-    found = [read_evaluation(path, split) for path in sorted(folder.glob(f"{split}_*"))]
+    whole = read_evaluation(run.evaluation(split), split)
+    found = [read_evaluation(one, split) for one in run.variants(split)]
     variants = [one for one in found if one is not None and one.variant]
     return [one for one in variants if whole is None or one.utterances["name"].equals(whole.utterances["name"])]
 
 
-def _model(run: Path, summary: dict[str, Any]) -> Path:
+def _model(run: RunLayout, summary: dict[str, Any]) -> Path:
     """The evaluated model file; its run folder may have been moved since."""
-    recorded = Path(summary.get("model", BEST_MODEL))
-    return run / recorded.name if recorded.name == BEST_MODEL else run / recorded.parent.name / recorded.name
+    return run.moved(Path(summary["model"])) if "model" in summary else run.model
 
 
 def _numbers(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -128,20 +127,16 @@ def _differs(model: Path, digest: str | None) -> bool:
     return digest is not None and model.is_file() and hashlib.sha256(model.read_bytes()).hexdigest() != digest
 
 
-def _read_examples(folder: Path) -> list[Example]:
-    listed = read_json(folder / "examples.json") or []
+def _read_examples(files: ExamplesLayout) -> list[Example]:
+    listed = read_json(files.listing) or []
     return [
         Example(
             kind=str(entry["kind"]),
             name=str(entry["name"]),
             si_sdr_i=entry.get("si_sdr_i"),
-            mixture=folder / str(entry["kind"]) / "mixture.wav",
-            estimates=_numbered(folder / str(entry["kind"]), "estimate"),
-            sources=_numbered(folder / str(entry["kind"]), "source"),
+            mixture=files.mixture(str(entry["kind"])),
+            estimates=files.estimates(str(entry["kind"])),
+            sources=files.sources(str(entry["kind"])),
         )
         for entry in listed
     ]
-
-
-def _numbered(folder: Path, stem: str) -> list[Path]:
-    return sorted(folder.glob(f"{stem}_*.wav"), key=lambda path: int(path.stem.rpartition("_")[2]))

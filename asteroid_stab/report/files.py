@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.epochs import shown_epoch
 
 TEXT_COLUMNS = ("id", "name", "class")  # of utterances.csv; every other column holds numbers
 COUNTERS = ("epoch", "layer")
@@ -30,7 +31,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame | None:
-    """The rows of a CSV file, or ``None`` where it does not exist or has no rows.
+    """The rows of a CSV file, or ``None`` where it does not exist or has no rows; epochs are counted from 1, as shown.
 
     Args:
         path: the file.
@@ -52,4 +53,6 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame | None:
     except ValueError as error:  # pandas' ParserError and EmptyDataError are ValueErrors
         wanted = ", ".join(needed)
         raise StabError(f"{path} must be a table with the columns {wanted}, got {error}") from error
+    if "epoch" in table:
+        table["epoch"] = shown_epoch(table["epoch"])
     return None if table.empty else table

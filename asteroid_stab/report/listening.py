@@ -20,6 +20,7 @@ from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Item, Note, Part, Player, Players, Section, SectionMaker
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import number
+from asteroid_stab.run.layout import RunLayout
 
 PICTURE_SIZE = (128, 320)  # rows (frequencies) and columns (frames) of a spectrogram, at most
 WINDOW_S = 0.032
@@ -41,7 +42,8 @@ def listening(run_mb: float, page_mb: float) -> SectionMaker:
             if run.evaluation is None:
                 continue  # the overview has a note with the command
             if not run.evaluation.examples:
-                text = f"{run.name}: the evaluation kept no sounds (evaluation/{run.split}/examples)."
+                place = RunLayout(run.path).evaluation(run.split).examples.folder
+                text = f"{run.name}: the evaluation kept no sounds ({place.relative_to(run.path)})."
                 parts.append(Note(text, f"{run.evaluate_command} --overwrite"))
                 continue
             limit_s = _limit(run.evaluation.examples, min(run_mb, page_mb / len(runs)))

@@ -18,6 +18,7 @@ from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Note, Part, Table
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import count, number
+from asteroid_stab.run.layout import RunLayout
 
 COLUMNS = [*METRICS, INPUT_SNR.removeprefix("input_")]
 ORDER = [*(f"{metric}_i" for metric in COLUMNS), *COLUMNS, *(f"input_{metric}" for metric in COLUMNS)]
@@ -79,7 +80,7 @@ def left_out(run: Run, n_finite: int) -> list[Part]:
         text = f"the SI-SDRi is undefined for {total - n_finite:,} of {count(total, 'mixture')}"
         notes.append(Note(f"{run.name}: {text}; the pictures leave these out."))
     if run.evaluation.of_another_model:
-        text = "best_model.pth was written after this evaluation of an earlier model"
+        text = f"{RunLayout(run.path).model.name} was written after this evaluation of an earlier model"
         notes.append(Note(f"{run.name}: {text}.", run.evaluate_command))
     for metric, names in run.evaluation.failures.items():
         named = [f"{name}: {reason}" if reason else name for name, reason in list(names.items())[:MOST_NAMED]]

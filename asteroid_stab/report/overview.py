@@ -9,6 +9,7 @@ from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Cards, Facts, Note, Part, Section, Table
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import UNDEFINED, count, duration, number, parameters, percent, plus_minus
+from asteroid_stab.run.layout import RunLayout
 
 MOST_CARDS = 3  # a row of them; more would push the figures down the page
 MAIN_PACKAGES = ("asteroid-stab", "asteroid", "torch", "pytorch-lightning")
@@ -69,7 +70,7 @@ def _with(value: str, unit: str) -> str:
 def _missing(run: Run) -> Iterator[Note]:
     if run.metrics is None:
         command = f"asteroid-stab train resume={shlex.quote(str(run.path))}"
-        yield Note(f"{run.name} has no metrics.csv: no epoch has ended.", command)
+        yield Note(f"{run.name} has no {RunLayout(run.path).metrics.name}: no epoch has ended.", command)
     if run.evaluation is None:
         yield Note(f"{run.name} has not been evaluated on the {run.split} split.", run.evaluate_command)
 

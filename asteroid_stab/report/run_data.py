@@ -14,6 +14,7 @@ import pandas as pd
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_variants
 from asteroid_stab.report.files import read_json, read_table
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import last_part
 
 
@@ -121,20 +122,20 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[Run]:
 
 
 def _read_run(path: Path, name: str, index: int, split: str) -> Run:
-    config = path / "config.yaml"
-    versions = read_json(path / "versions.json") or {}
-    written = datetime.fromtimestamp(config.stat().st_mtime).isoformat(" ", "minutes")
+    files = RunLayout(path)
+    versions = read_json(files.versions) or {}
+    written = datetime.fromtimestamp(files.config.stat().st_mtime).isoformat(" ", "minutes")
     return Run(
         name=name,
         index=index,
         path=path,
-        config=config.read_text(encoding="utf-8"),
+        config=files.config.read_text(encoding="utf-8"),
         versions=versions,
-        metrics=read_table(path / "metrics.csv", needed=("epoch",)),
-        switches=read_table(path / "switches.csv", needed=("epoch", "layer", "switch_ratio")),
-        whole=read_table(path / "switches_whole_train.csv", needed=("epoch", "switch_ratio")),
-        evaluation=read_evaluation(path / "evaluation" / split, split),
-        variants=read_variants(path / "evaluation", split),
+        metrics=read_table(files.metrics, needed=("epoch",)),
+        switches=read_table(files.switches, needed=("epoch", "layer", "switch_ratio")),
+        whole=read_table(files.whole_switches("train"), needed=("epoch", "switch_ratio")),
+        evaluation=read_evaluation(files.evaluation(split), split),
+        variants=read_variants(files, split),
         split=split,
-        date=str(versions.get("date") or f"{written} (of config.yaml)"),
+        date=str(versions.get("date") or f"{written} (of {files.config.name})"),
     )

@@ -11,6 +11,7 @@ from asteroid_stab.report.parts import Figure, Key, Note, Part, Section
 from asteroid_stab.report.plot import Plot
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import count, number
+from asteroid_stab.run.layout import RunLayout
 
 # Columns that count what the training step skipped.
 LEFT_OUT = {
@@ -76,7 +77,8 @@ def _switch_ratios(runs: Sequence[Run]) -> Iterator[Part]:
         yield from _by_layer(run)
     for run in runs:
         if run.switches is None:
-            yield Note(f"{run.name} has no switches.csv, which the callback AssignmentTracker writes during training.")
+            table = RunLayout(run.path).switches.name
+            yield Note(f"{run.name} has no {table}, which the callback AssignmentTracker writes during training.")
         elif not len(_last(run)):
             yield Note(f"{run.name}: its switch ratio is defined from the second epoch on.")
 

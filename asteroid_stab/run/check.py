@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -42,7 +41,7 @@ def check_config(config: DictConfig | ListConfig, at: str = "") -> None:
 
 
 def build(node: Any, *args: Any, **kwargs: Any) -> Any:
-    """What the ``_target_`` node of a checked config stands for; called with further arguments.
+    """Builds what the ``_target_`` node of a checked config names, with further arguments.
 
     Raises:
         StabError: the constructor refused its arguments; Hydra's wrapping of the error is taken off.
@@ -64,47 +63,8 @@ def build(node: Any, *args: Any, **kwargs: Any) -> Any:
         raise
 
 
-def override(config: DictConfig, overrides: Sequence[str], at: str) -> DictConfig:
-    """A copy of ``config`` with ``KEY=VALUE`` changes of keys that it has.
-
-    Args:
-        config: the config.
-        overrides: the changes; a key may begin with ``at`` and a dot.
-        at: name of ``config``, for the messages.
-
-    Raises:
-        StabError: an override is no ``KEY=VALUE``, or ``config`` has no such key.
-    """
-    changed = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    assert isinstance(changed, DictConfig)
-    known = leaf_keys(changed)
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        key = key.removeprefix(f"{at}.") if at else key
-        if not equals:
-            raise StabError(f"an override must be KEY=VALUE, got {text!r}")
-        if key not in known:
-            raise StabError(f"{at or 'the config'} has no key {key!r}{nearest(key, known)}")
-        try:
-            OmegaConf.update(changed, key, yaml.safe_load(value))
-        except yaml.YAMLError as error:
-            raise StabError(f"the value in {text!r} cannot be read: {error}") from error
-    return changed
-
-
-def leaf_keys(config: DictConfig, prefix: str = "") -> list[str]:
-    """The dotted names of all keys of ``config``, inner nodes included."""
-    keys: list[str] = []
-    for name in map(str, config):
-        keys.append(f"{prefix}{name}")
-        child = config._get_node(name)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
-            keys += leaf_keys(child, f"{prefix}{name}.")
-    return keys
-
-
 def _faults(node: Any, at: str) -> Iterator[str]:
-    if isinstance(node, DictConfig) and not node._is_none():
+    if isinstance(node, DictConfig):
         if "_target_" in node:
             yield from _target_faults(node, at)
         for key in map(str, node):
@@ -113,7 +73,7 @@ def _faults(node: Any, at: str) -> Iterator[str]:
                 yield f"{where} must be given"
             else:
                 yield from _faults(node[key], where)
-    elif isinstance(node, ListConfig) and not node._is_none():
+    elif isinstance(node, ListConfig):
         for i, child in enumerate(node):
             yield from _faults(child, f"{at}[{i}]")
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from asteroid_stab.cli.recipes import recipe_files
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.run.check import check_config, leaf_keys
-
-
-def corpus_value(data: Mapping[str, Any], key: str) -> Any:
-    """Returns an argument of a corpus, or else of the corpus that it is made of, its ``base``.
-
-    Args:
-        data: the config's ``data``.
-        key: name of the argument.
-
-    Raises:
-        KeyError: none of them has it.
-    """
-    if key in data:
-        return data[key]
-    if "base" not in data:
-        raise KeyError(f"data.{key} is needed, and this corpus has none")
-    return corpus_value(data["base"], key)
-
+from asteroid_stab.run.check import check_config
+from asteroid_stab.run.overrides import keys, read
+from asteroid_stab.run.recipes import recipe_files
+from asteroid_stab.run.resolve import corpus_value
 
 OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_root_.data, key), replace=True)
 
@@ -91,7 +72,7 @@ def _drop_unchosen(config: DictConfig, recipe: str, values: Sequence[str], searc
         for name in [str(name) for name, node in (config[group] or {}).items() if "_target_" not in (node or {})]:
             if name not in options:
                 raise StabError(f"{group}.{name} has no _target_, and is no {what}{nearest(name, options)}")
-            if any(_parse(value).key_or_group.startswith(f"{group}.{name}.") for value in values):
+            if any(read(value).key_or_group.startswith(f"{group}.{name}.") for value in values):
                 raise StabError(f"{group}.{name} is given a value but is not chosen: add {group}=[{name}]")
             OmegaConf.set_struct(config, False)
             del config[group][name]
@@ -103,7 +84,7 @@ def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str
     loader = GlobalHydra.instance().config_loader()
     groups, values = [], []
     for text in overrides:
-        parsed = _parse(text)
+        parsed = read(text)
         options = loader.get_group_options(
             parsed.key_or_group, ObjectType.CONFIG, config_name=recipe, overrides=[search]
         )
@@ -121,16 +102,9 @@ def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str
     return groups, values
 
 
-def _parse(text: str) -> Override:
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        raise StabError(f"the override {text!r} cannot be read: {str(error).splitlines()[0]}") from error
-
-
 def _check_keys(values: Sequence[str], config: DictConfig) -> None:
-    known = leaf_keys(config)
-    for parsed in map(_parse, values):
+    known = keys(config)
+    for parsed in map(read, values):
         key = parsed.key_or_group
         if not parsed.is_add() and not parsed.is_force_add() and key not in known:
             group, _, rest = key.partition(".")

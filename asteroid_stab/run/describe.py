@@ -1,4 +1,4 @@
-"""What a run folder says of its run: the config that it was made with, and on what."""
+"""Description of a run in its folder: config, command, versions, machine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from asteroid_stab.atomic import write_text
+from asteroid_stab.run.layout import RunLayout
 
 
 class RunDescription(pl.Callback):
@@ -23,7 +24,7 @@ class RunDescription(pl.Callback):
 
     Args:
         config: the run's.
-        command: the words that it was begun with.
+        command: the words that started it.
     """
 
     def __init__(self, config: DictConfig, command: Sequence[str]):
@@ -39,18 +40,17 @@ class RunDescription(pl.Callback):
 
 def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list[str]) -> None:
     """Writes ``config.yaml`` and ``versions.json`` and prints what is about to be trained."""
-    run_dir = Path(config.run_dir)
-    versions = run_dir / "versions.json"
+    run = RunLayout(config.run_dir)
     now = datetime.now().isoformat(sep=" ", timespec="minutes")
-    begun = json.loads(versions.read_text())["date"] if versions.exists() else now  # a resumed run began before
-    text, file = OmegaConf.to_yaml(config), run_dir / "config.yaml"
-    if not file.exists() or file.read_text(encoding="utf-8") != text:  # its time is that of the run's beginning
-        write_text(file, text)
+    started = json.loads(run.versions.read_text())["date"] if run.versions.exists() else now  # a resumed run: before
+    text = OmegaConf.to_yaml(config)
+    if not run.config.exists() or run.config.read_text(encoding="utf-8") != text:  # its time is when the run began
+        write_text(run.config, text)
     n_parameters = sum(p.numel() for p in system.model.parameters())
     facts = {
         "command": shlex.join(["asteroid-stab", *command[1:]]),
         "recipe": config.recipe,
-        "date": begun,
+        "date": started,
         "python": platform.python_version(),
         "packages": dict(sorted((d.name, d.version) for d in distributions())),
         "git": git_state(),
@@ -58,8 +58,8 @@ def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list
         "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
         "n_parameters": n_parameters,
     }
-    write_text(versions, json.dumps(facts, indent=1))
-    print(f"{config.recipe}: {n_parameters / 1e6:.2f} M parameters, run folder {run_dir}", flush=True)
+    write_text(run.versions, json.dumps(facts, indent=1))
+    print(f"{config.recipe}: {n_parameters / 1e6:.2f} M parameters, run folder {run.root}", flush=True)
 
 
 def git_state() -> dict[str, Any] | None:

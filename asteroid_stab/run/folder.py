@@ -1,4 +1,4 @@
-"""The folder that ``asteroid-stab train`` writes: its config, and its data built again from it."""
+"""A run folder that exists: its config, and its data built again from it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
@@ -19,24 +20,30 @@ if TYPE_CHECKING:
 
 
 class RunFolder:
-    """One run's folder.
+    """A folder that ``asteroid-stab train`` has written.
 
     Args:
-        path: the folder; it must hold ``config.yaml``.
+        path: the folder; it must hold a config.
+
+    Attributes:
+        path: the folder.
+        layout: the paths in it.
 
     Raises:
-        StabError: it is no run folder.
+        StabError: the folder has no config.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not (self.path / "config.yaml").is_file():
-            raise StabError(f"{str(path)!r} is no run folder: it has no config.yaml (asteroid-stab train makes one)")
+        self.layout = RunLayout(path)
+        if not self.layout.config.is_file():
+            name = self.layout.config.name
+            raise StabError(f"{str(path)!r} is no run folder: it has no {name} (asteroid-stab train makes one)")
 
     @cached_property
     def config(self) -> DictConfig:
         """The resolved config that the run was started with, as this version would have written it."""
-        file = self.path / "config.yaml"
+        file = self.layout.config
         try:
             config = OmegaConf.load(file)
         except (YAMLError, OmegaConfBaseException) as error:
@@ -54,9 +61,10 @@ class RunFolder:
         Raises:
             StabError: an override names no key of ``data``, or corpus or loader refuse their arguments.
         """
-        from asteroid_stab.run.check import build, check_config, override
+        from asteroid_stab.run.check import build, check_config
+        from asteroid_stab.run.overrides import apply
 
-        config: Any = override(self.config.data, overrides, "data")
+        config: Any = apply(self.config.data, overrides, "data")
         check_config(config, "data")
         check_config(self.config.loader, "loader")
         return build(self.config.loader, build(config))

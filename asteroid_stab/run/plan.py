@@ -1,4 +1,4 @@
-"""What a run is about to do: the argument of ``check(plan)``, which each part answers before a file is written."""
+"""The plan of a run: the argument of ``check(plan)``, which each part answers before a file is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asteroid_stab.items import Items
 
 @dataclass(frozen=True, eq=False)
 class RunPlan:
-    """The parts of a run, built and not yet started.
+    """Parts of a run, built and not yet started.
 
     System, loss, pretext task, stabilizers and callbacks each have ``check(plan)``; it raises ``StabError`` where the
     part cannot do its work in this run, with the override that would help.

@@ -12,7 +12,8 @@ import yaml
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import INPUT_SNR, NUMBERS, PERCENTILES, MetricInfo, column_info
-from asteroid_stab.run.compose import corpus_value
+from asteroid_stab.run.layout import RunLayout, study_runs
+from asteroid_stab.run.resolve import corpus_value
 from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
@@ -107,11 +108,11 @@ def study(folder: Path) -> dict[str, list[Path]]:
         StabError: the folder holds no runs.
     """
     rows: dict[str, list[Path]] = {}
-    for config in folder.glob("*/*/config.yaml"):
-        rows.setdefault(config.parts[-3], []).append(config.parent)
+    for run in study_runs(folder):
+        rows.setdefault(run.root.parts[-2], []).append(run.root)
     if not rows:
         raise StabError(f"{folder} holds no runs ROW/SEED; egs/study.sh makes them")
-    start = {row: min((run / "config.yaml").stat().st_mtime for run in runs) for row, runs in rows.items()}
+    start = {row: min(RunLayout(run).config.stat().st_mtime for run in runs) for row, runs in rows.items()}
     return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (start[row], row))}
 
 
@@ -175,7 +176,7 @@ def reached(folder: Path, goal: str) -> list[str]:
         counts = []
         for path, curve in zip(runs, curves[row], strict=True):
             there = None if curve is None or path.name not in goals else curve.index[curve >= goals[path.name]]
-            counts.append(math.nan if there is None or not len(there) else float(there[0]) + 1)
+            counts.append(math.nan if there is None or not len(there) else float(there[0]))
         lines.append([row, spread(counts, 0)])
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 

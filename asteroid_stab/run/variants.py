@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.run.layout import RunLayout
 
 if TYPE_CHECKING:
     from torch import nn
 
-BEST_MODEL = "best_model.pth"
 MOST_LISTED = 5  # model files that a message names
 
 
@@ -66,28 +66,12 @@ def find_variant(path: Path, text: str | None) -> Variant:
     for word in words:
         if not re.fullmatch(r"[a-z]+(0|[1-9]\d*)?", word):
             raise StabError(f"--variant must be words such as iterations2, separated by commas, got {text!r}")
-    files = model_files(path) if path.is_dir() else {}
+    run = RunLayout(path) if path.is_dir() else None
+    files = run.model_files() if run is not None else {}
     named = [word for word in words if word in files]
     if len(named) > 1:
         raise StabError(f"--variant: one word may name a model file, got {' and '.join(named)}")
-    file = files[named[0]] if named else path / BEST_MODEL if path.is_dir() else path
+    file = files[named[0]] if named else run.model if run is not None else path
     if not file.is_file():
         raise StabError(f"no model file at {str(file)!r}; a run folder has one from its first epoch on")
     return Variant(file, "".join(named), tuple(sorted(word for word in words if word not in files)), tuple(files))
-
-
-def model_files(run: Path) -> dict[str, Path]:
-    """The model files in a run's folders by the word that names each: ``models/epoch_0007.pth`` is ``epoch7``."""
-    files = {file: re.fullmatch(r"([a-z]+)_(\d+)", file.stem) for file in run.glob("*/*.pth")}
-    found = sorted((named[1], int(named[2]), file) for file, named in files.items() if named)
-    return {f"{name}{n}": file for name, n, file in found}
-
-
-def evaluation_folder(run: Path, split: str, variant: str = "") -> Path:
-    """The folder of a split's evaluation; an evaluation of a variant stands beside the run's own.
-
-    Example:
-        >>> evaluation_folder(Path("run"), "test", "stage1,iterations2").as_posix()
-        'run/evaluation/test_stage1_iterations2'
-    """
-    return run / "evaluation" / "_".join([split, *(variant.split(",") if variant else [])])

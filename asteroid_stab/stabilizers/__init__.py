@@ -1,4 +1,4 @@
-"""What weighs or observes the items of a batch, and the one training step that asks it."""
+"""Parts that weigh or observe the items of a batch, and the one training step that asks them."""
 
 from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver

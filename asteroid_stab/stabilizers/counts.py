@@ -1,4 +1,4 @@
-"""What the items of an epoch came to: their mean loss, how many have none, and means of further figures."""
+"""Counts of an epoch: mean loss of the items, items without a loss, means of further figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIGURE = "figure/"  # before the names of further figures among the sums, which
 
 @dataclass(frozen=True, eq=False)
 class StepReport:
-    """What there was to learn from in one step, on all processes; the numbers stay on the device until asked for.
+    """Report on one step of all processes: whether an item was left to learn from; its numbers stay on the device.
 
     Attributes:
         counts: [3] sum of the unnormalised weights; items with a finite loss; items with a loss that is not finite.

@@ -9,9 +9,9 @@ import pytest
 from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import LatentRefinementNet
+from asteroid_stab.threads import torch_threads
 from bench import refinement as bench_refinement
 from bench.measure import take_turns
-from bench.options import pinned_threads
 from bench.refinement import STAGED, exit_calls, exits, model_of, prepare, stage_bytes
 
 
@@ -45,8 +45,8 @@ def test_parts_alone(capsys, monkeypatch):
 
 
 def test_a_segment_of_nothing_is_refused():
-    with pytest.raises(StabError, match="--segment-s must be at least a sample, 0.000125 s, got 0"):
-        bench_refinement.main(["--segment-s", "0"])
+    with pytest.raises(StabError, match="--segment-s must be at least a sample, 0.000125 s, got 0.0001"):
+        bench_refinement.BENCH.main(["--segment-s", "0.0001"])
 
 
 def test_every_layout_has_sixteen_applications():
@@ -90,7 +90,7 @@ def test_time_goes_with_the_iterations(n_items, segment_s):
     calls = exit_calls(4, n_items, segment_s, "cpu")
     least = dict.fromkeys(calls, float("inf"))
     for _ in range(8):  # a busy machine only adds to the least time: more rounds come closer to what the code needs
-        with pinned_threads(1):
+        with torch_threads(1):
             seconds = take_turns(calls, 4, 60.0, "cpu", clock=time.process_time)
         least = {name: min(least[name], *values) for name, values in seconds.items()}
         shares = {mean: least[str(mean)] / least["dense"] for mean in (1, 2, 3)}  # 4 of 4 save nothing

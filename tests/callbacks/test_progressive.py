@@ -10,6 +10,7 @@ from asteroid_stab.engine import RefinementSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.stabilizers import SampleDropout
 
 SIZE = {"n_blocks": 3, "n_iterations": 2, "own_heads": True, "n_filters": 16, "bn_chan": 8, "upsampling_depth": 2}
@@ -113,9 +114,9 @@ def test_it_resumes_anywhere(tmp_path, tiny_data, tiny_trainer, stop, plateau):
 def test_a_stage_that_was_kept_is_not_kept_again(tmp_path):
     """A kill in the first epoch of a stage leaves that stage's model in the place of the best."""
     (tmp_path / "best_model.pth").write_text("first")
-    ProgressiveTraining._keep(tmp_path, 1)
+    ProgressiveTraining._keep(RunLayout(tmp_path), 1)
     (tmp_path / "best_model.pth").write_text("second")
-    ProgressiveTraining._keep(tmp_path, 1)
+    ProgressiveTraining._keep(RunLayout(tmp_path), 1)
     assert (tmp_path / "stages" / "stage_1.pth").read_text() == "first"
 
 

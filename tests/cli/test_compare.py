@@ -102,7 +102,7 @@ def test_switches_are_told_by_epoch(study, capsys):
     pd.DataFrame(rows).to_csv(study / "b" / "2" / "switches.csv", index=False)
     assert main(["compare", str(study), "--by-epoch"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "| row | 1 | 2 |", "| --- | --- | --- |", "| b | 30.0 | 10.0 |", "| a | 10.0 | – |",
+        "| row | 2 | 3 |", "| --- | --- | --- |", "| b | 30.0 | 10.0 |", "| a | 10.0 | – |",
     ]  # fmt: skip
     for file in study.glob("*/*/switches.csv"):
         file.unlink()

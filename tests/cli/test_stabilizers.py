@@ -108,7 +108,7 @@ def test_a_class_bias_on_two_processes_equals_one(tmp_path, esc):
                 "stabilizer=[reweight]",
                 "stabilizer.reweight.class_bias=[[dog,3.0]]",
             ],
-            "class_bias needs stable ids",
+            "Reweighting needs stable ids",
         ),
     ],
 )

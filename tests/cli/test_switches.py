@@ -7,11 +7,11 @@ import torch
 from runs import SMALL
 
 from asteroid_stab.callbacks import AssignmentTracker, EpochModels
-from asteroid_stab.callbacks.epoch_models import epoch_models
 from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.whole_labels import whole_labels
 from asteroid_stab.models import load_model
+from asteroid_stab.run.layout import RunLayout
 
 
 def test_on_fixed_crops_it_agrees_with_the_tracker(tmp_path, tiny_data, tiny_trainer, tiny_system, tiny_model):
@@ -20,7 +20,7 @@ def test_on_fixed_crops_it_agrees_with_the_tracker(tmp_path, tiny_data, tiny_tra
     tracker = AssignmentTracker()
     trainer = tiny_trainer(tmp_path, callbacks=[tracker, EpochModels()], max_epochs=6)
     trainer.fit(tiny_system(tiny_model(3), lr=0.1), datamodule=data)
-    models = epoch_models(tmp_path)
+    models = RunLayout(tmp_path).epoch_models()
     assert list(models) == list(range(6))
     whole = {epoch: whole_labels(load_model(file), data.test_dataset("train")) for epoch, file in models.items()}
     for epoch in range(5):
@@ -34,7 +34,7 @@ def test_on_fixed_crops_it_agrees_with_the_tracker(tmp_path, tiny_data, tiny_tra
 def test_only_some_epochs_are_kept(tmp_path, tiny_data, tiny_trainer, tiny_system):
     trainer = tiny_trainer(tmp_path, callbacks=[EpochModels(2)], max_epochs=4)
     trainer.fit(tiny_system(), datamodule=tiny_data())
-    assert list(epoch_models(tmp_path)) == [0, 2]
+    assert list(RunLayout(tmp_path).epoch_models()) == [0, 2]
     with pytest.raises(StabError, match="every_n_epochs must be at least 1, got 0"):
         EpochModels(0)
 

@@ -86,6 +86,38 @@ def test_a_finished_run_goes_on_with_more_epochs(whole, tmp_path):
     assert_same_weights(tmp_path / "run", whole[0])
 
 
+def test_or_resume_trains_and_then_goes_on(whole, tmp_path):
+    """The same command twice, the second time with more epochs, and with words that come too late."""
+    words = ["trainer.max_epochs=2", "optim.lr=0.002", "--or-resume"]
+    first = train(tmp_path / "run", *words)
+    assert "epoch 2/2: loss" in first.stdout
+    second = train(tmp_path / "run", "trainer.max_epochs=3", "optim.lr=0.5", "seed=7", "--or-resume")
+    assert "epoch 3/3: loss" in second.stdout
+    assert "epoch 2/3: loss" not in second.stdout
+    assert_same_weights(tmp_path / "run", whole[0])
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").seed != 7
+
+
+def test_or_resume_goes_on_with_a_run_of_its_recipe_only(whole, capsys):
+    assert main(["train", "dsd_lo/toy", f"run_dir={whole[0]}", "--or-resume"]) == 2
+    assert "is a run of 'baseline/toy', not of 'dsd_lo/toy'" in capsys.readouterr().err
+
+
+def test_or_resume_says_what_it_would_do(whole, tmp_path, capsys):
+    words = ["baseline/toy", "trainer.max_epochs=7", "optim.lr=0.5", "--or-resume"]
+    for run_dir, rate in ((whole[0], 0.002), (tmp_path / "new", 0.5)):
+        assert main(["train", *words, f"run_dir={run_dir}", "--print-config"]) == 0
+        config = OmegaConf.create(capsys.readouterr().out)
+        assert (config.run_dir, config.trainer.max_epochs, config.optim.lr) == (str(run_dir), 7, rate)
+
+
+def test_a_run_dir_is_taken_as_it_is_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for word, folder in (("run_dir=1e3", "1e3"), ("run_dir='a, \\'b\\''", "a, 'b'")):
+        assert main(["train", "baseline/toy", word, "--print-config"]) == 0
+        assert OmegaConf.create(capsys.readouterr().out).run_dir == folder
+
+
 def test_a_schedule_that_has_ended_is_not_gone_on_with(tmp_path, capsys):
     train(tmp_path / "run", "trainer.max_epochs=1", "scheduler=linear")
     assert main(["train", f"resume={tmp_path / 'run'}", "trainer.max_epochs=2"]) == 2
@@ -137,6 +169,10 @@ def test_two_processes_make_one_folder_under_the_default_name(tmp_path):
     [
         (["baseline/toyy"], r"no recipe 'baseline/toyy' \(did you mean 'baseline/toy'\?\)"),
         ([], "which recipe"),
+        (["resume="], "resume=RUN needs the folder of a run, got nothing"),
+        (["baseline/toy", "seed=1", "--or-resume", "run_dir="], r"--or-resume needs RECIPE run_dir=DIR"),
+        (["resume=a", "run_dir=a", "--or-resume"], r"--or-resume needs RECIPE run_dir=DIR"),
+        (["baseline/toy", "optim.lr=1,2"], r"the override 'optim.lr=1,2' has several values, and one is needed"),
         (["a", "b"], "one recipe at a time, got 'a' and 'b'"),
         (
             ["baseline/toy", "model=convtasnt"],
@@ -198,6 +234,9 @@ def test_a_folder_that_holds_a_run_is_not_written_over(whole, capsys):
     ("words", "message"),
     [
         (["optim.lr=1"], "may change keys of data, loader, trainer, logger, not 'optim.lr'"),
+        (["data=librimix"], "may change keys of data, loader, trainer, logger, not 'data'"),
+        (["+data.more=1"], "an override of a run must be KEY=VALUE, got '.data.more=1'"),
+        (["trainer.max_epochs=4,5"], "the override 'trainer.max_epochs=4,5' has several values"),
         (["trainer.max_epoch=9"], r"no key 'trainer.max_epoch' \(did you mean 'trainer.max_epochs'\?\)"),
         (["baseline/other"], "is a run of 'baseline/toy', not of 'baseline/other'"),
         (["trainer.max_epochs=1"], "has 3 epochs already, got trainer.max_epochs=1"),

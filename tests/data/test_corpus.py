@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
+from runs import SMALL
 
 import asteroid_stab.data
+from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus
 from asteroid_stab.data.corpus import (
     check_choice,
@@ -84,3 +87,21 @@ def test_a_corpus_is_imported_when_it_is_asked_for():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_corpus_of_a_users_own_trains(tmp_path, tiny_corpus, monkeypatch):
+    module = types.ModuleType("own_corpora")
+    module.Tones = tiny_corpus
+    monkeypatch.setitem(sys.modules, "own_corpora", module)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tones.yaml").write_text("_target_: own_corpora.Tones\nn_src: 3\n")
+    lines = ["# @package _global_", "# Mine.", "defaults: [/baseline/toy, override /data: tones, _self_]"]
+    (tmp_path / "mine.yaml").write_text("\n".join([*lines, "loader: {segment_s: 0.1}", "model: {sample_rate: 8000}"]))
+    words = [
+        f"run_dir={tmp_path / 'run'}",
+        *(word for word in SMALL if word[:5] not in ("data.", "loade")),
+        "trainer.max_epochs=1",
+        "logger=none",
+    ]
+    assert main(["train", "mine", "--config-dir", str(tmp_path), *words]) == 0
+    assert (tmp_path / "run" / "best_model.pth").is_file()

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
@@ -205,9 +206,22 @@ def test_one_item_cannot_be_mixed_anew(tmp_path, tiny_data, tiny_trainer):
         tiny_trainer(tmp_path, callbacks=[]).fit(system, datamodule=tiny_data(batch_size=1))
 
 
-def test_a_stages_gates_leave_no_noise_behind(tmp_path, tiny_data, tiny_trainer):
+@pytest.mark.parametrize("stage", [None, 2])
+def test_the_noise_of_the_gates_is_drawn_from_seed_epoch_and_id(tmp_path, tiny_data, tiny_trainer, stage):
     model = make_model(n_blocks=2, gate=True, own_heads=True)
-    model.train_stage(2)
-    system = make_system(model)
-    tiny_trainer(tmp_path, callbacks=[]).fit(system, datamodule=tiny_data())
-    assert model.masker.gate_noise == []
+    model.train_stage(stage)
+    system = make_system(model, Recorded, seed=5)
+    taken = []
+
+    def note(gate, args, _):
+        if gate.training:
+            taken.append(args[1])
+
+    model.masker.gates[1].register_forward_hook(note)
+    tiny_trainer(tmp_path, callbacks=[], limit_train_batches=1).fit(system, datamodule=tiny_data())
+    [((_, _, ids), _)] = system.seen
+    first = 0 if stage else 3  # of the draws: a stage takes its own block's alone
+    assert len(taken) == 3
+    for t, noise in enumerate(taken, start=first):
+        draws = [np.random.default_rng((5, 0, i)).gumbel(size=(6, 2))[t] for i in ids.tolist()]
+        torch.testing.assert_close(noise, torch.tensor(np.stack(draws), dtype=torch.float32), rtol=0, atol=0)

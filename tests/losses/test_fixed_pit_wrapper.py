@@ -45,7 +45,7 @@ def test_labels_are_the_last_that_each_item_had(run):
 
 
 def test_faults_of_a_table_are_refused(run, tmp_path):
-    with pytest.raises(StabError, match="epochs 0 to 1, got epoch 7"):
+    with pytest.raises(StabError, match=r"epochs 0 to 1, got epoch 7 \(counted from 0\)"):
         read_labels(run, 7)
     (run / "assignments" / "epoch_0001.npy").write_bytes(b"no array")
     with pytest.raises(StabError, match=r"cannot read .*epoch_0001.npy"):

@@ -15,6 +15,7 @@ from asteroid_stab.metrics.examples import listenable, write_examples
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.names import FigureInfo, columns
 from asteroid_stab.metrics.separation_metrics import measure
+from asteroid_stab.run.layout import ExamplesLayout
 from bench.speech_samples import speech_like
 
 RATE = 8000
@@ -112,7 +113,7 @@ def test_tables(tmp_path, evaluation):
 
 
 def test_examples(tmp_path, dataset, evaluation):
-    write_examples(evaluation, Oracle(dataset), dataset, tmp_path)
+    write_examples(evaluation, Oracle(dataset), dataset, ExamplesLayout(tmp_path))
     listed = json.loads((tmp_path / "examples.json").read_text())
     assert [(entry["kind"], entry["id"]) for entry in listed] == [("best", 0), ("median", 2), ("worst", 4)]
     assert listed[0]["name"] == "mix-0"

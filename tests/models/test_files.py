@@ -53,7 +53,7 @@ def test_a_file_of_something_else_is_named(saved, change, message):
 
 
 def test_a_training_checkpoint_is_told_apart():
-    with pytest.raises(StabError, match=r"lacks model_name.*training checkpoint, its run folder has best_model\.pth"):
+    with pytest.raises(StabError, match=r"lacks model_name.*training checkpoint, its model is RUN.best_model\.pth"):
         build_model({"state_dict": {}, "loops": {}}, "last.ckpt")
 
 

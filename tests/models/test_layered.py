@@ -8,6 +8,7 @@ from asteroid.models import BaseModel, ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRF
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet, layered_model, save_model
+from asteroid_stab.models.layered import LayeredModel
 
 DUAL = {"n_filters": 8, "chunk_size": 10, "n_repeats": 3}
 REFINER = {"n_filters": 8, "bn_chan": 4, "upsampling_depth": 2, "noise_slot": False, "gate_segment_s": 0.05}
@@ -232,3 +233,12 @@ def test_heads_of_layers_and_heads_of_blocks_exclude_each_other():
     assert set(dedicated.layer_heads[0]) == {"mask_net", "decoder"}
     with pytest.raises(StabError, match="the dedicated heads are of 3 layers, got 4"):
         dedicated(torch.randn(2, 400, dtype=torch.float64), n_iterations=2)
+
+
+def test_a_kind_without_masks_cannot_be_built():
+    class Headless(LayeredModel, ConvTasNet):
+        def layers(self, tf_rep):
+            return iter([tf_rep])
+
+    with pytest.raises(TypeError, match=r"abstract class Headless .*masks"):
+        Headless(2)

@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from trees import librispeech, wham, wsj0_mix
 
 from asteroid_stab.cli.main import main
-from asteroid_stab.cli.recipes import recipe_files, summary
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.check import check_config
 from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.recipes import recipe_files, summary
 
 RECIPES = recipe_files()
 SMALL_DPRNN = ["model.n_filters=16", "model.n_repeats=2", "model.bn_chan=8", "model.hid_size=8", "model.chunk_size=20"]
@@ -187,7 +187,7 @@ def test_a_missing_corpus_says_which_key_to_set(tmp_path, capsys):
 def test_a_missing_corpus_inside_another_says_which_key_to_set(tmp_path, capsys):
     words = [f"run_dir={tmp_path / 'run'}", "logger=none"]
     assert main(["train", "ssl/multitask_libri2mix", *words]) == 2
-    assert "data.base.root is not set; set data.base.root=FOLDER to the LibriSpeech" in capsys.readouterr().err
+    assert "data.enhancement.base.root is not set; set data.enhancement.base.root=FOLDER" in capsys.readouterr().err
     assert main(["train", "lir/mini_librispeech", *words]) == 2
     assert "data.base.root is not set; set data.base.root=FOLDER to the folder of speech" in capsys.readouterr().err
 

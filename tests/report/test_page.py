@@ -155,7 +155,7 @@ def test_it_is_usable_without_sight(one):
 def test_points_tell_their_values(one, whole_run):
     titles = Page(one).texts("title")
     table = pd.read_csv(whole_run / "metrics.csv")
-    assert f"toy_convtasnet, epoch 3: {table['val/si_sdr_i'][3]:.2f} dB" in titles
+    assert f"toy_convtasnet, epoch 4: {table['val/si_sdr_i'][3]:.2f} dB" in titles
     row = pd.read_csv(whole_run / "evaluation/test/utterances.csv").iloc[7]
     wanted = f"mix_0007: input {row['input_si_sdr']:.2f} dB, SI-SDRi {row['si_sdr_i']:.2f} dB"
     assert wanted.replace("-0", "−0").replace(" -", " −") in titles

@@ -44,7 +44,7 @@ def test_an_empty_cell_is_undefined_and_left_out(make_run):
     path = make_run()
     (run,) = read_runs([path])
     ratio = run.column("train/switch_ratio")
-    assert ratio.index.tolist() == list(range(1, 12))  # epoch 0 has none
+    assert ratio.index.tolist() == list(range(2, 13))  # counted from 1, and the first has none
     assert run.switch_ratio().tolist() == ratio.tolist()
     (path / "metrics.csv").write_text("epoch,val/si_sdr_i\n0,\n1,\n")
     (run,) = read_runs([path])
@@ -168,7 +168,7 @@ def test_the_best_model_of_a_training_of_several_parts_is_of_the_last(make_run):
     table["val/si_sdr_i"], table[PART] = [9.0, 1.0, 2.0, 1.5], [1, 1, 2, 2]
     table.to_csv(path / "metrics.csv", index=False)
     [run] = read_runs([path])
-    assert (run.validation.max(), run.validation.idxmax()) == (2.0, 2)
+    assert (run.validation.max(), run.validation.idxmax()) == (2.0, 3)
     [tile] = [part for part in _results(run) if part[0] == "Best validation SI-SDRi"]
-    assert tile[1:] == ("2.00", "dB", "at epoch 2")
+    assert tile[1:] == ("2.00", "dB", "at epoch 3")
     assert result(run).valid == 2.0

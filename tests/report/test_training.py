@@ -33,5 +33,5 @@ def test_switches_of_whole_mixtures_are_drawn_where_they_were_counted(make_run):
     [figure] = [
         p for p in training(read_runs([path])).parts if getattr(p, "title", "") == "Switch ratio, whole mixtures"
     ]
-    assert "50.00 % at epoch 1" in figure.alt
-    assert "25.00 % at epoch 2" in figure.alt
+    assert "50.00 % at epoch 2" in figure.alt
+    assert "25.00 % at epoch 3" in figure.alt

@@ -1,4 +1,4 @@
-"""check_config and override: every fault of a config is named before anything is built."""
+"""check_config: every fault of a config is named before anything is built."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.run.check import check_config, override
+from asteroid_stab.run.check import check_config
 
 
 def target(function, **kwargs):
@@ -90,23 +90,3 @@ def test_hosts_with_wrapped_constructors_are_checked():
     node = OmegaConf.create({"trainer": {"_target_": "pytorch_lightning.Trainer", "max_epochs": "many"}})
     with pytest.raises(StabError, match="trainer.max_epochs: must be .*got 'many'"):
         check_config(node)
-
-
-def test_override_changes_a_copy():
-    config = OmegaConf.create({"root": "/a", "deep": {"n": 1}})
-    changed = override(config, ["data.root=/b", "deep.n=2"], "data")
-    assert changed == {"root": "/b", "deep": {"n": 2}}
-    assert config.root == "/a"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("rot=/b", r"data has no key 'rot' \(did you mean 'root'\?\)"),
-        ("root", "an override must be KEY=VALUE, got 'root'"),
-        ("root=[1", "the value in 'root=.1' cannot be read"),
-    ],
-)
-def test_override_names_what_it_cannot_take(text, message):
-    with pytest.raises(StabError, match=message):
-        override(OmegaConf.create({"root": "/a"}), [text], "data")

@@ -84,7 +84,7 @@ def test_a_report_of_an_old_and_a_new_run_tells_no_renaming(run, data, tmp_path)
     (new / "config.yaml").write_text(OmegaConf.to_yaml(RunFolder(run).config))
     assert "_target_: asteroid_stab.data.EscCorpus" in (new / "config.yaml").read_text()
     assert main(["report", str(run), str(new), "--out", str(tmp_path / "page.html")]) == 0
-    assert "The configurations of the runs are the same." in (tmp_path / "page.html").read_text()
+    assert "All runs have the same configuration." in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("recipe", CONFIGS)

@@ -3,7 +3,8 @@
 import pytest
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.run.variants import find_variant, model_files
+from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.variants import find_variant
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def run(tmp_path):
 
 
 def test_model_files_are_named_and_in_order(run):
-    assert {word: file.relative_to(run).as_posix() for word, file in model_files(run).items()} == {
+    assert {word: file.relative_to(run).as_posix() for word, file in RunLayout(run).model_files().items()} == {
         "epoch9": "models/epoch_0009.pth", "epoch10": "models/epoch_0010.pth", "stage1": "stages/stage_1.pth"
     }  # fmt: skip
 

@@ -1,0 +1,185 @@
+"""Where each file of a run folder stands: no other module spells a path of one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+
+class RunLayout:
+    """The paths of a run folder. Nothing is read or written, and nothing needs to exist.
+
+    Epochs are counted from 0 in file names, tables and checkpoints, and from 1 on the screen and in the report.
+
+    Args:
+        root: the run folder.
+
+    Attributes:
+        root: the run folder.
+        config: the resolved config.
+        versions: what the run was started with: command, packages, machine.
+        model: the best model so far, which plain Asteroid opens.
+        metrics: a row an epoch with all that was logged.
+        switches: a row an epoch and layer with the switches that were counted in training.
+        last_checkpoint: the checkpoint of the last epoch, with which a run is resumed.
+        best_checkpoint: the checkpoint of the epoch with the best model.
+        tensorboard: folder of TensorBoard's files.
+        items: ids and names of the training items.
+        fingerprint: fingerprint of the training items.
+        report: the page that ``asteroid-stab report`` writes.
+
+    Example:
+        >>> run = RunLayout("runs/a")
+        >>> run.last_checkpoint.as_posix(), run.stage_model(2).as_posix()
+        ('runs/a/checkpoints/last.ckpt', 'runs/a/stages/stage_2.pth')
+        >>> run.evaluation("test").utterances.as_posix()
+        'runs/a/evaluation/test/utterances.csv'
+    """
+
+    def __init__(self, root: str | os.PathLike[str]):
+        self.root = Path(root)
+        self.config = self.root / "config.yaml"
+        self.versions = self.root / "versions.json"
+        self.model = self.root / "best_model.pth"
+        self.metrics = self.root / "metrics.csv"
+        self.switches = self.root / "switches.csv"
+        self.last_checkpoint = self.root / "checkpoints" / "last.ckpt"
+        self.best_checkpoint = self.root / "checkpoints" / "best.ckpt"
+        self.tensorboard = self.root / "tensorboard"
+        self.items = self.root / "assignments" / "items.csv"
+        self.fingerprint = self.root / "assignments" / "fingerprint.txt"
+        self.report = self.root / "report.html"
+
+    def assignments(self, epoch: int) -> Path:
+        """The table of the assignments of an epoch."""
+        return self.root / "assignments" / f"epoch_{epoch:04d}.npy"
+
+    def all_assignments(self) -> dict[int, Path]:
+        """The tables of assignments that exist, by epoch."""
+        return _numbered(self.root / "assignments", "epoch_", ".npy")
+
+    def stage_model(self, stage: int) -> Path:
+        """The best model of a stage, counted from 1, of a training in stages."""
+        return self.root / "stages" / f"stage_{stage}.pth"
+
+    def epoch_model(self, epoch: int) -> Path:
+        """The model of an epoch."""
+        return self.root / "models" / f"epoch_{epoch:04d}.pth"
+
+    def epoch_models(self) -> dict[int, Path]:
+        """The models of epochs that exist, by epoch."""
+        return _numbered(self.root / "models", "epoch_", ".pth")
+
+    def whole_labels(self, split: str, epoch: int, digest: str) -> Path:
+        """The labels that an epoch's model gave to the whole mixtures of a split.
+
+        Args:
+            split: train, valid or test.
+            epoch: whose model.
+            digest: hash of the model, the mixtures and their number.
+        """
+        return self.root / "assignments_whole" / f"{split}_{epoch:04d}_{digest[:16]}.npy"
+
+    def whole_switches(self, split: str, limit: int | None = None) -> Path:
+        """A row an epoch with the switches that were counted on the (first ``limit``) whole mixtures of a split."""
+        part = "" if limit is None else f"_first{limit}"
+        return self.root / f"switches_whole_{split}{part}.csv"
+
+    def model_files(self) -> dict[str, Path]:
+        """The models in the folders of the run by a word for each: ``models/epoch_0007.pth`` is ``epoch7``."""
+        files = {file: re.fullmatch(r"([a-z]+)_(\d+)", file.stem) for file in self.root.glob("*/*.pth")}
+        found = sorted((named[1], int(named[2]), file) for file, named in files.items() if named)
+        return {f"{name}{n}": file for name, n, file in found}
+
+    def moved(self, file: Path) -> Path:
+        """Where a model file stands whose path was recorded before the run folder was moved here."""
+        return self.root / file.name if file.name == self.model.name else self.root / file.parent.name / file.name
+
+    def evaluation(self, split: str, variant: str = "") -> EvaluationLayout:
+        """The evaluation of the run on a split, or of a variant of it, which stands beside.
+
+        Args:
+            split: train, valid or test.
+            variant: words separated by commas, such as ``stage1,iterations2``.
+        """
+        return EvaluationLayout(self.root / "evaluation" / "_".join([split, *(variant.split(",") if variant else [])]))
+
+    def variants(self, split: str) -> list[EvaluationLayout]:
+        """The evaluations that exist of variants of the run on a split."""
+        return [EvaluationLayout(path) for path in sorted((self.root / "evaluation").glob(f"{split}_*"))]
+
+
+class EvaluationLayout:
+    """The paths of one evaluation.
+
+    Args:
+        folder: the folder of the evaluation.
+
+    Attributes:
+        folder: the folder of the evaluation.
+        summary: settings, and the mean, deviation and percentiles of each metric.
+        utterances: a row a mixture.
+        sources: a row a source, where sources have classes.
+        examples: the sounds that were kept.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = Path(folder)
+        self.summary = self.folder / "summary.json"
+        self.utterances = self.folder / "utterances.csv"
+        self.sources = self.folder / "sources.csv"
+        self.examples = ExamplesLayout(self.folder / "examples")
+
+    @property
+    def run(self) -> RunLayout:
+        """The run that the evaluation belongs to."""
+        return RunLayout(self.folder.parents[1])
+
+
+class ExamplesLayout:
+    """The paths of the sounds that an evaluation kept.
+
+    Args:
+        folder: the folder of the sounds.
+
+    Attributes:
+        folder: the folder of the sounds.
+        listing: which mixture is the best, the median and the worst.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = Path(folder)
+        self.listing = self.folder / "examples.json"
+
+    def mixture(self, kind: str) -> Path:
+        """The mixture; ``kind`` is best, median or worst."""
+        return self.folder / kind / "mixture.wav"
+
+    def source(self, kind: str, number: int) -> Path:
+        """A source, counted from 1."""
+        return self.folder / kind / f"source_{number}.wav"
+
+    def estimate(self, kind: str, number: int) -> Path:
+        """The estimate of a source, counted from 1."""
+        return self.folder / kind / f"estimate_{number}.wav"
+
+    def sources(self, kind: str) -> list[Path]:
+        """The sources that exist, in their order."""
+        return list(_numbered(self.folder / kind, "source_", ".wav").values())
+
+    def estimates(self, kind: str) -> list[Path]:
+        """The estimates that exist, in their order."""
+        return list(_numbered(self.folder / kind, "estimate_", ".wav").values())
+
+
+def study_runs(folder: Path) -> list[RunLayout]:
+    """The run folders ROW/SEED of a study, in no particular order."""
+    return [RunLayout(config.parent) for config in folder.glob("*/*/config.yaml")]
+
+
+def _numbered(folder: Path, stem: str, suffix: str) -> dict[int, Path]:
+    """The files ``stem``NUMBER``suffix`` of a folder by number, from the lowest on."""
+    pattern = re.compile(re.escape(stem) + r"(\d+)" + re.escape(suffix))
+    found = {int(match[1]): path for path in folder.glob("*") if (match := pattern.fullmatch(path.name))}
+    return dict(sorted(found.items()))

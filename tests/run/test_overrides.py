@@ -1,0 +1,87 @@
+"""The one grammar of overrides: a value means the same to a new run and to one that exists."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from asteroid_stab.cli.arguments import check_data_overrides
+from asteroid_stab.errors import StabError
+from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.overrides import apply, keys, path_in, quoted, read
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("2024-05-01", "2024-05-01"),  # a date to YAML
+        ("12:30", "12:30"),  # 750 to YAML 1.1
+        ("yes", "yes"),  # true to YAML 1.1
+        ("010", "010"),  # 8 to YAML 1.1
+        ("1e-3", 0.001),  # text to YAML 1.1
+        ("'a, b'", "a, b"),
+        ("[1,two]", [1, "two"]),
+        ("{a: 1}", {"a": 1}),
+        ("null", None),
+        ("", ""),
+    ],
+)
+def test_a_value_is_the_same_in_a_new_run_and_in_one_that_exists(written, value):
+    changed = apply(OmegaConf.create({"x": 0}), [f"x={written}"])
+    assert OmegaConf.to_container(changed)["x"] == value
+    composed = compose_recipe("baseline/toy", [f"+mine={written}"])
+    assert OmegaConf.to_container(composed)["mine"] == value
+
+
+@pytest.mark.parametrize("text", ["run_dir=[1", "run_dir=a(b", "run_dir=a=b", "run_dir=1,2"])
+def test_what_cannot_be_read_has_one_message(text):
+    messages = []
+    for use in (
+        lambda: compose_recipe("baseline/toy", [text]),
+        lambda: apply(OmegaConf.create({"run_dir": 0}), [text]),
+        lambda: check_data_overrides([text]),
+    ):
+        with pytest.raises(StabError) as error:
+            use()
+        messages.append(str(error.value))
+    assert len(set(messages)) == 1
+    assert messages[0].startswith(f"the override {text!r} ")
+    assert "needs quotes of its own: \"KEY='VALUE'\"" in messages[0]
+
+
+def test_apply_changes_a_copy():
+    config = OmegaConf.create({"root": "/a", "deep": {"n": 1}, "same": "${root}"})
+    changed = apply(config, ["data.root=/b", "deep.n=2"], "data")
+    assert changed == {"root": "/b", "deep": {"n": 2}, "same": "/a"}
+    assert config.root == "/a"
+
+
+def test_a_value_that_names_another_is_resolved(monkeypatch):
+    monkeypatch.setenv("PLACE", "/b")
+    changed = apply(OmegaConf.create({"root": "/a"}), ["root=${oc.env:PLACE}"])
+    assert OmegaConf.to_container(changed, resolve=False) == {"root": "/b"}
+    with pytest.raises(StabError, match="an override cannot be resolved: .*'nothing'"):
+        apply(OmegaConf.create({"root": "/a"}), ["root=${nothing}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rot=/b", r"data has no key 'rot' \(did you mean 'root'\?\)"),
+        ("root", "an override must be KEY=VALUE, got 'root'"),
+        ("+new=1", r"an override of a run must be KEY=VALUE, got '\+new=1'"),
+        ("~root", "an override of a run must be KEY=VALUE, got '~root'"),
+        ("root@other=1", "an override of a run must be KEY=VALUE, got 'root@other=1'"),
+    ],
+)
+def test_apply_names_what_it_cannot_take(text, message):
+    with pytest.raises(StabError, match=message):
+        apply(OmegaConf.create({"root": "/a"}), [text], "data")
+
+
+def test_keys_are_all_keys():
+    config = OmegaConf.create({"a": {"b": "???", "c": "${d}"}, "d": {"e": None, 1: [1]}})
+    assert keys(config) == ["a", "a.b", "a.c", "d", "d.e", "d.1"]
+
+
+@pytest.mark.parametrize("text", ["it's", "a, b", "C:\\new\\", "ends with \\'", "${x}", "ü/ß", ""])
+def test_what_is_quoted_is_read_as_it_was(text):
+    assert path_in(read(f"run_dir={quoted(text)}")) == text

@@ -1,0 +1,60 @@
+"""What a run goes on with."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.resume import may_change, resumed_config
+
+
+@pytest.fixture
+def run(tmp_path):
+    config = compose_recipe("baseline/toy", [f"run_dir={tmp_path / 'before'}", "logger=tensorboard"])
+    OmegaConf.save(config, RunLayout(tmp_path).config)
+    return tmp_path
+
+
+def test_a_moved_run_goes_on_where_it_is(run):
+    config = resumed_config(str(run), "baseline/toy", ["trainer.max_epochs=2", "loader.num_workers=3"])
+    assert (config.run_dir, config.logger.save_dir) == (str(run), str(run))
+    assert (config.trainer.max_epochs, config.loader.num_workers) == (2, 3)
+    assert config.optim == OmegaConf.load(RunLayout(run).config).optim
+
+
+@pytest.mark.parametrize(
+    ("word", "may"),
+    [
+        ("data.root=/b", True),
+        ("loader.batch_size=2", True),
+        ("trainer.devices=2", True),
+        ("logger.save_dir=x", True),
+        ("data=librimix", False),
+        ("trainer=ddp", False),
+        ("~logger", False),
+        ("+trainer.new=1", False),
+        ("optim.lr=1", False),
+        ("seed=1", False),
+        ("database.x=1", False),
+    ],
+)
+def test_what_may_change(word, may):
+    assert may_change(word) is may
+
+
+@pytest.mark.parametrize("n_epochs", ["999", "null", "-1"])
+def test_a_learning_rate_that_has_ended_is_not_trained_with(run, n_epochs):
+    with pytest.raises(StabError, match=r"ends at 0 after its \d+ epochs \(scheduler.total_iters\)"):
+        resumed_config(str(run), None, [f"trainer.max_epochs={n_epochs}"])
+
+
+def test_another_recipe_is_refused(run):
+    with pytest.raises(StabError, match="is a run of 'baseline/toy', not of 'dsd_lo/toy'"):
+        resumed_config(str(run), "dsd_lo/toy", [])
+    with pytest.raises(
+        StabError, match="may change keys of data, loader, trainer, logger, not 'seed': start a new run"
+    ):
+        resumed_config(str(run), None, ["seed=4"])
+    with pytest.raises(StabError, match=r"trainer.max_epochs: must be .*got 'many'"):
+        resumed_config(str(run), None, ["trainer.max_epochs=many"])

@@ -1,0 +1,78 @@
+"""Tests stand in the folder of what they test: a room of the package, ``bench``, ``recipes`` or ``egs``."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+
+# Test files that are named after no module, with what they test instead.
+FEATURES = {
+    "cli/test_pit_family.py": "recipes, killed and resumed from the command line, and on two processes",
+    "cli/test_pretraining.py": "the same for pre-training and fine-tuning",
+    "cli/test_refinement.py": "the same for latent refinement",
+    "cli/test_stabilizers.py": "the same for stabilizers",
+    "egs/test_run_sh.py": "the scripts of all corpora",
+    "engine/test_losses_in_training.py": "losses with a state of their own, within a system",
+    "losses/test_contract.py": "every loss",
+    "losses/test_soft_wrappers.py": "three soft assignments against one reference",
+    "models/test_builders.py": "all model functions of conf/model against the host's models",
+    "models/test_gate_noise.py": "an argument that goes through models and masknn",
+    "recipes/test_recipes.py": "every recipe",
+    "report/test_browser.py": "the whole page in a browser",
+    "stabilizers/test_contract.py": "every stabilizer",
+    "test_docs.py": "the texts of the repository",
+    "test_floors.py": "rules that hold for every file",
+    "test_mirror.py": "the tests",
+    "test_packaging.py": "the wheel and the environment",
+}
+
+
+def files_of_tests():
+    return sorted(TESTS.rglob("test_*.py"))
+
+
+def subject_places(file):
+    """Where the module, or the folder of recipes, that a test file is named after would be."""
+    room, name = file.parent.relative_to(TESTS), file.stem.removeprefix("test_")
+    of_checkout = room.parts[:1] in [("bench",), ("recipes",), ("egs",)]
+    folder = ROOT / room if of_checkout else ROOT / "asteroid_stab" / room
+    return [folder / f"{name}.py", folder / f"_{name}.py", folder / name]
+
+
+def mirrors(file):
+    return any(place.exists() for place in subject_places(file))
+
+
+def name_of(file):
+    return file.relative_to(TESTS).as_posix()
+
+
+@pytest.mark.parametrize("file", files_of_tests(), ids=name_of)
+def test_a_test_file_stands_where_its_subject_does(file):
+    assert subject_places(file)[0].parent.is_dir(), "no such room"
+    assert mirrors(file) or name_of(file) in FEATURES, "named after no module: move it, or add it to FEATURES"
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_every_feature_is_needed(name):
+    assert (TESTS / name).exists()
+    assert not mirrors(TESTS / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "mirrored"),
+    [
+        ("losses/test_matched.py", True),
+        ("data/toy/test_voices.py", True),
+        ("test_compat.py", True),
+        ("bench/test_frame.py", True),
+        ("recipes/test_lir.py", True),
+        ("losses/test_voices.py", False),
+        ("test_matched.py", False),
+        ("recipes/test_matched.py", False),
+    ],
+)
+def test_places_are_told_apart(name, mirrored):
+    assert mirrors(TESTS / name) == mirrored
