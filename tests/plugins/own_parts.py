@@ -19,7 +19,7 @@ def _says(base, method):
             print(f"{type(self).__name__} is used", flush=True)
         return getattr(super(made, self), method)(*args, **kwargs)
 
-    made = type(f"Own{base.__name__}", (base,), {method: called, "__module__": __name__, "__doc__": base.__doc__})
+    made = type(f"Own{base.__name__}", (base,), {method: called, "__module__": __name__, "__doc__": "A part of a user."})
     return made
 
 
