@@ -19,7 +19,8 @@ def _says(base, method):
             print(f"{type(self).__name__} is used", flush=True)
         return getattr(super(made, self), method)(*args, **kwargs)
 
-    made = type(f"Own{base.__name__}", (base,), {method: called, "__module__": __name__, "__doc__": "A part of a user."})
+    members = {method: called, "__module__": __name__, "__doc__": "A part of a user."}
+    made = type(f"Own{base.__name__}", (base,), members)
     return made
 
 
