@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from asteroid_stab.callbacks.loaders import training_items
+from asteroid_stab.errors import StabError
 from asteroid_stab.losses import AssignmentLossWrapper
 from asteroid_stab.stabilizers import Comm, Stabilization, StepObserver
 
@@ -76,6 +77,14 @@ class StabilizedTraining(EpochFigures):
         """Starts the epoch."""
         self.stab.begin_epoch(trainer.current_epoch, trainer.global_step)
 
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Sets the clock of schedules that count steps: several batches may make one step of the optimizer."""
+        self.stab.clock = self.stab.clock._replace(step=trainer.global_step)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lets the trainer's stabilizers go: another trainer brings its own."""
+        self.stab.stabilizers = list(self._own)
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the state of the module's own stabilizers; the trainer's keep their own."""
         return {f"{i}": part.state_dict() for i, part in enumerate(self._own)}
@@ -109,11 +118,23 @@ def stabilized(
                 mixture, sources, ids = batch
                 return self.stab(self.model(mixture), sources, mixture, ids)
 
+    A loss with parameters or state of its own (AttentionPIT, labels of a run) must also be an attribute of the module,
+    set in ``__init__``: then the optimizer, the device and the checkpoints know it. Where every item of a batch is
+    dropped, Lightning still steps the optimizer, whose momentum moves weights; ``StabSystem`` skips such steps.
+
     Args:
         module: the module, attached to a trainer (Lightning calls ``configure_callbacks`` then).
         loss_func: assignment and loss.
-        stabilizers: the module's own.
+        stabilizers: the module's own; make them in ``__init__`` if a later fit is to go on with what they remember.
+
+    Raises:
+        StabError: the loss has parameters that the module does not have.
     """
+    if {*loss_func.parameters()} - {*module.parameters()}:
+        raise StabError(
+            f"{type(loss_func).__name__} has parameters that {type(module).__name__} does not have, so that nothing "
+            "would train them: make it an attribute of the module in __init__ and pass that"
+        )
     stab = Stabilization(loss_func, stabilizers, count_switches=False)
     bind(module, StabilizedTraining(stab))
     return stab

@@ -17,6 +17,21 @@ def blanked(mixture: Tensor) -> tuple[Tensor, Tensor]:
     return mixture.masked_fill(broken.unsqueeze(-1), 0.0), broken
 
 
+def without_broken(loss: Tensor, mixture: Tensor | None, broken: Tensor | None) -> Tensor:
+    """Returns losses that are infinite for items whose mixture is not finite.
+
+    Args:
+        loss: [B] or [B, J].
+        mixture: [B, T]; None where there is none.
+        broken: [B] items whose mixture is not finite; None: looks at ``mixture``.
+    """
+    if broken is None:
+        if mixture is None:
+            return loss
+        broken = ~torch.isfinite(mixture).flatten(1).all(1)
+    return loss.masked_fill(broken.view(-1, *[1] * (loss.ndim - 1)), torch.inf)
+
+
 def finite_or_zero(est_targets: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the signals with zeros for items that are not finite, and a mask [B] of the finite items."""
     usable = _finite_items(est_targets) & _finite_items(targets)

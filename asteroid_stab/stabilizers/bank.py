@@ -100,7 +100,11 @@ class AssignmentBank:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the tables and the fingerprint of the corpus."""
-        return {"metric": self.metric.cpu(), "perm": self.perm.cpu(), "fingerprint": self.fingerprint}
+        return {
+            "metric": self.metric.to("cpu", copy=True),
+            "perm": self.perm.to("cpu", copy=True),
+            "fingerprint": self.fingerprint,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes saved tables.
@@ -116,4 +120,4 @@ class AssignmentBank:
             if got != wanted:
                 raise StabError(f"the bank of assignments was saved with {got} for {name}, this run has {wanted}")
         device = self.metric.device
-        self.metric, self.perm = state["metric"].to(device), state["perm"].to(device)
+        self.metric, self.perm = state["metric"].to(device, copy=True), state["perm"].to(device, copy=True)

@@ -181,3 +181,19 @@ class Stabilizer(StepObserver, ABC):
         The logits of all stabilizers are summed, and their softmax over the items of all processes is the weight of
         the losses: 0 everywhere is the plain mean, minus infinity drops an item.
         """
+
+
+def checked_logits(part: Stabilizer, step: Step) -> Tensor:
+    """Returns a stabilizer's logits.
+
+    Raises:
+        ValueError: they are no tensor of shape [B], or of the shape of the losses.
+    """
+    logits, loss = part.logits(step), step.assignment.loss
+    if not isinstance(logits, Tensor) or logits.shape not in (loss.shape, loss.shape[:1]):
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"{type(part).__name__}.logits() must return a tensor of shape {list(loss.shape[:1])} (items) or "
+            f"{list(loss.shape)} (losses), got {got}"
+        )
+    return logits

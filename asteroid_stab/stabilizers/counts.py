@@ -75,7 +75,12 @@ class EpochCounts:
             figures: scalars, whose mean over the steps is wanted.
             comm: exchange between processes.
             name: of the mean of ``loss``.
+
+        Raises:
+            ValueError: a figure has the name of a count or of the loss.
         """
+        if taken := {name, "silent_sources", "nonfinite_items"} & figures.keys():
+            raise ValueError(f"figures must have names of their own, got {min(taken)!r}, which the step reports itself")
         per_item = item_loss(loss)
         finite, broken = torch.isfinite(per_item), torch.isposinf(per_item)
         self._sums.add(silent_sources=torch.isnan(loss), nonfinite_items=broken)

@@ -179,16 +179,15 @@ class Reweighting(Stabilizer):
                 "source" if weights.ndim == 2 else "mixture",
             )
             self._warned = True
-        weights = weights[torch.isfinite(loss)].double()
-        total = weights.sum()
-        if total == 0:
-            return
-        weights = weights / total
+        counted = torch.isfinite(loss)
+        weights = torch.where(counted, weights, 0.0).double()
+        total, n_counted = weights.sum(), counted.sum()
+        weights = weights / torch.where(total > 0, total, 1.0)
         entropy = -(weights * weights.clamp_min(1e-300).log()).sum()
         # The effective size over the size is 1 where all weigh the same.
-        effective = 1 / (weights.square().sum() * len(weights))
-        ones = weights.new_ones(())
-        self._sums.add(steps=ones, effective=effective, entropy=entropy, top=weights.max())
+        squares = weights.square().sum() * n_counted
+        effective = torch.where(total > 0, 1 / torch.where(total > 0, squares, 1.0), 0.0)
+        self._sums.add(steps=total > 0, effective=effective, entropy=entropy, top=weights.max())
 
     def begin_epoch(self, clock: Clock) -> None:
         self._sums.reset()

@@ -18,8 +18,9 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses import Assignment, AssignmentLossWrapper
 from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.losses.guard import without_broken
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
-from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
+from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver, checked_logits
 from asteroid_stab.stabilizers.comm import Comm, present_comm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
 from asteroid_stab.stabilizers.ids import ItemIds
@@ -224,10 +225,12 @@ class Stabilization:
         """
         if not self._open:
             raise ValueError("a step must come between begin_epoch() and end_epoch()")
+        if not torch.is_grad_enabled():
+            raise ValueError("a step is one of training, with gradients: for a validation call stab.loss(est, targets)")
         comm = self.comm
         item_ids = self._checked_ids(ids, targets)
         assigned = self.loss.assign(est_targets, targets, ids=item_ids)
-        loss = self._without_broken(assigned.loss, mixture, broken)
+        loss = without_broken(assigned.loss, mixture, broken)
         clock = self.clock if step is None else Clock(self.clock.epoch, step)
         last = est_targets.detach()[-1] if est_targets.ndim == targets.ndim + 1 else est_targets.detach()
         known = Assignment(loss.detach(), assigned.perm, assigned.figures, assigned.neg_si_sdr)
@@ -238,7 +241,7 @@ class Stabilization:
         for part in self.stabilizers:
             part.n_steps += 1
             part.observe(shown)
-        logits = sum_logits([part.logits(shown) for part in self.stabilizers if isinstance(part, Stabilizer)])
+        logits = sum_logits([checked_logits(part, shown) for part in self.stabilizers if isinstance(part, Stabilizer)])
         if logits is None or logits.ndim == 1:
             loss = item_loss(loss)  # no one weighs sources: an item is the mean of its sources
         mean = weighted_mean(loss if complete is None else complete(loss), logits, comm.gather_or_none)
@@ -339,11 +342,3 @@ class Stabilization:
             )
         self._n_src = targets.shape[1]
         return self._ids.of(ids, len(targets), targets.device, bool(remembering), self.comm.n_ranks)
-
-    @staticmethod
-    def _without_broken(loss: Tensor, mixture: Tensor | None, broken: Tensor | None) -> Tensor:
-        if broken is None:
-            if mixture is None:
-                return loss
-            broken = ~torch.isfinite(mixture).flatten(1).all(1)
-        return loss.masked_fill(broken.view(-1, *[1] * (loss.ndim - 1)), torch.inf)

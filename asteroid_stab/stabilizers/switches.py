@@ -67,6 +67,8 @@ class SwitchCounter(StepObserver):
         if self._current is None:
             n_layers, _, n_src = perm.shape
             self._current = torch.full((n_layers, self._n_items, n_src), UNSEEN, dtype=torch.int8, device=perm.device)
+        if self._current.device != perm.device:  # of a saved state
+            self._current = self._current.to(perm.device)
         lost = ~torch.isfinite(item_loss(loss))
         self._current[:, step.ids] = perm.masked_fill(lost[:, None], UNSEEN).to(torch.int8)
 
@@ -76,7 +78,8 @@ class SwitchCounter(StepObserver):
             raise ValueError("an epoch must have a step before it ends, got none")
         current = self._current if comm.n_ranks == 1 else _of_first_rank(self._current, comm)
         current = current.cpu()
-        rows = count_switches(current, self.previous)
+        same_layers = self.previous is not None and self.previous.shape == current.shape  # one loss may follow another
+        rows = count_switches(current, self.previous if same_layers else None)
         self.rows += [{"epoch": self._epoch, **row} for row in rows]
         self.previous, self._current = current, None
         figures = {f"switch_ratio_layer{row['layer']}": row["switch_ratio"] for row in rows} if len(rows) > 1 else {}
@@ -85,7 +88,7 @@ class SwitchCounter(StepObserver):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the assignments of the last epoch and of the present one, and the counts so far."""
-        current = None if self._current is None else self._current.cpu()
+        current = None if self._current is None else self._current.to("cpu", copy=True)
         return {
             "rows": list(self.rows),
             "previous": self.previous,
@@ -97,7 +100,8 @@ class SwitchCounter(StepObserver):
         """Goes on from a saved state; one of an earlier version has no present epoch."""
         self.rows, self.previous = list(state_dict["rows"]), state_dict["previous"]
         self._fingerprint = state_dict["fingerprint"] or ""
-        self._current = state_dict.get("current")
+        current = state_dict.get("current")
+        self._current = None if current is None else current.clone()
 
 
 def _of_first_rank(table: Tensor, comm: Comm) -> Tensor:

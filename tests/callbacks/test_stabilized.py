@@ -8,7 +8,7 @@ from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 
 from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint, stabilized
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import ExactPITLossWrapper
+from asteroid_stab.losses import AttentionPITLossWrapper, ExactPITLossWrapper
 from asteroid_stab.stabilizers import Reweighting, SampleDropout, Stabilizer
 
 
@@ -106,7 +106,8 @@ def test_a_second_fit_binds_once(tmp_path, tiny_trainer):
     trainer = fit(module, tiny_trainer, tmp_path, [stabilizer], 1)
     trainer.fit_loop.max_epochs = 2
     trainer.fit(module)
-    assert module.stab.stabilizers == [stabilizer]
+    assert module.stab.n_calls == 4
+    assert module.stab.stabilizers == []
     assert sum(type(callback).__name__ == "StabilizedTraining" for callback in trainer.callbacks) == 1
 
 
@@ -117,3 +118,34 @@ def test_a_users_stabilizer_works_as_ours(tmp_path, tiny_trainer):
 
     trainer = fit(Four(), tiny_trainer, tmp_path, [OddOnly(), Reweighting(alpha=0.1)])
     assert 0 < trainer.callback_metrics["train/effective_share"] <= 1
+
+
+def test_another_trainer_brings_its_own_stabilizers(tmp_path, tiny_trainer):
+    module = Four()
+    fit(module, tiny_trainer, tmp_path, [SampleDropout(0.0)], 1)
+    trainer = fit(module, tiny_trainer, tmp_path, [], 1)
+    assert module.stab.stabilizers == []
+    assert "train/kept" not in trainer.callback_metrics
+
+
+def test_the_clock_counts_steps_of_the_optimizer(tmp_path, tiny_trainer):
+    seen = []
+
+    class Look(Stabilizer):
+        def logits(self, step):
+            seen.append(step.clock.step)
+            return torch.zeros(len(step.ids))
+
+    trainer = tiny_trainer(tmp_path, callbacks=[Look()], max_epochs=2, accumulate_grad_batches=2)
+    trainer.fit(Four())
+    assert seen == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_loss_with_parameters_must_be_the_modules(tmp_path, tiny_trainer):
+    class Attention(Four):
+        def configure_callbacks(self):
+            self.stab = stabilized(self, AttentionPITLossWrapper(pairwise_neg_sisdr, n_src=2))
+            return []
+
+    with pytest.raises(StabError, match="AttentionPITLossWrapper has parameters that Attention does not have"):
+        fit(Attention(), tiny_trainer, tmp_path, [])

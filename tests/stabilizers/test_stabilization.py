@@ -11,7 +11,7 @@ import torch
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import ExactPITLossWrapper
+from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.stabilizers import Comm, Reweighting, SampleDropout, Stabilization, Stabilizer, SwitchCounter
 
 
@@ -284,3 +284,56 @@ def test_an_item_that_two_processes_saw_counts_once():
         counter._current = tables[rank]
         counter.end_epoch(Both(rank))
         assert counter.previous.tolist() == [[[0, 1, 2], [1, 2, 0], [-1, -1, -1]]]
+
+
+def test_a_step_without_gradients_is_refused():
+    est, sources, *_ = batch()
+    stab = make()
+    stab.begin_epoch(0)
+    with torch.no_grad(), pytest.raises(ValueError, match="a step is one of training.* call stab.loss"):
+        stab(est, sources)
+
+
+@pytest.mark.parametrize("logits", [torch.zeros(()), torch.zeros(1), torch.zeros(4, 1), torch.zeros(5), None, 0.0])
+def test_logits_of_another_shape_are_refused(logits):
+    class Wrong(Stabilizer):
+        def logits(self, step):
+            return logits
+
+    est, sources, *_ = batch()
+    stab = make([Wrong()])
+    stab.begin_epoch(0)
+    with pytest.raises(ValueError, match=r"Wrong.logits\(\) must return a tensor of shape \[4\] .* or \[4, 2\]"):
+        stab(est, sources)
+
+
+def test_a_saved_state_stays_as_it_was():
+    loop = loops.Loop()
+    loop.train_epoch(0, after_batch=lambda i: i == 1)
+    state = loop.stab.state_dict()
+    bank = state["stabilizers"]["SampleDropout"]["bank"]["metric"].clone()
+    table = state["stabilizers"]["SwitchCounter"]["current"].clone()
+    for other in (loops.Loop(), loops.Loop()):
+        other.stab.load_state_dict(state)
+        other.train_epoch(0, skip=2)
+    loop.train_epoch(1)
+    assert torch.equal(state["stabilizers"]["SampleDropout"]["bank"]["metric"], bank)
+    assert torch.equal(state["stabilizers"]["SwitchCounter"]["current"], table)
+
+
+@pytest.mark.parametrize("layers", [(2, 1), (1, 2)])
+def test_another_number_of_layers_is_compared_with_nothing(layers):
+    est, sources, *_ = batch()
+    stab = Stabilization(LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr)), items=4)
+    for epoch, n_layers in enumerate(layers):
+        stab.begin_epoch(epoch)
+        stab(est.expand(n_layers, *est.shape), sources, ids=range(4))
+        assert "switch_ratio" not in stab.end_epoch()
+
+
+def test_figures_have_names_of_their_own():
+    est, sources, *_ = batch()
+    stab = make()
+    stab.begin_epoch(0)
+    with pytest.raises(ValueError, match="figures must have names of their own, got 'loss'"):
+        stab(est, sources, figures={"loss": torch.tensor(99.0)})
