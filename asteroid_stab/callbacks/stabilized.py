@@ -86,13 +86,16 @@ class StabilizedTraining(EpochFigures):
         self.stab.stabilizers = list(self._own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state of the module's own stabilizers; the trainer's keep their own."""
-        return {f"{i}": part.state_dict() for i, part in enumerate(self._own)}
+        """Returns the state of the module's own stabilizers, and the names of items; the trainer's keep their own."""
+        states: dict[str, Any] = {f"{i}": part.state_dict() for i, part in enumerate(self._own)}
+        names = self.stab.ids.state()
+        return {**states, "names": names} if names else states
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a checkpoint's."""
         for i, part in enumerate(self._own):
             part.load_state_dict(state_dict[f"{i}"])
+        self.stab.ids.load(state_dict.get("names", ()))
 
 
 def comm_of(trainer: pl.Trainer) -> Comm:

@@ -49,6 +49,7 @@ class Stabilization:
     Attributes:
         last: report on the last call, with ``nothing_left``.
         n_calls: calls since the epoch began.
+        ids: the numbers of ids that are names.
 
     Raises:
         ValueError: ``loss`` is no ``AssignmentLossWrapper``, or a stabilizer is none.
@@ -110,7 +111,7 @@ class Stabilization:
         self.n_calls = 0
         self.clock = Clock(0, 0)
         self._comm = comm
-        self._ids = ItemIds()
+        self.ids = ItemIds()
         self._counts = EpochCounts()
         self._open = False  # between begin_epoch() and end_epoch()
         self._resumed = False
@@ -157,7 +158,7 @@ class Stabilization:
         if self.count_switches and items.stable and not counting:
             self.stabilizers.append(SwitchCounter())
         self.items = items
-        self._ids.bind(items)
+        self.ids.bind(items)
         if self.loss.remembers_items:
             self.loss.bind(items)
         for part in self.stabilizers:
@@ -271,7 +272,7 @@ class Stabilization:
         if not self._open or self._counts.empty:
             raise ValueError("an epoch must have a step before it ends, got none")
         comm = self.comm
-        self._ids.check()
+        self.ids.check()
         figures = self._counts.figures(comm)
         for part in self.stabilizers:
             figures |= part.end_epoch(comm)
@@ -297,7 +298,7 @@ class Stabilization:
             "counts": self._counts.state_dict(),
             "open": self._open,
             "n_calls": self.n_calls,
-            "names": self._ids.state(),
+            "names": self.ids.state(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -318,7 +319,7 @@ class Stabilization:
         self.n_calls = state_dict["n_calls"]
         self.clock, self._open, self._resumed = Clock(*state_dict["clock"]), state_dict["open"], True
         self._counts.load_state_dict(state_dict["counts"])
-        self._ids.load(state_dict["names"])
+        self.ids.load(state_dict["names"])
         self.loss.set_epoch(self.clock.epoch)
 
     def _named(self) -> dict[str, StepObserver]:
@@ -341,4 +342,4 @@ class Stabilization:
                 f"{remembering[0]} remembers assignments of {self._n_src} sources, got {targets.shape[1]} in a batch"
             )
         self._n_src = targets.shape[1]
-        return self._ids.of(ids, len(targets), targets.device, bool(remembering), self.comm.n_ranks)
+        return self.ids.of(ids, len(targets), targets.device, bool(remembering), self.comm.n_ranks)

@@ -149,3 +149,23 @@ def test_a_loss_with_parameters_must_be_the_modules(tmp_path, tiny_trainer):
 
     with pytest.raises(StabError, match="AttentionPITLossWrapper has parameters that Attention does not have"):
         fit(Attention(), tiny_trainer, tmp_path, [])
+
+
+def test_names_keep_their_numbers_on_a_resume(tmp_path, tiny_trainer):
+    class Named(Four):
+        def training_step(self, batch, batch_idx):
+            mixture, sources, ids = batch
+            return self.stab(self.model(mixture), sources, mixture, [f"item {i}" for i in ids.tolist()])
+
+        def train_dataloader(self):  # a data set without names
+            known = loops.Tones()
+            items = [known[i] for i in range(len(known))]
+            return torch.utils.data.DataLoader(items, batch_size=4, shuffle=True)
+
+    first, again = Named(), Named()
+    fit(first, tiny_trainer, tmp_path, [SampleDropout(0.0), RunCheckpoint()], 1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    torch.manual_seed(5)
+    fit(again, tiny_trainer, tmp_path, [SampleDropout(0.0), RunCheckpoint()], 2, ckpt_path=last, weights_only=True)
+    assert again.stab.ids.state() == first.stab.ids.state()
+    assert len(first.stab.ids.state()) == 16
