@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader, Subset
 
 from asteroid_stab.errors import StabError
 
@@ -34,20 +35,29 @@ class Items:
     classes: Sequence[str] = ()
     labels: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"items must be at least 1, got {self.n}")
+        if self.names is not None and len(self.names) != self.n:
+            raise ValueError(f"items must have a name each, got {len(self.names)} names for {self.n} items")
+
     def __len__(self) -> int:
         return self.n
 
     @classmethod
     def of(cls, source: int | Sized | Items) -> Items:
-        """Returns the items of a data set, of a list of names, or of a number of items.
+        """Returns the items of a data set, of names, or of a number of items.
 
         Args:
-            source: a number; a sequence of names; or a data set with a length. What the data set has of ``names``,
-                ``fingerprint``, ``stable_ids``, ``classes`` and ``labels`` is taken over (a
-                :class:`~asteroid_stab.data.dataset.MixtureDataset` has all of them).
+            source: a number; a list, tuple or array of names; or a data set with a length. What the data set has of
+                ``names``, ``fingerprint``, ``stable_ids``, ``classes`` and ``labels`` is taken over (a
+                :class:`~asteroid_stab.data.dataset.MixtureDataset` has all of them). Of a
+                ``torch.utils.data.Subset``, the items are all those of the data set that it is a part of, since its
+                items keep their ids.
 
         Raises:
-            ValueError: the number is below 1, or the source has no length.
+            ValueError: there is no item; a name is there twice; or the source is no data set: it has no length, or is
+                a loader, whose length counts batches.
 
         Example:
             >>> Items.of(3).n, Items.of(["a", "b", "c"]).names
@@ -56,14 +66,16 @@ class Items:
         if isinstance(source, Items):
             return source
         if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
-            if source < 1:
-                raise ValueError(f"items must be at least 1, got {source}")
             return cls(int(source))
-        if not isinstance(source, Sized):
+        if isinstance(source, (str, bytes)) or not isinstance(source, Sized):
             raise ValueError(f"items must be a number, names or a data set with a length, got {type(source).__name__}")
+        if isinstance(source, DataLoader):
+            raise ValueError("items must be the data set, not its loader, whose length counts batches: loader.dataset")
+        if isinstance(source, Subset) and isinstance(source.dataset, Sized):
+            return cls.of(source.dataset)
         data: Any = source
-        if isinstance(source, Sequence) and all(isinstance(name, str) for name in source):
-            return cls(len(source), list(source))
+        if isinstance(source, (Sequence, np.ndarray)) and len(source) and all(isinstance(name, str) for name in source):
+            return cls(len(source), _each_once([str(name) for name in source]))
         return cls(
             len(source),
             getattr(data, "names", None),
@@ -90,14 +102,15 @@ class Items:
                 f"train on fixed mixtures, or without it ({without})"
             )
 
-    def check_same(self, fingerprint: str) -> None:
-        """Checks that these are the items that saved state belongs to.
+    def check_same(self, fingerprint: str, n: int | None = None) -> None:
+        """Checks that these are the items that remembered or saved state belongs to.
 
         Args:
-            fingerprint: the one that was saved; an empty one is not compared.
+            fingerprint: of the state's items; an empty one is not compared.
+            n: number of the state's items; None is not compared.
 
         Raises:
-            StabError: the fingerprints differ.
+            StabError: the fingerprints or the numbers differ.
         """
         if fingerprint and self.fingerprint and fingerprint != self.fingerprint:
             raise StabError(
@@ -105,3 +118,16 @@ class Items:
                 f"{self.fingerprint}: a run goes on with the data that it began with; begin another one "
                 "(init.path=RUN takes its weights)"
             )
+        if n is not None and n != self.n:
+            raise StabError(
+                f"the run was trained on {n} items, these are {self.n}: a run goes on with the data that it began "
+                "with; begin another one (init.path=RUN takes its weights)"
+            )
+
+
+def _each_once(names: list[str]) -> list[str]:
+    if len({*names}) < len(names):
+        seen: set[str] = set()
+        again = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"items must have names of their own, got {again!r} twice")
+    return names

@@ -43,11 +43,16 @@ class EarlyStopping(LightningEarlyStopping):
         )  # fmt: skip
 
     def check(self, plan: RunPlan) -> None:
-        """Checks that the run logs the metric.
+        """Checks that the run logs the metric, and validates at all.
 
         Raises:
             StabError: it does not.
         """
+        if not plan.validates:
+            raise StabError(
+                "early_stopping watches the validation, and there is none (trainer.limit_val_batches=0): leave it out "
+                "(~callbacks.early_stopping) or validate"
+            )
         known = (plan.system.default_monitor, "val/loss")
         if self.monitor not in known:
             raise StabError(

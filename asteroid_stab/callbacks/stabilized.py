@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,8 +11,12 @@ from torch import Tensor
 
 from asteroid_stab.callbacks.loaders import training_items
 from asteroid_stab.errors import StabError
+from asteroid_stab.items import Items
 from asteroid_stab.losses import AssignmentLossWrapper
 from asteroid_stab.stabilizers import Comm, Stabilization, StepObserver
+from asteroid_stab.stabilizers.parts import check_saved, named
+
+log = logging.getLogger(__name__)
 
 
 class LightningComm(Comm):
@@ -59,11 +64,17 @@ class StabilizedTraining(EpochFigures):
     Args:
         stab: the stabilization that the module's training step calls.
         complete: maps the figures of an epoch to the figures that are logged; by default they are the same.
+        items: the training items; None: those of the trainer's training set.
     """
 
-    def __init__(self, stab: Stabilization, complete: Callable[[dict[str, float]], dict[str, float]] = dict):
-        super().__init__(lambda: complete(stab.end_epoch() if stab.n_calls else {}))
-        self.stab = stab
+    def __init__(
+        self,
+        stab: Stabilization,
+        complete: Callable[[dict[str, float]], dict[str, float]] = dict,
+        items: Items | None = None,
+    ):
+        super().__init__(lambda: complete(stab.end_epoch() if stab.progress.n_calls else {}))
+        self.stab, self.items = stab, items
         self._own = list(stab.stabilizers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -71,7 +82,19 @@ class StabilizedTraining(EpochFigures):
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         joined = [part for part in callbacks if isinstance(part, StepObserver) and part not in self._own]
         self.stab.stabilizers = [*self._own, *joined]
-        self.stab.begin(training_items(trainer), comm_of(trainer))
+        self.stab.begin(self.items or training_items(trainer), comm_of(trainer))
+        if (
+            self.stab.progress.under_way
+        ):  # the checkpoint was written inside an epoch, which Lightning does not begin again
+            for part in joined:
+                part.n_steps = self.stab.progress.n_calls
+            self.stab.begin_epoch(trainer.current_epoch, trainer.global_step)
+            if trainer.world_size > 1:
+                log.warning(
+                    "this checkpoint was written inside epoch %d, and holds what the first of %d processes knew then: "
+                    "the figures of this epoch and what stabilizers remember lack what the others had seen in it",
+                    trainer.current_epoch + 1, trainer.world_size,
+                )  # fmt: skip
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the epoch."""
@@ -79,23 +102,28 @@ class StabilizedTraining(EpochFigures):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Sets the clock of schedules that count steps: several batches may make one step of the optimizer."""
-        self.stab.clock = self.stab.clock._replace(step=trainer.global_step)
+        self.stab.progress.clock = self.stab.progress.clock._replace(step=trainer.global_step)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lets the trainer's stabilizers go: another trainer brings its own."""
         self.stab.stabilizers = list(self._own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state of the module's own stabilizers, and the names of items; the trainer's keep their own."""
-        states: dict[str, Any] = {f"{i}": part.state_dict() for i, part in enumerate(self._own)}
-        names = self.stab.ids.state()
-        return {**states, "names": names} if names else states
+        """Returns where the epoch is, and the state of the module's own stabilizers; the trainer's keep their own."""
+        own = {name: part.state_dict() for name, part in named(self._own).items()}
+        return {"own": own, "epoch": self.stab.epoch_state()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a checkpoint's."""
-        for i, part in enumerate(self._own):
-            part.load_state_dict(state_dict[f"{i}"])
-        self.stab.ids.load(state_dict.get("names", ()))
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on from a checkpoint's.
+
+        Raises:
+            StabError: the checkpoint is of a module with other stabilizers.
+        """
+        check_saved(self._own, state_dict.get("own", {}))
+        for name, part in named(self._own).items():
+            part.load_state_dict(state_dict["own"][name])
+        if "epoch" in state_dict:
+            self.stab.load_epoch_state(state_dict["epoch"])
 
 
 def comm_of(trainer: pl.Trainer) -> Comm:
@@ -104,7 +132,10 @@ def comm_of(trainer: pl.Trainer) -> Comm:
 
 
 def stabilized(
-    module: pl.LightningModule, loss_func: AssignmentLossWrapper, stabilizers: Iterable[StepObserver] = ()
+    module: pl.LightningModule,
+    loss_func: AssignmentLossWrapper,
+    stabilizers: Iterable[StepObserver] = (),
+    items: int | Sized | Items | None = None,
 ) -> Stabilization:
     """Returns the training step for a LightningModule, bound to its trainer; call it in ``configure_callbacks``.
 
@@ -122,13 +153,17 @@ def stabilized(
                 return self.stab(self.model(mixture), sources, mixture, ids)
 
     A loss with parameters or state of its own (AttentionPIT, labels of a run) must also be an attribute of the module,
-    set in ``__init__``: then the optimizer, the device and the checkpoints know it. Where every item of a batch is
-    dropped, Lightning still steps the optimizer, whose momentum moves weights; ``StabSystem`` skips such steps.
+    set in ``__init__``: then the optimizer, the device and the checkpoints know it.
+
+    Two things are the module's own business, and done by :class:`~asteroid_stab.engine.StabSystem`: where every item
+    of a batch is dropped, Lightning still steps the optimizer, whose momentum moves weights; and a mixture that is not
+    finite must not reach the model (:func:`asteroid_stab.losses.guard.blanked`).
 
     Args:
         module: the module, attached to a trainer (Lightning calls ``configure_callbacks`` then).
         loss_func: assignment and loss.
         stabilizers: the module's own; make them in ``__init__`` if a later fit is to go on with what they remember.
+        items: the training items, their number or names; None: those of the trainer's training set.
 
     Raises:
         StabError: the loss has parameters that the module does not have.
@@ -139,7 +174,7 @@ def stabilized(
             "would train them: make it an attribute of the module in __init__ and pass that"
         )
     stab = Stabilization(loss_func, stabilizers, count_switches=False)
-    bind(module, StabilizedTraining(stab))
+    bind(module, StabilizedTraining(stab, items=None if items is None else Items.of(items)))
     return stab
 
 

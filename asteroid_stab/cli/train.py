@@ -158,7 +158,7 @@ def _train(config: DictConfig, resume: str | None) -> None:
                 f"{run_dir} has {saved['epoch'] + 1} epochs already, got trainer.max_epochs={trainer.max_epochs}"
             )
         if stopped_early(saved):
-            print(f"{run_dir} has ended early, as its early_stopping asks for; nothing is left to train", flush=True)
+            print(f"{run_dir} was stopped early by early_stopping; nothing is left to train", flush=True)
             return
     elif resume:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)

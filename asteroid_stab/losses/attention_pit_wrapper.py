@@ -54,7 +54,7 @@ class SignalEncoder(nn.Sequential):
         """Encodes signals [B, J, N] as [B, J, N // 16]."""
         if not self.shared:
             return super().forward(signals)
-        return super().forward(signals.flatten(0, 1).unsqueeze(1)).view(*signals.shape[:2], -1)
+        return super().forward(signals.flatten(0, 1).unsqueeze(1)).unflatten(0, signals.shape[:2]).flatten(2)
 
 
 class AttentionPITLossWrapper(PairwiseLossWrapper):

@@ -144,4 +144,5 @@ def sinkhorn(costs: Tensor, beta: float, n_iter: int = 200) -> tuple[Tensor, Ten
 
 
 def _column_error(log_plan: Tensor) -> Tensor:
-    return log_plan.detach().logsumexp(1).expm1().abs().max()
+    errors = log_plan.detach().logsumexp(1).expm1().abs()
+    return errors.max() if errors.numel() else errors.new_zeros(())

@@ -71,7 +71,7 @@ def weighted_mean(
         f = f.unsqueeze(-1)
     f = torch.where(defined, f.expand_as(filled), torch.full_like(filled, -torch.inf)).detach()
 
-    top = f.max()
+    top = f.max() if f.numel() else f.new_full((), -torch.inf)  # a rank may have an empty batch
     top = torch.where(torch.isneginf(top), torch.zeros_like(top), top)  # nothing here: exp(-inf - 0) is 0
     parts = torch.stack([top, (f - top).exp().sum()])
     parts = parts.unsqueeze(0) if gather is None else gather(parts)

@@ -26,6 +26,7 @@ class RunPlan:
         callbacks: Lightning callbacks, stabilizers included, in their order.
         max_epochs: of the trainer; None or -1: no end.
         check_val_every_n_epoch: of the trainer.
+        validates: whether there is a validation set, and the trainer looks at it.
         resumed: whether a checkpoint will bring weights and state.
     """
 
@@ -38,6 +39,7 @@ class RunPlan:
     callbacks: Sequence[Any] = ()
     max_epochs: int | None = None
     check_val_every_n_epoch: int | None = 1
+    validates: bool = True
     resumed: bool = False
 
     @classmethod
@@ -60,6 +62,7 @@ class RunPlan:
             callbacks=trainer.callbacks,
             max_epochs=trainer.max_epochs,
             check_val_every_n_epoch=trainer.check_val_every_n_epoch,
+            validates=trainer.limit_val_batches != 0,
             resumed=resumed,
         )
 

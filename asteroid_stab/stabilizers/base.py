@@ -16,6 +16,7 @@ from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import Assignment, item_loss
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.stabilizers.checks import LateChecks
 from asteroid_stab.stabilizers.comm import Comm
 
 
@@ -62,7 +63,10 @@ class Step:
             ValueError: the loop gave none.
         """
         if self.item_ids is None:
-            raise ValueError("this step has no ids: call the stabilization with ids=, the number of each item")
+            raise ValueError(
+                "this step has no ids: call the stabilization with ids=, the number of each item; a stabilizer that "
+                "goes by names of items sets remembers_items = True"
+            )
         return self.item_ids
 
     @property
@@ -111,11 +115,13 @@ class StepObserver(pl.Callback):
     Attributes:
         remembers_items: whether it keeps something of each item by its id, so that an id must be the same mixture in
             every epoch.
+        needs_mixture: whether it goes by the mixture, so that a step without one is refused.
         without: the override that trains without it, for messages.
         n_steps: steps that it was asked in since the epoch began.
     """
 
     remembers_items: bool = False
+    needs_mixture: bool = False
     without: str = "stabilizer=[]"
     n_steps: int = 0
 
@@ -129,7 +135,11 @@ class StepObserver(pl.Callback):
             plan.items.require_stable(type(self).__name__, self.without)
 
     def begin(self, items: Items) -> None:
-        """Takes the items of the training set, before the first step; called again after a resume."""
+        """Takes the items of the training set, before the first step; called again after a resume or in a second fit.
+
+        Raises:
+            StabError: it remembers other items.
+        """
 
     def begin_epoch(self, clock: Clock) -> None:
         """Starts an epoch."""
@@ -183,11 +193,12 @@ class Stabilizer(StepObserver, ABC):
         """
 
 
-def checked_logits(part: Stabilizer, step: Step) -> Tensor:
+def checked_logits(part: Stabilizer, step: Step, checks: LateChecks) -> Tensor:
     """Returns a stabilizer's logits.
 
     Raises:
-        ValueError: they are no tensor of shape [B], or of the shape of the losses.
+        ValueError: they are no tensor of shape [B], or of the shape of the losses; or an item with a loss has a logit
+            that is NaN or plus infinity (on a GPU reported at the end of the epoch).
     """
     logits, loss = part.logits(step), step.assignment.loss
     if not isinstance(logits, Tensor) or logits.shape not in (loss.shape, loss.shape[:1]):
@@ -196,4 +207,13 @@ def checked_logits(part: Stabilizer, step: Step) -> Tensor:
             f"{type(part).__name__}.logits() must return a tensor of shape {list(loss.shape[:1])} (items) or "
             f"{list(loss.shape)} (losses), got {got}"
         )
+    wrong = torch.isnan(logits) | torch.isposinf(logits)
+    defined = torch.isfinite(loss)
+    if wrong.ndim < defined.ndim:
+        defined = defined.any(1)
+    checks.refuse(
+        wrong & defined,
+        f"{type(part).__name__}.logits() must be numbers, or minus infinity to drop an item, got NaN or plus infinity "
+        "for an item that has a loss",
+    )
     return logits

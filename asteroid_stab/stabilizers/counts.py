@@ -13,7 +13,7 @@ from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.stabilizers.comm import Comm
 from asteroid_stab.stabilizers.sums import EpochSums
 
-_FIGURE = "figure/"  # before the names of further figures among the sums, which they must not meet
+_FIGURE, _STEPS = "figure/", "steps/"  # before names among the sums, so that figures meet no other sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class EpochCounts:
             loss: detached losses of this process, [B] or [B, J]; ``nan`` and ``inf`` as in ``Assignment``.
             mass: scalar, sum of the unnormalised weights over all processes.
             ids: [B] ids of the items, for the report.
-            figures: scalars, whose mean over the steps is wanted.
+            figures: scalars, whose mean over the steps that give them is wanted.
             comm: exchange between processes.
             name: of the mean of ``loss``.
 
@@ -88,9 +88,8 @@ class EpochCounts:
         counts = torch.stack([finite.sum(), broken.sum()]).to(mass)
         if comm.n_ranks > 1:
             counts = comm.gather(counts).sum(0)
-        if figures:
-            named = {f"{_FIGURE}{figure}": value for figure, value in figures.items()}
-            self._sums.add(steps=mass.new_ones(()), **named)
+        for figure, value in figures.items():
+            self._sums.add(**{f"{_FIGURE}{figure}": value, f"{_STEPS}{figure}": mass.new_ones(())})
         return StepReport(torch.cat([mass.detach().reshape(1), counts]), ids)
 
     def figures(self, comm: Comm, name: str = "loss") -> dict[str, float]:
@@ -101,8 +100,8 @@ class EpochCounts:
         sums = self._sums.total(sorted({*self._sums.names, name, f"{name}_items"}), comm.gather_or_none)
         figures = {name: sums[name] / sums[f"{name}_items"]} if sums[f"{name}_items"] else {}
         figures |= {count: sums.get(count, 0.0) for count in ("silent_sources", "nonfinite_items")}
-        means = {figure: value / sums["steps"] for figure, value in sums.items() if figure.startswith(_FIGURE)}
-        return figures | {figure.removeprefix(_FIGURE): mean for figure, mean in means.items()}
+        given = [key.removeprefix(_FIGURE) for key in sums if key.startswith(_FIGURE)]
+        return figures | {figure: sums[f"{_FIGURE}{figure}"] / sums[f"{_STEPS}{figure}"] for figure in given}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the sums by name."""

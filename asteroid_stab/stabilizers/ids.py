@@ -10,21 +10,26 @@ from torch import Tensor
 
 from asteroid_stab.errors import nearest
 from asteroid_stab.items import Items
+from asteroid_stab.stabilizers.checks import LateChecks
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class ItemIds:
     """Turns ids, numbers or names, into int64 tensors ``[B]``, and checks them.
 
-    On a CPU an id that cannot be used is refused at once. On a GPU the check would wait for the device in every step,
-    so it is kept there and read by :meth:`check` at the end of the epoch.
-
     Names are looked up among the items' names. Where items have a number only, each new name takes the next id.
+
+    Args:
+        checks: takes the checks of values.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, checks: LateChecks) -> None:
+        self._checks = checks
         self._items: Items | None = None
         self._of_name: dict[str, int] = {}
-        self._wrong: Tensor | None = None  # on a GPU: whether an id was out of range, or twice in a batch
+        self._numbers_came = False
+        self._n_src: int | None = None
 
     def bind(self, items: Items) -> None:
         """Takes the items that ids stand for."""
@@ -32,64 +37,51 @@ class ItemIds:
         if items.names is not None:
             self._of_name = {name: i for i, name in enumerate(items.names)}
 
-    def of(self, ids: Any, n_items: int, device: torch.device, each_once: bool, n_ranks: int = 1) -> Tensor:
-        """Returns the ids ``[B]`` as int64 on ``device``.
+    def of(self, ids: Any, targets: Tensor, remembering: Sequence[str] = (), n_ranks: int = 1) -> Tensor | None:
+        """Returns the ids ``[B]`` of a batch as int64 on its device; None where there are none.
+
+        Where nothing remembers items, ids are not checked: integers are passed on, anything else is ignored.
 
         Args:
-            ids: a tensor of integers, or a sequence of integers or names.
-            n_items: B.
-            device: of the batch.
-            each_once: whether an id twice in the batch is refused.
+            ids: a tensor or array of integers, or a sequence of integers or names.
+            targets: [B, J, T] sources of the batch.
+            remembering: class names of the parts that remember items.
             n_ranks: processes of the training. With several, names must be the items' own, or each process would
                 number them differently.
 
         Raises:
-            ValueError: there are not B ids, they are no integers or names, a name is no item's, or (on a CPU) an id is
-                out of range or twice in the batch.
+            ValueError: something remembers items, and there are not B ids; they are neither integers nor names; a
+                name is no item's; an id is out of range or twice in the batch (on a GPU reported at the end of the
+                epoch); or J has changed.
         """
-        numbers = ids if isinstance(ids, Tensor) else self._numbers(list(ids), n_ranks)
-        if numbers.shape != (n_items,) or numbers.is_floating_point() or numbers.dtype == torch.bool:
-            raise ValueError(
-                f"ids must be {n_items} integers or names, one for each item of the batch, got "
-                f"{numbers.dtype} of shape {list(numbers.shape)}"
-            )
-        on_host = numbers.device.type == "cpu"
-        numbers = numbers.to(torch.long)
+        n_items, n_src = targets.shape[:2]
+        if not remembering:
+            return self._unchecked(ids, n_items)
+        if ids is None:
+            hint = ", or make it with count_switches=False" if [*remembering] == ["SwitchCounter"] else ""
+            raise ValueError(f"{remembering[0]} goes by items: call the stabilization with ids=, got None{hint}")
+        if self._n_src not in (None, n_src):
+            raise ValueError(f"{remembering[0]} remembers assignments of {self._n_src} sources, got {n_src} in a batch")
+        self._n_src = n_src
+        return self._checked(ids, n_items, n_ranks).to(targets.device)
+
+    def _checked(self, ids: Any, n_items: int, n_ranks: int) -> Tensor:
+        numbers = self._as_tensor(ids, n_items, n_ranks)
+        self._numbers_came |= isinstance(ids, Tensor)
+        if numbers.shape != (n_items,) or numbers.dtype not in _INTEGERS:
+            raise ValueError(_message(n_items, f"{numbers.dtype} of shape {list(numbers.shape)}"))
+        numbers, on_host = numbers.to(torch.long), numbers.device.type == "cpu"
         n = None if self._items is None else self._items.n
-        outside = torch.zeros((), dtype=torch.bool, device=numbers.device)
         if n is not None:
-            outside = ((numbers < 0) | (numbers >= n)).any()
+            wrong = (numbers < 0) | (numbers >= n)
+            got = f", got {int(numbers[wrong][0])}" if on_host and wrong.any() else ""
+            self._checks.refuse(wrong, f"ids must be from 0 to {n} - 1, the number of items less one{got}")
         ordered = numbers.sort().values
-        twice = (ordered[1:] == ordered[:-1]).any() & each_once
-        if on_host:
-            if outside:
-                wrong = next(i for i in numbers.tolist() if not 0 <= i < n)  # type: ignore[operator]
-                raise ValueError(f"ids must be from 0 to {n} - 1, the number of items less one, got {wrong}")
-            if twice:
-                seen = numbers.tolist()
-                again = next(i for i in seen if seen.count(i) > 1)
-                raise ValueError(
-                    f"an item may be in a batch once where something remembers items, got id {again} twice"
-                )
-            return numbers.to(device)
-        wrong_now = torch.stack([outside, twice])
-        self._wrong = wrong_now if self._wrong is None else self._wrong | wrong_now
-        return (numbers if n is None else numbers.clamp(0, n - 1)).to(device)
-
-    def check(self) -> None:
-        """Raises what was found on a GPU since the last call.
-
-        Raises:
-            ValueError: an id was out of range, or twice in a batch.
-        """
-        if self._wrong is None:
-            return
-        (outside, twice), self._wrong = self._wrong.tolist(), None
-        if outside:
-            assert self._items is not None
-            raise ValueError(f"ids must be from 0 to {self._items.n} - 1, the number of items less one: one was not")
-        if twice:
-            raise ValueError("an item may be in a batch once where something remembers items: one was there twice")
+        again = ordered[1:] == ordered[:-1]
+        got = f", got id {int(ordered[1:][again][0])} twice" if on_host and again.any() else ""
+        self._checks.refuse(again, f"an item may be in a batch once where something remembers items{got}")
+        # On a GPU a wrong id must not end the process before it is reported.
+        return numbers if n is None or on_host else numbers.clamp(0, n - 1)
 
     def state(self) -> list[str]:
         """Returns the names that were given ids one by one, in the order of the ids."""
@@ -100,15 +92,39 @@ class ItemIds:
         if names:
             self._of_name = {name: i for i, name in enumerate(names)}
 
-    def _numbers(self, ids: list[Any], n_ranks: int) -> Tensor:
-        if not any(isinstance(i, str) for i in ids):
-            return torch.tensor(ids, dtype=None if ids else torch.long)
-        if n_ranks > 1 and (self._items is None or self._items.names is None):
-            raise ValueError(
-                f"ids that are names need the names of all items on {n_ranks} processes: give Stabilization "
-                "items=NAMES, got their number or nothing"
-            )
-        return torch.tensor([self._number(str(name)) for name in ids])
+    @staticmethod
+    def _unchecked(ids: Any, n_items: int) -> Tensor | None:
+        if isinstance(ids, Sequence) and all(type(i) is int for i in ids):
+            ids = torch.tensor(ids, dtype=torch.long)
+        fits = isinstance(ids, Tensor) and ids.shape == (n_items,) and ids.dtype in _INTEGERS
+        return ids if fits else None
+
+    def _as_tensor(self, ids: Any, n_items: int, n_ranks: int) -> Tensor:
+        if isinstance(ids, Tensor):
+            self._refuse_change(bool(self._of_name), "names came before, now numbers")
+            return ids
+        if isinstance(ids, (str, bytes)) or not hasattr(ids, "__iter__"):
+            raise ValueError(_message(n_items, repr(ids)))
+        ids = [getattr(i, "item", lambda i=i: i)() for i in ids]  # numbers of NumPy and scalar tensors
+        if ids and all(isinstance(i, str) for i in ids):
+            if n_ranks > 1 and (self._items is None or self._items.names is None):
+                raise ValueError(
+                    f"ids that are names need the names of all items on {n_ranks} processes: give Stabilization "
+                    "items=NAMES, got their number or nothing"
+                )
+            self._refuse_change(self._numbers_came, "numbers came before, now names")
+            return torch.tensor([self._number(name) for name in ids])
+        if wrong := [i for i in ids if isinstance(i, bool) or not isinstance(i, int)]:
+            both = " and other things mixed" if isinstance(wrong[0], str) else ""
+            raise ValueError(_message(n_items, f"{wrong[0]!r} ({type(wrong[0]).__name__}){both}"))
+        self._numbers_came = True
+        self._refuse_change(bool(self._of_name), "names came before, now numbers")
+        return torch.tensor(ids, dtype=torch.long)
+
+    def _refuse_change(self, other_came: bool, got: str) -> None:
+        known = self._items is not None and self._items.names is not None  # their numbers and names agree
+        if other_came and not known:
+            raise ValueError(f"ids must be names in every step or numbers in every step: {got}")
 
     def _number(self, name: str) -> int:
         if name in self._of_name:
@@ -119,3 +135,7 @@ class ItemIds:
             raise ValueError(f"there are {self._items.n} items, and {name!r} would be one more")
         self._of_name[name] = len(self._of_name)
         return self._of_name[name]
+
+
+def _message(n_items: int, got: str) -> str:
+    return f"ids must be {n_items} integers or names, one for each item of the batch, got {got}"

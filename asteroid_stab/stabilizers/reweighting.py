@@ -95,6 +95,11 @@ class Reweighting(Stabilizer):
         """True with a class bias, which looks up the classes of an item by its id."""
         return bool(self.class_bias)
 
+    @property
+    def needs_mixture(self) -> bool:  # type: ignore[override]
+        """True where it goes by the improvement over the mixture."""
+        return self.improvement
+
     def check(self, plan: RunPlan) -> None:
         super().check(plan)
         if self.class_bias:
@@ -187,7 +192,9 @@ class Reweighting(Stabilizer):
         # The effective size over the size is 1 where all weigh the same.
         squares = weights.square().sum() * n_counted
         effective = torch.where(total > 0, 1 / torch.where(total > 0, squares, 1.0), 0.0)
-        self._sums.add(steps=total > 0, effective=effective, entropy=entropy, top=weights.max())
+        self._sums.add(
+            steps=total > 0, effective=effective, entropy=entropy, top=weights.max() if weights.numel() else total
+        )
 
     def begin_epoch(self, clock: Clock) -> None:
         self._sums.reset()

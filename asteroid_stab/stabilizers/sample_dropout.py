@@ -87,14 +87,19 @@ class SampleDropout(Stabilizer):
         self._items = Items(1)
         self._sums = EpochSums()
 
+    @property
+    def needs_mixture(self) -> bool:  # type: ignore[override]
+        """True where the metric is an improvement over the mixture."""
+        return self.metric == "si_sdr_i"
+
     def begin(self, items: Items) -> None:
-        self._items = items
         if self._state is not None:
-            self.bank = AssignmentBank(items.n, self._state["perm"].shape[1], items.fingerprint)
-            self.bank.load_state_dict(self._state)
-            self._state = None
-        else:
-            self.bank = None
+            bank = AssignmentBank(items.n, self._state["perm"].shape[1], items.fingerprint)
+            bank.load_state_dict(self._state)
+            self.bank, self._state = bank, None
+        elif self.bank is not None:
+            items.check_same(self.bank.fingerprint, len(self.bank))
+        self._items = items
 
     def forget(self) -> None:
         """Empties the bank."""
@@ -161,5 +166,5 @@ class SampleDropout(Stabilizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes a saved bank, which :meth:`begin` opens once the items are known."""
-        self._state = state_dict["bank"]
+        self._state, self.bank = state_dict["bank"], None
         self._sums.load_state_dict(state_dict.get("sums", {}))

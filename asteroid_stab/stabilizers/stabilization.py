@@ -7,6 +7,7 @@ L_i are the losses under the assignment, F_s the logits of stabilizer s.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from types import MappingProxyType
 from typing import Any
@@ -21,9 +22,12 @@ from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import without_broken
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver, checked_logits
+from asteroid_stab.stabilizers.checks import LateChecks, check_mixture, checked_figures
 from asteroid_stab.stabilizers.comm import Comm, present_comm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
 from asteroid_stab.stabilizers.ids import ItemIds
+from asteroid_stab.stabilizers.parts import check_saved, checked_parts, end_epoch, named
+from asteroid_stab.stabilizers.progress import Progress
 from asteroid_stab.stabilizers.switches import SwitchCounter
 
 
@@ -48,8 +52,7 @@ class Stabilization:
 
     Attributes:
         last: report on the last call, with ``nothing_left``.
-        n_calls: calls since the epoch began.
-        ids: the numbers of ids that are names.
+        progress: the clock, and the calls since the epoch began.
 
     Raises:
         ValueError: ``loss`` is no ``AssignmentLossWrapper``, or a stabilizer is none.
@@ -101,21 +104,15 @@ class Stabilization:
                 f"loss must be an AssignmentLossWrapper, got {type(loss).__name__}; asteroid_stab.losses has the "
                 "losses of the papers, and a subclass needs no more than _assign()"
             )
-        self.loss, self.stabilizers = loss, list(stabilizers)
-        for part in self.stabilizers:
-            if not isinstance(part, StepObserver):
-                raise ValueError(f"stabilizers must be Stabilizers or StepObservers, got {type(part).__name__}")
+        self.loss, self.stabilizers = loss, checked_parts(stabilizers)
         self.count_switches = count_switches
         self.items: Items | None = None
         self.last: StepReport | None = None
-        self.n_calls = 0
-        self.clock = Clock(0, 0)
+        self.progress = Progress()
         self._comm = comm
-        self.ids = ItemIds()
+        self._checks = LateChecks()
+        self.ids = ItemIds(self._checks)
         self._counts = EpochCounts()
-        self._open = False  # between begin_epoch() and end_epoch()
-        self._resumed = False
-        self._n_src: int | None = None
         if items is not None:
             self.begin(Items.of(items))
 
@@ -135,14 +132,18 @@ class Stabilization:
     def begin(self, items: Items | None, comm: Comm | None = None) -> None:
         """Binds loss and stabilizers to the items of the training set; the constructor calls it where it has items.
 
+        A second call, for another training with the same objects, keeps what they remember of the items; an epoch that
+        was left without :meth:`end_epoch` is given up.
+
         Args:
             items: the items; None where they have no number.
             comm: replaces the exchange between processes.
 
         Raises:
-            StabError: a part remembers items, and there are none or their ids are not stable.
+            StabError: a part remembers items, and there are none, their ids are not stable, or they are other items.
         """
         self._comm = comm or self._comm
+        self.progress.give_up()
         if items is None:
             if self.remembering:
                 raise StabError(
@@ -174,19 +175,21 @@ class Stabilization:
         Args:
             epoch: counted from 0.
             step: optimizer steps done so far; None: as many as there were calls.
+
+        Raises:
+            ValueError: ``epoch`` is no number from 0, or an epoch with steps has not ended.
+            StabError: a part remembers items, and there are none.
         """
         if self.items is None and self.remembering:
             self.begin(None)  # raises
+        goes_on = self.progress.begin_epoch(epoch, step)
         self.loss.set_epoch(epoch)
-        goes_on = self._resumed and self._open and epoch == self.clock.epoch
-        self.clock, self._open, self._resumed = Clock(epoch, self.clock.step if step is None else step), True, False
         if goes_on:
             return
         self._counts.reset()
-        self.n_calls = 0
         for part in self.stabilizers:
             part.n_steps = 0
-            part.begin_epoch(self.clock)
+            part.begin_epoch(self.progress.clock)
 
     def __call__(
         self,
@@ -205,15 +208,16 @@ class Stabilization:
         Args:
             est_targets: estimates, in any order.
             targets: the sources.
-            mixture: what the model separated; needed by stabilizers that go by an improvement. Where it is not
-                finite, the item has no loss. (The model should not see such a mixture: replace it by zeros, see
-                :func:`asteroid_stab.losses.guard.blanked`, or its weights become NaN.)
-            ids: stable ids of the items: numbers from 0, or names. Needed by what remembers items.
+            mixture: what the model separated, or its reference channel; needed by stabilizers that go by an
+                improvement. Where it is not finite, the item has no loss. (The model must not see such a mixture, or
+                its weights become NaN: :func:`asteroid_stab.losses.guard.blanked` replaces it by zeros.)
+            ids: stable ids of the items: numbers from 0, or names. Needed by what remembers items, not checked
+                otherwise.
             step: optimizer steps done before this one, for schedules by the step; None: the calls so far.
             broken: items whose mixture is not finite; None: looks at ``mixture``.
             complete: maps the losses of the assignment, which stabilizers and figures see, to the losses that are
                 differentiated (a penalty on top).
-            figures: further scalars for the log; their mean over the epoch is reported.
+            figures: further numbers for the log; the mean over the steps of the epoch that give one is reported.
 
         Shapes:
             est_targets: [B, J, T], or [K, B, J, T] for K layers; targets: [B, J, T]; mixture: [B, T]; ids: [B];
@@ -222,17 +226,18 @@ class Stabilization:
         Raises:
             ValueError: shapes do not fit; an id is out of range, or twice in a batch where something remembers
                 items; the number of sources changes where something remembers items; ids or mixture are needed and
-                missing.
+                missing; a logit is NaN. (On a GPU, values are looked at by :meth:`end_epoch`.)
         """
-        if not self._open:
-            raise ValueError("a step must come between begin_epoch() and end_epoch()")
+        self.progress.check_open("a step")
         if not torch.is_grad_enabled():
             raise ValueError("a step is one of training, with gradients: for a validation call stab.loss(est, targets)")
         comm = self.comm
-        item_ids = self._checked_ids(ids, targets)
+        check_mixture(mixture, broken, targets, [type(p).__name__ for p in self.stabilizers if p.needs_mixture])
+        figures = checked_figures(figures, targets.device)
+        item_ids = self.ids.of(ids, targets, self.remembering, comm.n_ranks)
         assigned = self.loss.assign(est_targets, targets, ids=item_ids)
         loss = without_broken(assigned.loss, mixture, broken)
-        clock = self.clock if step is None else Clock(self.clock.epoch, step)
+        clock = self.progress.clock if step is None else Clock(self.progress.clock.epoch, step)
         last = est_targets.detach()[-1] if est_targets.ndim == targets.ndim + 1 else est_targets.detach()
         known = Assignment(loss.detach(), assigned.perm, assigned.figures, assigned.neg_si_sdr)
         if known.neg_si_sdr is not None:
@@ -242,15 +247,15 @@ class Stabilization:
         for part in self.stabilizers:
             part.n_steps += 1
             part.observe(shown)
-        logits = sum_logits([checked_logits(part, shown) for part in self.stabilizers if isinstance(part, Stabilizer)])
+        weighing = [part for part in self.stabilizers if isinstance(part, Stabilizer)]
+        logits = sum_logits([checked_logits(part, shown, self._checks) for part in weighing])
         if logits is None or logits.ndim == 1:
             loss = item_loss(loss)  # no one weighs sources: an item is the mean of its sources
         mean = weighted_mean(loss if complete is None else complete(loss), logits, comm.gather_or_none)
         for part in self.stabilizers:
             part.weighed(shown, mean.weights)
         self.last = self._counts.add(known.loss, mean.mass, item_ids, {**assigned.figures, **figures}, comm)
-        self.n_calls += 1
-        self.clock = Clock(self.clock.epoch, clock.step + 1)
+        self.progress.count(clock.step)
         return mean.value * comm.n_ranks
 
     @property
@@ -264,19 +269,20 @@ class Stabilization:
         """Ends an epoch on all processes, and returns its figures by name.
 
         ``loss`` is the mean over the items that have one, ``silent_sources`` and ``nonfinite_items`` count the
-        others; figures of the loss are means over the steps; the rest comes from the stabilizers.
+        others; figures of the loss are means over the steps; the rest comes from the stabilizers. Where two of them
+        report a figure of the same name, the second's is called ``NAME_2``.
 
         Raises:
-            ValueError: the epoch had no step.
+            ValueError: the epoch had no step, or has ended already; or what a GPU had kept to itself: an id out of
+                range or twice in a batch, a logit that is NaN.
         """
-        if not self._open or self._counts.empty:
+        self.progress.check_open("steps")
+        if self._counts.empty:
             raise ValueError("an epoch must have a step before it ends, got none")
         comm = self.comm
-        self.ids.check()
-        figures = self._counts.figures(comm)
-        for part in self.stabilizers:
-            figures |= part.end_epoch(comm)
-        self._open = False
+        self._checks.raise_found()
+        figures = end_epoch(self.stabilizers, self._counts.figures(comm), comm)
+        self.progress.open = False
         return figures
 
     def forget(self) -> None:
@@ -292,54 +298,48 @@ class Stabilization:
         With several processes it is complete after :meth:`end_epoch`; within an epoch, each process has its own part.
         """
         return {
-            "stabilizers": {name: part.state_dict() for name, part in self._named().items()},
+            "stabilizers": {name: part.state_dict() for name, part in named(self.stabilizers).items()},
             "loss": self.loss.state_dict(),
-            "clock": tuple(self.clock),
-            "counts": self._counts.state_dict(),
-            "open": self._open,
-            "n_calls": self.n_calls,
-            "names": self.ids.state(),
+            "loss_class": type(self.loss).__name__,
+            **self.epoch_state(),
         }
 
+    def epoch_state(self) -> dict[str, Any]:
+        """Returns the part of the state that is neither the loss' nor the stabilizers'."""
+        return {**self.progress.state_dict(), "counts": self._counts.state_dict(), "names": self.ids.state()}
+
+    def load_epoch_state(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes what :meth:`epoch_state` returned."""
+        self.progress.load_state_dict(state_dict)
+        self._counts.load_state_dict(state_dict["counts"])
+        self.ids.load(state_dict["names"])
+        self.loss.set_epoch(self.progress.clock.epoch)
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Goes on from a saved state.
+        """Goes on from a saved state. Where it cannot, everything stays as it was.
 
         Raises:
             StabError: the state is of other stabilizers, another loss or other items.
         """
-        parts, saved = self._named(), state_dict["stabilizers"]
-        if list(saved) != list(parts):
-            raise StabError(f"the state was saved with stabilizers {list(saved)}, these are {list(parts)}")
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
+        check_saved(self.stabilizers, state_dict["stabilizers"])
+        own = type(self.loss).__name__
+        if (its := state_dict.get("loss_class", own)) != own:
+            raise StabError(f"the state was saved with the loss {its}, this is {own}")
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._load(state_dict)
+        except Exception:
+            self._load(before)
+            raise
+
+    def _load(self, state_dict: Mapping[str, Any]) -> None:
+        for name, part in named(self.stabilizers).items():
+            part.load_state_dict(state_dict["stabilizers"][name])
             part.n_steps = state_dict["n_calls"]
             if self.items is not None:
                 part.begin(self.items)
-        self.loss.load_state_dict(state_dict["loss"])
-        self.n_calls = state_dict["n_calls"]
-        self.clock, self._open, self._resumed = Clock(*state_dict["clock"]), state_dict["open"], True
-        self._counts.load_state_dict(state_dict["counts"])
-        self.ids.load(state_dict["names"])
-        self.loss.set_epoch(self.clock.epoch)
-
-    def _named(self) -> dict[str, StepObserver]:
-        names: dict[str, StepObserver] = {}
-        for part in self.stabilizers:
-            name, n_same = type(part).__name__, sum(type(other) is type(part) for other in names.values())
-            names[name if n_same == 0 else f"{name}{n_same + 1}"] = part
-        return names
-
-    # --- parts of a call ---
-
-    def _checked_ids(self, ids: Any, targets: Tensor) -> Tensor | None:
-        remembering = self.remembering
-        if ids is None:
-            if remembering:
-                raise ValueError(f"{remembering[0]} goes by items: call the stabilization with ids=, got None")
-            return None
-        if remembering and self._n_src not in (None, targets.shape[1]):
-            raise ValueError(
-                f"{remembering[0]} remembers assignments of {self._n_src} sources, got {targets.shape[1]} in a batch"
-            )
-        self._n_src = targets.shape[1]
-        return self.ids.of(ids, len(targets), targets.device, bool(remembering), self.comm.n_ranks)
+        try:
+            self.loss.load_state_dict(state_dict["loss"])
+        except RuntimeError as error:  # torch: names or shapes of the parameters differ
+            raise StabError(f"the state of {type(self.loss).__name__} does not fit: {error}") from error
+        self.load_epoch_state(state_dict)

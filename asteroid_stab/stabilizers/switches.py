@@ -50,7 +50,7 @@ class SwitchCounter(StepObserver):
         self._epoch = 0
 
     def begin(self, items: Items) -> None:
-        items.check_same(self._fingerprint)
+        items.check_same(self._fingerprint, self._n_items or None)
         self._fingerprint, self._n_items = items.fingerprint, items.n
 
     def forget(self) -> None:
@@ -67,6 +67,10 @@ class SwitchCounter(StepObserver):
         if self._current is None:
             n_layers, _, n_src = perm.shape
             self._current = torch.full((n_layers, self._n_items, n_src), UNSEEN, dtype=torch.int8, device=perm.device)
+        if len(self._current) != len(perm):
+            raise ValueError(
+                f"a model must give as many layers in every step of an epoch, got {len(self._current)}, now {len(perm)}"
+            )
         if self._current.device != perm.device:  # of a saved state
             self._current = self._current.to(perm.device)
         lost = ~torch.isfinite(item_loss(loss))
@@ -101,6 +105,8 @@ class SwitchCounter(StepObserver):
         self.rows, self.previous = list(state_dict["rows"]), state_dict["previous"]
         self._fingerprint = state_dict["fingerprint"] or ""
         current = state_dict.get("current")
+        table = self.previous if current is None else current
+        self._n_items = 0 if table is None else table.shape[1]
         self._current = None if current is None else current.clone()
 
 

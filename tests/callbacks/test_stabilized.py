@@ -5,6 +5,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint, stabilized
 from asteroid_stab.errors import StabError
@@ -106,7 +107,7 @@ def test_a_second_fit_binds_once(tmp_path, tiny_trainer):
     trainer = fit(module, tiny_trainer, tmp_path, [stabilizer], 1)
     trainer.fit_loop.max_epochs = 2
     trainer.fit(module)
-    assert module.stab.n_calls == 4
+    assert module.stab.progress.n_calls == 4
     assert module.stab.stabilizers == []
     assert sum(type(callback).__name__ == "StabilizedTraining" for callback in trainer.callbacks) == 1
 
@@ -169,3 +170,85 @@ def test_names_keep_their_numbers_on_a_resume(tmp_path, tiny_trainer):
     fit(again, tiny_trainer, tmp_path, [SampleDropout(0.0), RunCheckpoint()], 2, ckpt_path=last, weights_only=True)
     assert again.stab.ids.state() == first.stab.ids.state()
     assert len(first.stab.ids.state()) == 16
+
+
+class Judged(Four):
+    """With a validation after every epoch."""
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def val_dataloader(self):
+        return loops.new_loader()
+
+
+@pytest.mark.parametrize(
+    ("when", "epochs"),
+    [
+        ({"every_n_train_steps": 3}, [0, 1]),  # the first epoch goes on after 3 of its 4 steps
+        ({"save_on_train_epoch_end": True}, [1]),
+        ({"save_on_train_epoch_end": False}, [0, 1]),  # after the validation, before the epoch ended
+    ],
+)
+def test_lightnings_checkpoints_go_on_wherever_they_were_written(tmp_path, tiny_trainer, when, epochs):
+    whole = Judged()
+    fit(whole, tiny_trainer, tmp_path / "whole", [*loops.new_stabilizers(), AssignmentTracker(save=False)])
+    checkpoint = ModelCheckpoint(tmp_path / "saved", "{step}", save_top_k=-1, **when)
+    trainer = tiny_trainer(tmp_path / "part", callbacks=[*loops.new_stabilizers(), AssignmentTracker(save=False),
+        checkpoint], max_epochs=1, gradient_clip_val=None, enable_checkpointing=True)  # fmt: skip
+    trainer.fit(Judged())
+
+    ends = []
+
+    class Ends(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            ended = trainer.callback_metrics
+            ends.append((trainer.current_epoch, pl_module.stab.progress.n_calls, "train/kept" in ended))
+
+    tracker = AssignmentTracker(save=False)
+    trainer = tiny_trainer(tmp_path / "again", callbacks=[*loops.new_stabilizers(), tracker, Ends()], max_epochs=2,
+        gradient_clip_val=None)  # fmt: skip
+    again = Judged()
+    trainer.fit(again, ckpt_path=next((tmp_path / "saved").iterdir()), weights_only=True)
+    assert ends == [(epoch, 4, True) for epoch in epochs]
+    assert [row["epoch"] for row in tracker.rows] == [0, 1]
+    assert tracker.rows[-1]["n_compared"] > 0
+    if "every_n_train_steps" not in when:  # Lightning's loader starts again within an epoch, on other items
+        for name, value in whole.model.state_dict().items():
+            torch.testing.assert_close(again.model.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_a_module_with_other_stabilizers_is_refused(tmp_path, tiny_trainer):
+    class Own(Four):
+        own = (Reweighting(alpha=0.1),)
+
+    fit(Own(), tiny_trainer, tmp_path, [RunCheckpoint()], 1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    with pytest.raises(StabError, match=r"saved with stabilizers \['Reweighting'\], these are \[\]"):
+        fit(Four(), tiny_trainer, tmp_path, [RunCheckpoint()], 2, ckpt_path=last, weights_only=True)
+
+
+def test_the_items_may_be_given(tmp_path, tiny_trainer):
+    """Of a training set without a length, or whose length is of something else."""
+
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            known = loops.Tones()
+            return iter([known[i] for i in range(16)])
+
+    class Streamed(Four):
+        items = None
+
+        def configure_callbacks(self):
+            self.stab = stabilized(self, ExactPITLossWrapper(pairwise_neg_sisdr), [SampleDropout(0.0)], self.items)
+            return []
+
+        def train_dataloader(self):
+            return torch.utils.data.DataLoader(Endless(), batch_size=4)
+
+    with pytest.raises(StabError, match="SampleDropout needs the training items: give Stabilization items="):
+        fit(Streamed(), tiny_trainer, tmp_path, [])
+    given = Streamed()
+    given.items = 16
+    trainer = fit(given, tiny_trainer, tmp_path, [])
+    assert trainer.callback_metrics["train/kept"] <= 1

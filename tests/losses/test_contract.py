@@ -183,6 +183,19 @@ def test_a_batch_without_a_loss_keeps_a_graph_and_has_no_mean(case, folder, loss
 
 @every_loss
 @pytest.mark.parametrize("losses", [SDR, MSE], ids=["sdr", "mse"])
+def test_an_empty_batch_is_taken(case, folder, losses):
+    """As a process of several may have: it has no loss, and its graph is there for the exchange of gradients."""
+    made = Made(case, folder, losses)
+    est = made.items(made.est, IDS[:0]).requires_grad_()
+    assigned = made.loss.assign(est, made.targets[:0], IDS[:0])
+    assert len(assigned.loss) == 0
+    assert assigned.perm.shape == (*est.shape[:-3], 0, J)
+    assigned.loss.sum().backward()
+    assert est.grad is not None
+
+
+@every_loss
+@pytest.mark.parametrize("losses", [SDR, MSE], ids=["sdr", "mse"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32_also_under_autocast(case, folder, losses, dtype):
     made = Made(case, folder, losses, dtype=torch.float32)

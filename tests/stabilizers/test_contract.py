@@ -278,6 +278,7 @@ def test_the_weights_carry_no_gradient(made):
         stab.begin_epoch(epoch)
         est = epochs[epoch].clone().requires_grad_()
         stab(est, sources, mixture, torch.arange(4)).backward()
+        stab.end_epoch()
     loss, _ = ExactPITLossWrapper(pairwise_neg_sisdr).assign(again := epochs[1].clone().requires_grad_(), sources)
     loss = loss if seen[-1].ndim == 2 else loss.mean(1)
     (seen[-1] * loss).sum().backward()
@@ -304,7 +305,7 @@ def test_another_model_starts_from_nothing(made):
     train.stab.forget()
     train.epoch(1, data)
     fresh = Train([cls(**kwargs)])
-    fresh.stab.clock = fresh.stab.clock._replace(step=N // 4)
+    fresh.stab.progress.clock = fresh.stab.progress.clock._replace(step=N // 4)
     fresh.epoch(1, data)
     assert train.values[-N // 4 :] == fresh.values
     assert train.rows[1] == fresh.rows[0]

@@ -11,7 +11,7 @@ import torch
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
+from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper, ProbPITLossWrapper
 from asteroid_stab.stabilizers import Comm, Reweighting, SampleDropout, Stabilization, Stabilizer, SwitchCounter
 
 
@@ -116,7 +116,16 @@ def test_ids_are_numbers_or_names():
         (4, [0, 1, -1, 2], "ids must be from 0 to 4 - 1, .*, got -1"),
         (4, [0, 1, 2, 2], "in a batch once .*, got id 2 twice"),
         (4, [0, 1, 2], r"ids must be 4 integers or names, .* got torch.int64 of shape \[3\]"),
-        (4, [0.0, 1.0, 2.0, 3.0], "ids must be 4 integers or names, .* got torch.float32"),
+        (4, [0.0, 1.0, 2.0, 3.0], r"ids must be 4 integers or names, .* got 0.0 \(float\)"),
+        (4, torch.rand(4), r"ids must be 4 integers or names, .* got torch.float32 of shape \[4\]"),
+        (4, torch.ones(4, dtype=torch.bool), "ids must be 4 integers or names, .* got torch.bool"),
+        (4, torch.ones(4, dtype=torch.complex64), "ids must be 4 integers or names, .* got torch.complex64"),
+        (4, [True, False, True, False], r"ids must be 4 integers or names, .* got True \(bool\)"),
+        (4, [None] * 4, r"ids must be 4 integers or names, .* got None \(NoneType\)"),
+        (4, [b"a", b"b", b"c", b"d"], r"ids must be 4 integers or names, .* got b'a' \(bytes\)"),
+        (4, "abcd", "ids must be 4 integers or names, .* got 'abcd'"),
+        (4, 7, "ids must be 4 integers or names, .* got 7"),
+        (4, ["a", 1, "b", 2], r"ids must be 4 integers or names, .* got 'a' \(str\) and other things mixed"),
         (3, ["a", "b", "c", "d"], "there are 3 items, and 'd' would be one more"),
         (["anna", "bert", "cleo", "dora"], ["anna", "bert", "cleo", "dorra"], "got 'dorra' .did you mean 'dora'"),
         (4, None, "SampleDropout goes by items: .* ids=, got None"),
@@ -130,11 +139,30 @@ def test_ids_that_cannot_be_used_are_refused(items, ids, message):
         stab(est, sources, mixture=mixture, ids=ids)
 
 
-def test_an_id_may_come_twice_where_nothing_remembers_items():
+@pytest.mark.parametrize("ids", [[0, 0, 1, 1], [7, 8, 9, -1], ["a", "b", "c", "d"], None, ["a", 1, None, 0.5]])
+def test_ids_are_not_checked_where_nothing_remembers_items(ids):
     est, sources, mixture, _ = batch()
-    stab = make([Reweighting(alpha=0.1)])
+    stab = make([Reweighting(alpha=0.1)], 4, count_switches=False)
     stab.begin_epoch(0)
-    assert stab(est, sources, mixture=mixture, ids=[0, 0, 1, 1]).isfinite()
+    for _ in range(2):
+        assert stab(est, sources, mixture=mixture, ids=ids).isfinite()
+    assert stab.ids.state() == []  # nothing is kept of names
+
+
+def test_ids_are_all_numbers_or_all_names():
+    """Where items have no names, a name takes the next number, which may be another item's."""
+    est, sources, mixture, ids = batch()
+    names = ["anna", "bert", "cleo", "dora"]
+    for first, second, message in ((ids, names, "numbers came before, now names"), (names, ids, "names came before")):
+        stab = make([SampleDropout(epsilon_db=0.1)], 4)
+        stab.begin_epoch(0)
+        stab(est, sources, mixture=mixture, ids=first)
+        with pytest.raises(ValueError, match=message):
+            stab(est, sources, mixture=mixture, ids=second)
+    stab = make([SampleDropout(epsilon_db=0.1)], names)  # these have numbers
+    stab.begin_epoch(0)
+    for given in (ids, names, ids.tolist(), ids.numpy()):
+        stab(est, sources, mixture=mixture, ids=given)
 
 
 def test_names_on_several_processes_need_to_be_known():
@@ -171,22 +199,31 @@ def test_what_is_needed_and_missing_is_named():
         Stabilization(PITLossWrapper(pairwise_neg_sisdr))
     with pytest.raises(ValueError, match="must be Stabilizers or StepObservers, got Linear"):
         make([torch.nn.Linear(1, 1)])
+    with pytest.raises(ValueError, match=r"must be a list, got Reweighting: put it in brackets, \[...\]"):
+        make(Reweighting())
+    with pytest.raises(ValueError, match=r"must be objects, got the class Reweighting: write Reweighting\(\)"):
+        make([Reweighting])
+    with pytest.raises(ValueError, match="in the list once, got the same SampleDropout twice"):
+        make([SampleDropout()] * 2)
+    counting = make([], 4)
+    counting.begin_epoch(0)
+    with pytest.raises(ValueError, match="SwitchCounter goes by items: .* got None, or make it with count_switches"):
+        counting(est, sources)
     stab = make([SampleDropout(epsilon_db=0.1)])
     with pytest.raises(StabError, match="SampleDropout needs the training items: give Stabilization items="):
         stab.begin_epoch(0)
     stab = make([Reweighting(alpha=0.1)])
-    with pytest.raises(ValueError, match="between begin_epoch.. and end_epoch"):
+    with pytest.raises(ValueError, match="a step must come between begin_epoch.. and end_epoch"):
         stab(est, sources)
     stab.begin_epoch(0)
-    with pytest.raises(ValueError, match="an improvement is over the mixture: .* mixture="):
+    with pytest.raises(ValueError, match="Reweighting goes by the improvement over the mixture: .* mixture=, got None"):
         stab(est, sources)
     with pytest.raises(ValueError, match="an epoch must have a step before it ends, got none"):
+        stab.end_epoch()
+    with pytest.raises(ValueError, match="steps must come between begin_epoch.. and end_epoch"):
         make().end_epoch()
     with pytest.raises(ValueError, match="nothing_left is about the last call"):
         make().nothing_left  # noqa: B018
-    for items, message in ((0, "at least 1, got 0"), (iter([]), "a data set with a length, got list_iterator")):
-        with pytest.raises(ValueError, match=message):
-            make(items=items)
 
 
 class Half(Stabilizer):
@@ -316,6 +353,7 @@ def test_a_saved_state_stays_as_it_was():
     for other in (loops.Loop(), loops.Loop()):
         other.stab.load_state_dict(state)
         other.train_epoch(0, skip=2)
+    loop.stab.end_epoch()
     loop.train_epoch(1)
     assert torch.equal(state["stabilizers"]["SampleDropout"]["bank"]["metric"], bank)
     assert torch.equal(state["stabilizers"]["SwitchCounter"]["current"], table)
@@ -337,3 +375,157 @@ def test_figures_have_names_of_their_own():
     stab.begin_epoch(0)
     with pytest.raises(ValueError, match="figures must have names of their own, got 'loss'"):
         stab(est, sources, figures={"loss": torch.tensor(99.0)})
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_logit_that_is_no_number_is_refused_unless_the_item_has_no_loss(wrong):
+    class Wrong(Stabilizer):
+        def logits(self, step):
+            return torch.tensor([0.0, wrong, 0.0, 0.0])
+
+    est, sources, *_ = batch()
+    stab = make([Wrong()])
+    stab.begin_epoch(0)
+    with pytest.raises(ValueError, match=r"Wrong.logits\(\) must be numbers, .* got NaN or plus infinity"):
+        stab(est, sources)
+    sources[1] = 0.0
+    assert stab(est, sources).isfinite()
+
+
+@pytest.mark.parametrize("mixture", [torch.zeros(4, 1, 100), torch.zeros(4, 99), torch.zeros(100), torch.zeros(1, 100)])
+def test_a_mixture_of_another_shape_is_refused(mixture):
+    est, sources, *_ = batch()
+    stab = make()
+    stab.begin_epoch(0)
+    with pytest.raises(ValueError, match=r"mixture must be a tensor \[B, T\] of shape \[4, 100\], as targets "):
+        stab(est, sources, mixture=mixture)
+    with pytest.raises(ValueError, match=r"broken must be a bool tensor of shape \[4\]"):
+        stab(est, sources, broken=torch.zeros(4))
+
+
+def test_a_refused_step_leaves_nothing_behind():
+    """What the step needs is looked at before a stabilizer writes anything."""
+    est, sources, mixture, ids = batch()
+    dropout = SampleDropout(epsilon_db=0.1)
+    stab = make([dropout, Reweighting(alpha=0.1)], 4)
+    stab.begin_epoch(0)
+    for kwargs in ({"ids": ids}, {"mixture": mixture}, {"ids": ids, "mixture": mixture, "figures": {"x": "y"}}):
+        with pytest.raises(ValueError, match="mixture=, got None|ids=, got None|figures must be numbers"):
+            stab(est, sources, **kwargs)
+    assert dropout.bank is None
+    assert stab.progress.n_calls == 0
+
+
+def test_an_epoch_begins_and_ends_once():
+    est, sources, *_ = batch()
+    stab = make()
+    for epoch in (None, -1, 0.5, True):
+        with pytest.raises(ValueError, match="epoch must be a whole number from 0"):
+            stab.begin_epoch(epoch)
+    stab.begin_epoch(0)
+    stab.begin_epoch(1)  # none had a step
+    stab(est, sources)
+    with pytest.raises(ValueError, match=r"epoch 1 has not ended after its 1 steps: call end_epoch\(\)"):
+        stab.begin_epoch(2)
+    stab.end_epoch()
+    with pytest.raises(ValueError, match="steps must come between"):
+        stab.end_epoch()
+    stab.begin_epoch(2)
+    stab(est, sources)
+    stab.begin(None)  # another training with the same objects gives the epoch up
+    stab.begin_epoch(0)
+
+
+def test_figures_are_means_over_the_steps_that_give_them():
+    est, sources, *_ = batch()
+    stab = make()
+    stab.begin_epoch(0)
+    for figures in ({"a": 1.0, "b": torch.tensor([4])}, {"a": 3}, {}):
+        stab(est, sources, figures=figures)
+    ended = stab.end_epoch()
+    assert (ended["a"], ended["b"]) == (2.0, 4.0)
+
+
+def test_two_of_a_class_report_both():
+    est, sources, mixture, ids = batch()
+    sharp, flat = Reweighting(alpha=1.0), Reweighting(alpha=0.0)
+    for parts in ([sharp, flat], [SampleDropout(0.0), SampleDropout(1.0)]):
+        stab = make(parts, 4)
+        stab.begin_epoch(0)
+        stab(est, sources, mixture, ids)
+        figures = stab.end_epoch()
+        names = {name.removesuffix("_2") for name in figures if name.endswith("_2")}
+        assert names in ({"effective_share", "weight_entropy", "top_weight"}, {"kept", "kept_first", "kept_same",
+            "kept_improved", "kept_relaxed"})  # fmt: skip
+
+
+def test_a_second_training_with_the_same_objects_keeps_what_they_remember():
+    est, sources, mixture, ids = batch()
+    parts = [SampleDropout(epsilon_db=0.0, keep_same=False), SwitchCounter()]
+    first = make(parts, 4)
+    first.begin_epoch(0)
+    first(est, sources, mixture, ids)
+    first.end_epoch()
+    second = make(parts, 4)
+    second.begin_epoch(0)
+    second(est + 3 * torch.randn_like(est), sources, mixture, ids)
+    figures = second.end_epoch()
+    assert "switch_ratio" in figures
+    assert figures["kept"] < 1
+    for part in parts:
+        with pytest.raises(StabError, match="trained on 4 items, these are 5|was saved with 4 for items"):
+            make([part], 5)
+
+
+@pytest.mark.parametrize("wrong", ["loss", "weights", "stabilizers", "items"])
+def test_a_state_that_cannot_be_loaded_changes_nothing(wrong):
+    est, sources, mixture, ids = batch()
+
+    def trained(loss=None, items=4, parts=None):
+        parts = [SampleDropout(epsilon_db=0.0)] if parts is None else parts
+        stab = Stabilization(loss or ExactPITLossWrapper(pairwise_neg_sisdr), parts, items)
+        stab.begin_epoch(0)
+        stab(est, sources, mixture, ids)
+        stab.end_epoch()
+        return stab
+
+    stab = trained()
+    state = {
+        "loss": lambda: trained(ProbPITLossWrapper(pairwise_neg_sisdr)).state_dict(),
+        "weights": lambda: {**trained().state_dict(), "loss": {"weight": torch.ones(1)}},
+        "stabilizers": lambda: trained(parts=[Reweighting()]).state_dict(),
+        "items": lambda: trained(items=5).state_dict(),
+    }[wrong]()
+    before = stab.state_dict()
+    with pytest.raises(StabError, match="saved with|does not fit|trained on"):
+        stab.load_state_dict(state)
+    after = stab.state_dict()
+    assert str(after) == str(before)
+
+
+def test_a_rank_may_have_an_empty_batch():
+    """It takes part in the exchange, and gives nothing."""
+
+    class Other(Comm):
+        n_ranks = 2
+
+        def gather(self, values):
+            return torch.stack([values, torch.tensor([1.0, 4.0])[: len(values)].to(values)])
+
+    est, sources, mixture, ids = (part[:0] for part in batch())
+    for parts in ([], [SampleDropout(0.0)], [Reweighting(alpha=0.1)], [Reweighting(alpha=0.1, level="mixture")]):
+        stab = make(parts, 4, comm=Other(), count_switches=False)
+        stab.begin_epoch(0)
+        loss = stab(est.requires_grad_(), sources, mixture, ids)
+        loss.backward()
+        assert loss == 0
+        assert not stab.nothing_left
+
+
+def test_another_number_of_layers_within_an_epoch_is_refused():
+    est, sources, *_ = batch()
+    stab = Stabilization(LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr)), items=4)
+    stab.begin_epoch(0)
+    stab(est.expand(2, *est.shape), sources, ids=range(4))
+    with pytest.raises(ValueError, match="as many layers in every step of an epoch, got 2, now 1"):
+        stab(est.expand(1, *est.shape), sources, ids=range(4))
