@@ -44,6 +44,7 @@ class Step:
         mixture: [B, T]; None where the loop gives none.
         item_ids: [B] int64 stable ids; None where the loop gives none.
         n_ranks: processes that take this step together.
+        layers: [K, B, J, T] estimates of all layers, the last one last; None where the model gives no layers.
     """
 
     sources: Tensor
@@ -53,6 +54,7 @@ class Step:
     mixture: Tensor | None = None
     item_ids: Tensor | None = None
     n_ranks: int = 1
+    layers: Tensor | None = None
 
     @property
     def ids(self) -> Tensor:

@@ -233,11 +233,12 @@ class Stabilization:
         assigned = self.loss.assign(est_targets, targets, ids=item_ids)
         loss = without_broken(assigned.loss, mixture, broken)
         clock = self.clock if step is None else Clock(self.clock.epoch, step)
-        last = est_targets.detach()[-1] if est_targets.ndim == targets.ndim + 1 else est_targets.detach()
+        layers = est_targets.detach() if est_targets.ndim == targets.ndim + 1 else None
+        last = est_targets.detach() if layers is None else layers[-1]
         known = Assignment(loss.detach(), assigned.perm, assigned.figures, assigned.neg_si_sdr)
         if known.neg_si_sdr is not None:
             known.neg_si_sdr = known.loss
-        shown = Step(targets, known, last, clock, mixture, item_ids, comm.n_ranks)
+        shown = Step(targets, known, last, clock, mixture, item_ids, comm.n_ranks, layers)
 
         for part in self.stabilizers:
             part.n_steps += 1
