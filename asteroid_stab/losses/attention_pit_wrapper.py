@@ -143,10 +143,16 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
             self.regularization_weight = self.weight_schedule(epoch)
 
     def check(self, plan: RunPlan) -> None:
-        """Checks that there are as many sources as the encoder was made for."""
+        """Checks that there are as many sources as the encoder was made for, and no mixture too short for it."""
         if plan.n_src != self.n_src:
             raise StabError(
                 f"AttentionPIT's encoder was made for n_src={self.n_src}, the data have {plan.n_src} sources"
+            )
+        shortest = min(getattr(plan.train_set, "lengths", ()), default=SHORTEST)
+        if shortest < SHORTEST:
+            raise StabError(
+                f"AttentionPIT needs mixtures of at least {SHORTEST} samples, the shortest of the training set has "
+                f"{shortest}: set loader.pad_short=false and loader.segment_s to at least {SHORTEST} samples"
             )
 
     def attention(self, est_targets: Tensor, targets: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from asteroid_stab.items import Items
 from asteroid_stab.losses import LayerwiseLossWrapper
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.filtered import filtered_sdr
+from asteroid_stab.losses.lengths import on_true_parts
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.metrics import names
 from asteroid_stab.run.plan import RunPlan
@@ -182,7 +183,7 @@ class SampleDropout(Stabilizer):
         if layer == -1 and self.metric.startswith("si_sdr"):
             return -step.source_loss
         est = step.est if layer == -1 else step.layers[layer]  # type: ignore[index]
-        return self._measure(est, step.sources, perm)
+        return self._measure(step, est, perm)
 
     def _of_mixture(self, step: Step) -> Tensor | float:
         """Returns the metric [B, J] of the mixture, which an improvement is over; else 0."""
@@ -190,13 +191,13 @@ class SampleDropout(Stabilizer):
             return 0.0
         if step.mixture is None:
             raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
-        return self._measure(step.mixture.unsqueeze(1).expand_as(step.sources), step.sources, None)
+        return self._measure(step, step.mixture.unsqueeze(1).expand_as(step.sources), None)
 
-    def _measure(self, est: Tensor, sources: Tensor, perm: Tensor | None) -> Tensor:
+    def _measure(self, step: Step, est: Tensor, perm: Tensor | None) -> Tensor:
         with torch.no_grad():
             if self.metric.startswith("si_sdr"):
-                return -matched_neg_sdr(est, sources, perm)
-            return filtered_sdr(est, sources, perm)
+                return -on_true_parts(matched_neg_sdr, step.lengths, est, step.sources, perm)
+            return on_true_parts(filtered_sdr, step.lengths, est, step.sources, perm)
 
     def _reasons(self, metric: Tensor, perm: Tensor, best: Tensor, best_perm: Tensor) -> dict[str, Tensor]:
         """For each reason the items [B] that have it."""

@@ -19,6 +19,7 @@ from asteroid_stab.items import Items
 from asteroid_stab.losses import Assignment, AssignmentLossWrapper
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import without_broken
+from asteroid_stab.losses.lengths import Lengths
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver, checked_logits
 from asteroid_stab.stabilizers.comm import Comm, present_comm
@@ -199,6 +200,7 @@ class Stabilization:
         broken: Tensor | None = None,
         complete: Callable[[Tensor], Tensor] | None = None,
         figures: Mapping[str, Tensor] = MappingProxyType({}),
+        lengths: Lengths | None = None,
     ) -> Tensor:
         """Returns the loss to differentiate.
 
@@ -214,6 +216,7 @@ class Stabilization:
             complete: maps the losses of the assignment, which stabilizers and figures see, to the losses that are
                 differentiated (a penalty on top).
             figures: further scalars for the log; their mean over the epoch is reported.
+            lengths: samples of each item that are no padding; None: no item is padded. Padding is never judged.
 
         Shapes:
             est_targets: [B, J, T], or [K, B, J, T] for K layers; targets: [B, J, T]; mixture: [B, T]; ids: [B];
@@ -230,7 +233,7 @@ class Stabilization:
             raise ValueError("a step is one of training, with gradients: for a validation call stab.loss(est, targets)")
         comm = self.comm
         item_ids = self._checked_ids(ids, targets)
-        assigned = self.loss.assign(est_targets, targets, ids=item_ids)
+        assigned = self.loss.assign(est_targets, targets, ids=item_ids, lengths=lengths)
         loss = without_broken(assigned.loss, mixture, broken)
         clock = self.clock if step is None else Clock(self.clock.epoch, step)
         layers = est_targets.detach() if est_targets.ndim == targets.ndim + 1 else None
@@ -238,7 +241,7 @@ class Stabilization:
         known = Assignment(loss.detach(), assigned.perm, assigned.figures, assigned.neg_si_sdr)
         if known.neg_si_sdr is not None:
             known.neg_si_sdr = known.loss
-        shown = Step(targets, known, last, clock, mixture, item_ids, comm.n_ranks, layers)
+        shown = Step(targets, known, last, clock, mixture, item_ids, comm.n_ranks, layers, lengths)
 
         for part in self.stabilizers:
             part.n_steps += 1

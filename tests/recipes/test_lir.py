@@ -48,6 +48,7 @@ def test_recipes_have_the_papers_values(name):
     assert (config.model.bn_chan, config.model.noise_slot, config.model.sub_block) == (128, True, "uconv")
     assert build(config.model).encoder.filterbank.stride == 10
     assert config.system.remix
+    assert config.loader.pad_short  # section 3.3: "zero-padded if needed"
     assert "tracker" not in config.callbacks
     assert config.optim._target_ == "torch.optim.Adam"
     assert config.trainer.gradient_clip_val == 5.0
