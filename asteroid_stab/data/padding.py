@@ -51,6 +51,7 @@ class PaddedMixtures(MixtureDataset):
         seed: seed of the crops.
 
     Attributes:
+        full: length of a crop, in samples.
         n_padded: number of items shorter than the crop.
 
     Shapes:
@@ -67,9 +68,11 @@ class PaddedMixtures(MixtureDataset):
                 "loader.pad_short=false, which leaves them out"
             )
         super().__init__(whole.names, whole.lengths, whole.n_src, whole.sample_rate, None, seed)
-        self.whole, self.segment = whole, round(segment_s * whole.sample_rate)
-        self.classes, self.labels, self.stable_ids, self.tasks = whole.classes, whole.labels, whole.stable_ids, whole.tasks
-        self.n_padded = sum(length < self.segment for length in self.lengths)
+        self.whole = whole
+        self.segment = self.full = round(segment_s * whole.sample_rate)
+        self.classes, self.labels = whole.classes, whole.labels
+        self.stable_ids, self.tasks = whole.stable_ids, whole.tasks
+        self.n_padded = sum(length < self.full for length in self.lengths)
 
     @property
     def fingerprint(self) -> str:
@@ -85,12 +88,12 @@ class PaddedMixtures(MixtureDataset):
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns mixture ``[T]`` and sources ``[J, T]`` of an item in an epoch; shorter than a crop if it is short."""
-        if self.lengths[item] < self.segment:
+        if self.lengths[item] < self.full:
             return self.read(item, 0, self.lengths[item])
         return super().audio(epoch, item)
 
     def __getitem__(self, key: int | Key) -> tuple[Tensor, Tensor, int, int]:  # type: ignore[override]
         mixture, sources, item = super().__getitem__(key)
         length = len(mixture)
-        padding = (0, self.segment - length)
+        padding = (0, self.full - length)
         return torch.nn.functional.pad(mixture, padding), torch.nn.functional.pad(sources, padding), item, length

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from asteroid_stab.callbacks.stabilized import StabilizedTraining, bind, comm_of
-from asteroid_stab.engine.step_system import StepSystem
 from asteroid_stab.data.padding import Batch
+from asteroid_stab.engine.step_system import StepSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import AssignmentLossWrapper, ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
@@ -29,8 +29,8 @@ class StabSystem(StepSystem):
     """Trains a separator with :class:`~asteroid_stab.stabilizers.Stabilization`, the step of every method here.
 
     A batch is ``(mixture [B, T], sources [B, J, T], id [B])``; the ids may be absent where nothing remembers items. A
-    fourth part is the lengths of padded items, whose padding is never judged
-    (:class:`~asteroid_stab.data.padding.Batch`). The stabilizers are the trainer's callbacks that are ones. Accumulated batches are each normalised on their own, so
+    fourth part is the lengths of padded items, whose padding is never judged (:class:`~asteroid_stab.data.padding.Batch`).
+    The stabilizers are the trainer's callbacks that are ones. Accumulated batches are each normalised on their own, so
     that they are not quite one large batch where items are dropped or weighed.
 
     The validation always judges with the exact assignment, whichever loss is trained: ``val/si_sdr`` and

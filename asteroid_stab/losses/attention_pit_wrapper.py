@@ -39,7 +39,7 @@ class SignalEncoder(nn.Sequential):
         - input [B, J, N] with N at least 16, output [B, J, N // 16]
 
     References:
-        Kameoka et al., "AttentionPIT", section 4.
+        Kameoka et al., "AttentionPIT", ICASSP 2022, section 2.3.
     """
 
     def __init__(self, n_src: int, shared: bool = False):
@@ -103,7 +103,8 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
                 [1, 2, 0]])
 
     References:
-        Kameoka, Seki, Li, Watanabe, "AttentionPIT", eq. (4) to (11).
+        Kameoka, Seki, Li, Watanabe, "AttentionPIT: soft permutation invariant training for audio source separation with
+        attention mechanism", ICASSP 2022, section 2.2, eq. (4) to (11).
     """
 
     def __init__(

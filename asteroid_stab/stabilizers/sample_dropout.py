@@ -73,7 +73,7 @@ class SampleDropout(Stabilizer):
 
     References:
         Gao, Gu, Marsic, "Improving label assignments learning by dynamic sample dropout combined with layer-wise
-        optimization in speech separation", arXiv 2311.12199.
+        optimization in speech separation", Interspeech 2023, arXiv 2311.12199.
     """
 
     remembers_items = True

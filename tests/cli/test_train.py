@@ -13,8 +13,8 @@ import pytest
 from omegaconf import OmegaConf
 from runs import KILL, SMALL, assert_same_weights, stab
 
-from asteroid_stab.data import ToyCorpus
 from asteroid_stab.cli.main import main
+from asteroid_stab.data import ToyCorpus
 
 
 def train(run_dir, *words, **kwargs):

@@ -13,9 +13,7 @@ def test_a_measure_is_that_of_the_items_without_padding():
     perm = torch.stack([torch.randperm(3, generator=random) for _ in range(4)])
     lengths = [60, 20, 45, 20]
     got = on_true_parts(matched_neg_sdr, lengths, est.requires_grad_(), targets, perm)
-    wanted = [
-        matched_neg_sdr(est[[b], :, :n], targets[[b], :, :n], perm[[b]]) for b, n in enumerate(lengths)
-    ]
+    wanted = [matched_neg_sdr(est[[b], :, :n], targets[[b], :, :n], perm[[b]]) for b, n in enumerate(lengths)]
     torch.testing.assert_close(got, torch.cat(wanted))
     got.sum().backward()
     assert not est.grad[1, :, 20:].any()
