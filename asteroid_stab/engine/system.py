@@ -29,7 +29,7 @@ class StabSystem(StepSystem):
     """Trains a separator with :class:`~asteroid_stab.stabilizers.Stabilization`, the step of every method here.
 
     A batch is ``(mixture [B, T], sources [B, J, T], id [B])``; the ids may be absent where nothing remembers items. A
-    fourth part is the lengths of padded items, whose padding is never judged (:class:`~asteroid_stab.data.padding.Batch`).
+    fourth part is the lengths of padded items, see :class:`~asteroid_stab.data.padding.Batch`; padding is never judged.
     The stabilizers are the trainer's callbacks that are ones. Accumulated batches are each normalised on their own, so
     that they are not quite one large batch where items are dropped or weighed.
 
