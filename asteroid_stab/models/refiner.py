@@ -158,7 +158,7 @@ class LatentRefinementNet(StagedModel):
         lengths: Tensor | None = None,
         gate_noise: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As :meth:`forward`, with two figures of each item ``[B]``: N̂ of eq. (10), and the sub-blocks applied in it.
+        """Returns the estimates, and two figures of each item ``[B]``: N̂ of eq. (10), and the sub-blocks applied.
 
         In training mode they have a gradient where there are gates; in evaluation mode they are whole numbers.
 
