@@ -38,7 +38,7 @@ BEGINNINGS = {
     "a noun": r"(Those|That) (of|that|which|who)\b",
     "a noun or a verb": r"(What|Nothing|Of|From|Theirs|Ours|None)\b",
     "the noun that is meant": r"The (host|base|parent|model)'s[.,;:]",
-    "a verb": r"(See|As) (the|in|its)\b",
+    "a verb": r"(See|As) (the|in|its)\b|As :|Against\b",
 }
 
 
@@ -114,6 +114,8 @@ def test_file_is_in_plain_english(file):
         ("a.py", 'class A:\n    def f(self):\n        """The host\'s, in a stage."""', ["The host's, in a stage."]),
         ("a.py", 'def f():\n    """Of the validation: counts."""', ["Of the validation: counts."]),
         ("a.py", 'def f():\n    """See the base."""', ["See the base", "See the base."]),
+        ("a.py", 'def f():\n    """Against the input SNR."""', ["Against the input SNR."]),
+        ("a.py", 'def f():\n    """As :meth:`g`, twice."""', ["As :meth:`g`, twice."]),
         ("a.py", "x = 1  # computed anew", ["anew"]),
         ("a.py", 'raise StabError(f"{x} is\\n told")', ["is\n told"]),
         ("a.py", 'anew = tells("what is more")', []),

@@ -42,6 +42,8 @@ FLOORS = [
     ("losses.assignment", 0),
     ("losses.weighting", 0),
     ("losses.matched", 0),
+    ("losses.lengths", 0),
+    ("losses.filtered", 0),
     ("losses.guard", 0),
     ("losses.attention", 0),
     ("losses.pairs", 0),

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.padding import PaddedMixtures
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, nearest
 
@@ -52,6 +53,19 @@ class Corpus(ABC):
             StabError: files are missing or cannot be used. An error about an argument of the constructor carries its
                 name (``StabError(..., argument="root")``).
         """
+
+    def padded_dataset(self, split: str, segment_s: float, seed: int = 0) -> PaddedMixtures:
+        """Builds the data set of a split with short mixtures padded with zeros instead of left out.
+
+        Args:
+            split: ``train``, ``valid`` or ``test``.
+            segment_s: length of the crops, in seconds.
+            seed: seed of the crops.
+
+        Raises:
+            StabError: as :meth:`dataset`; or this corpus cannot pad.
+        """
+        return PaddedMixtures(self.dataset(split, None, seed), segment_s, seed)
 
     def prepare(self) -> None:  # noqa: B027  a corpus that makes no file has nothing to prepare
         """Makes the files for training and validation that are not there yet. One process of a machine calls it."""

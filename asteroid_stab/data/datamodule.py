@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from asteroid_stab.data.corpus import Corpus, check_count, check_split
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.padding import collate
 from asteroid_stab.data.sampler import Key, StridedSampler
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class MixtureDataModule(pl.LightningDataModule):
-    """Loaders of ``(mixture [B, T], sources [B, J, T], id [B])`` for any corpus.
+    """Loaders of ``(mixture [B, T], sources [B, J, T], id [B])`` for any corpus, see :class:`~.padding.Batch`.
 
     Which items a rank sees, in which order and with which crops, is a function of (seed, epoch, rank, world
     size): see :class:`~asteroid_stab.data.sampler.EpochSampler`. Validation crops are the crops of epoch 0. The
@@ -34,6 +35,8 @@ class MixtureDataModule(pl.LightningDataModule):
         batch_size: items in a batch of one rank.
         num_workers: processes that load; 0 loads in the training process.
         seed: seed of order and crops.
+        pad_short: pad shorter mixtures with zeros instead. Batches then have a fourth part, the lengths without the
+            zeros, and losses and figures are of the true parts alone.
 
     Attributes:
         train_set: after ``setup("fit")``.
@@ -44,7 +47,13 @@ class MixtureDataModule(pl.LightningDataModule):
     """
 
     def __init__(
-        self, corpus: Corpus, segment_s: float = 3.0, batch_size: int = 8, num_workers: int = 0, seed: int = 0
+        self,
+        corpus: Corpus,
+        segment_s: float = 3.0,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        seed: int = 0,
+        pad_short: bool = False,
     ):
         super().__init__()
         self.corpus = corpus
@@ -55,7 +64,7 @@ class MixtureDataModule(pl.LightningDataModule):
             raise ValueError(f"segment_s must be a number of seconds, got {segment_s!r}")
         if round(segment_s * corpus.sample_rate) < 1:
             raise ValueError(f"segment_s must be at least one sample of 1/{corpus.sample_rate} s, got {segment_s}")
-        self.segment_s = float(segment_s)
+        self.segment_s, self.pad_short = float(segment_s), pad_short
         self.train_set: MixtureDataset | None = None
         self.valid_set: MixtureDataset | None = None
 
@@ -119,6 +128,14 @@ class MixtureDataModule(pl.LightningDataModule):
 
     def _build(self, split: str) -> MixtureDataset:
         rank, _ = self._place()
+        if self.pad_short:
+            padded = self.corpus.padded_dataset(split, self.segment_s, self.seed)
+            if padded.n_padded and rank == 0:
+                log.info(
+                    "%s: padded %d of %d mixtures shorter than segment_s=%g",
+                    split, padded.n_padded, len(padded), self.segment_s,
+                )  # fmt: skip
+            return padded
         built = self.corpus.dataset(split, self.segment_s, self.seed)
         if built.n_short and rank == 0:
             log.warning(
@@ -136,6 +153,7 @@ class MixtureDataModule(pl.LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=drop_last,
+            collate_fn=collate if self.pad_short else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

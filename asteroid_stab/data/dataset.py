@@ -57,6 +57,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
         seed: seed of the crops.
 
     Items shorter than the segment are left out of the data set, as Asteroid does; ``n_short`` counts them.
+    :class:`~asteroid_stab.data.padding.PaddedMixtures` keeps them.
 
     Attributes:
         stable_ids: False where an id stands for another mixture each time (dynamic mixing). Parts that

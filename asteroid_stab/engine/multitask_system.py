@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.callbacks.stabilized import comm_of
+from asteroid_stab.data.padding import Batch
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
@@ -53,12 +54,13 @@ class MultiTaskSystem(StabSystem):
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         """Returns the loss of a batch of either task."""
-        mixture, sources, ids = batch
-        if sources.shape[1] > 1:
+        made = Batch(*batch)
+        if made.sources.shape[1] > 1:
             return super().common_step(batch, batch_nb, train)
-        est, broken = self.estimate(mixture, sources)
-        loss = item_loss(self._exact.assign(est[-1] if est.ndim == 4 else est, sources).loss)
-        return self.plain_mean(loss.masked_fill(broken, torch.inf), ids, name="enhancement_loss")
+        est, broken = self.estimate(made.mixture, made.sources)
+        est = est[-1] if est.ndim == 4 else est
+        loss = item_loss(self._exact.assign(est, made.sources, lengths=made.lengths).loss)
+        return self.plain_mean(loss.masked_fill(broken, torch.inf), made.ids, name="enhancement_loss")
 
     def epoch_figures(self, figures: dict[str, float]) -> dict[str, float]:
         """Adds the enhancement's loss, and its items that have none."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.callbacks.stabilized import EpochFigures, bind, comm_of
+from asteroid_stab.data.padding import PaddedMixtures
 from asteroid_stab.engine.step_system import StepSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.guard import blanked
@@ -74,6 +75,10 @@ class PretextSystem(StepSystem):
     def check(self, plan: RunPlan) -> None:
         """Checks that model and mixtures have one source, and that no callback waits for assignments in vain."""
         super().check(plan)
+        if isinstance(plan.train_set, PaddedMixtures):
+            raise StabError(
+                "a pretext task would learn from padding: set loader.pad_short=false, which leaves short mixtures out"
+            )
         if isinstance(self.model, LayeredModel):
             raise StabError(
                 "a pretext task needs the plain model (head=plain), got one that gives every layer's estimates"

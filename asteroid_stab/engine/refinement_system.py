@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.callbacks.stabilized import comm_of
+from asteroid_stab.data.padding import Batch
 from asteroid_stab.engine.remix import remix
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import blanked
+from asteroid_stab.losses.lengths import on_true_parts
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.metrics.input_snr import NOISELESS_DB
 from asteroid_stab.models.refiner import LatentRefinementNet
@@ -115,13 +117,13 @@ class RefinementSystem(StabSystem):
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         """Returns the loss of the step, with the noise's part and the penalty."""
-        mixture, sources, ids = batch
+        mixture, sources, ids, lengths = Batch(*batch)
         speech = sources.sum(1)
         noise = audible(mixture - speech, speech)
         if self.remix:
             if len(mixture) == 1:
                 raise StabError("system.remix=true mixes the items of a process' batch with each other, got one item")
-            mixture, mixed = remix(torch.cat([sources, noise.unsqueeze(1)], 1))
+            mixture, mixed, lengths = remix(torch.cat([sources, noise.unsqueeze(1)], 1), lengths=lengths)
             sources, noise = mixed[:, :-1], mixed[:, -1]
         blank, broken = blanked(mixture)
         gate_noise = self._gate_noise(ids) if self.model.gate else None
@@ -134,17 +136,20 @@ class RefinementSystem(StabSystem):
             if self.noise_in_loss:
                 if loss.ndim == 2:
                     raise StabError("noise_in_loss needs weights of whole items, got some of single sources (level)")
-                of_noise = matched_neg_sdr(last[:, -1:], noise.unsqueeze(1))
+                of_noise = on_true_parts(matched_neg_sdr, lengths, last[:, -1:], noise.unsqueeze(1))
                 loss = item_loss(torch.cat([loss.unsqueeze(1).expand(-1, sources.shape[1]), of_noise], 1))
             if self.iteration_penalty:
                 cost = self.iteration_penalty * self._cost(n_used)
                 loss = loss + (cost if loss.ndim == 1 else cost.unsqueeze(1))
             return loss
 
-        return self.learn((mixture, sources, ids), est, broken, complete, {"n_iterations": n_used.detach().mean()})
+        made = Batch(mixture, sources, ids, lengths)
+        return self.learn(made, est, broken, complete, {"n_iterations": n_used.detach().mean()})
 
-    def _gate_noise(self, ids: Tensor) -> Tensor:
+    def _gate_noise(self, ids: Tensor | None) -> Tensor:
         """Gumbel noise ``[I, B, 2]`` of the iterations, a function of (seed, epoch, id): the same on any process."""
+        if ids is None:
+            raise StabError("a gate draws its noise by the ids of the items: the loader must give them")
         shape = (self.model.trained_iterations, 2)
         draws = [np.random.default_rng((self.seed, self.current_epoch, i)).gumbel(size=shape) for i in ids.tolist()]
         noise = torch.from_numpy(np.stack(draws, 1)).to(self.device)
@@ -161,12 +166,13 @@ class RefinementSystem(StabSystem):
 
     def validation_step(self, batch: Any, batch_nb: int) -> None:
         """Judges a batch, and counts its iterations."""
-        mixture, sources, *_ = batch
-        blank, _ = blanked(mixture)
+        made = Batch(*batch)
+        blank, _ = blanked(made.mixture)
         est, figures = self.model.forward_with_figures(blank)
         n_used = figures["n_iterations"]
         self._val_sums.add(n_used=n_used, counted=torch.ones_like(n_used))
-        self.judge(mixture, sources, self.checked(self.outputs(est, sources.shape[1]), sources))
+        est = self.checked(self.outputs(est, made.sources.shape[1]), made.sources)
+        self.judge(made.mixture, made.sources, est, made.lengths)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the iterations as well."""

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from asteroid_stab.callbacks.stabilized import StabilizedTraining, bind, comm_of
+from asteroid_stab.data.padding import Batch
 from asteroid_stab.engine.step_system import StepSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import AssignmentLossWrapper, ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import blanked
+from asteroid_stab.losses.lengths import Lengths, on_true_parts
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import Stabilization
@@ -26,8 +28,9 @@ from asteroid_stab.stabilizers import Stabilization
 class StabSystem(StepSystem):
     """Trains a separator with :class:`~asteroid_stab.stabilizers.Stabilization`, the step of every method here.
 
-    A batch is ``(mixture [B, T], sources [B, J, T], id [B])``; the ids may be absent where nothing remembers items. The
-    stabilizers are the trainer's callbacks that are ones. Accumulated batches are each normalised on their own, so
+    A batch is ``(mixture [B, T], sources [B, J, T], id [B])``; the ids may be absent where nothing remembers items. A
+    fourth part is the lengths of padded items, see :class:`~asteroid_stab.data.padding.Batch`; padding is never judged.
+    The stabilizers are the trainer's callbacks that are ones. Accumulated batches are each normalised on their own, so
     that they are not quite one large batch where items are dropped or weighed.
 
     The validation always judges with the exact assignment, whichever loss is trained: ``val/si_sdr`` and
@@ -95,9 +98,9 @@ class StabSystem(StepSystem):
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         """Returns this rank's part of the weighted loss, times the number of ranks (DDP averages the gradients)."""
-        mixture, sources, *ids = batch
-        est, broken = self.estimate(mixture, sources)
-        return self.learn((mixture, sources, *ids), est, broken)
+        made = Batch(*batch)
+        est, broken = self.estimate(made.mixture, made.sources)
+        return self.learn(made, est, broken)
 
     def learn(
         self,
@@ -110,16 +113,16 @@ class StabSystem(StepSystem):
         """Returns the loss of these estimates, see :class:`~asteroid_stab.stabilizers.Stabilization`.
 
         Args:
-            batch: mixture, sources and, where there are any, ids.
+            batch: mixture, sources and, where there are any, ids and lengths.
             est: estimates of the sources.
             broken: [B] mixtures that are not finite.
             complete: maps the losses of the assignment to the losses that are differentiated.
             figures: scalars for the log.
         """
-        mixture, sources, *ids = batch
+        mixture, sources, ids, lengths = Batch(*batch)
         loss = self.stab(
-            est, sources, mixture, ids[0] if ids else None,
-            step=self.trainer.global_step, broken=broken, complete=complete, figures=figures,
+            est, sources, mixture, ids, step=self.trainer.global_step,
+            broken=broken, complete=complete, figures=figures, lengths=lengths,
         )  # fmt: skip
         assert self.stab.last is not None
         self.note(self.stab.last)
@@ -150,16 +153,16 @@ class StabSystem(StepSystem):
 
     def validation_step(self, batch: Any, batch_nb: int) -> None:
         """Judges a batch with the exact assignment."""
-        mixture, sources, *_ = batch
-        est, _ = self.estimate(mixture, sources)
-        self.judge(mixture, sources, est)
+        made = Batch(*batch)
+        est, _ = self.estimate(made.mixture, made.sources)
+        self.judge(made.mixture, made.sources, est, made.lengths)
 
-    def judge(self, mixture: Tensor, sources: Tensor, est: Tensor) -> None:
-        """Adds estimates to the sums of the validation."""
-        loss = item_loss(self.loss_func.assign(est, sources).loss)
+    def judge(self, mixture: Tensor, sources: Tensor, est: Tensor, lengths: Lengths | None = None) -> None:
+        """Adds estimates to the sums of the validation; ``lengths`` are of the items without padding."""
+        loss = item_loss(self.loss_func.assign(est, sources, lengths=lengths).loss)
         est = est[-1] if est.ndim == 4 else est  # of a model with layers, the last one's
-        after = item_loss(self._exact.assign(est, sources).loss)
-        before = item_loss(matched_neg_sdr(mixture.unsqueeze(1).expand_as(sources), sources))
+        after = item_loss(self._exact.assign(est, sources, lengths=lengths).loss)
+        before = item_loss(on_true_parts(matched_neg_sdr, lengths, mixture.unsqueeze(1).expand_as(sources), sources))
         judged, scored = torch.isfinite(after) & torch.isfinite(before), torch.isfinite(loss)
         self._val_sums.add(after=after[judged], before=before[judged], items=judged, loss=loss[scored], scored=scored)
 

@@ -39,7 +39,7 @@ class SignalEncoder(nn.Sequential):
         - input [B, J, N] with N at least 16, output [B, J, N // 16]
 
     References:
-        Kameoka et al., "AttentionPIT", section 4.
+        Kameoka et al., "AttentionPIT", ICASSP 2022, section 2.3.
     """
 
     def __init__(self, n_src: int, shared: bool = False):
@@ -103,7 +103,8 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
                 [1, 2, 0]])
 
     References:
-        Kameoka, Seki, Li, Watanabe, "AttentionPIT", eq. (4) to (11).
+        Kameoka, Seki, Li, Watanabe, "AttentionPIT: soft permutation invariant training for audio source separation with
+        attention mechanism", ICASSP 2022, section 2.2, eq. (4) to (11).
     """
 
     def __init__(
@@ -143,10 +144,16 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
             self.regularization_weight = self.weight_schedule(epoch)
 
     def check(self, plan: RunPlan) -> None:
-        """Checks that there are as many sources as the encoder was made for."""
+        """Checks that there are as many sources as the encoder was made for, and no mixture too short for it."""
         if plan.n_src != self.n_src:
             raise StabError(
                 f"AttentionPIT's encoder was made for n_src={self.n_src}, the data have {plan.n_src} sources"
+            )
+        shortest = min(getattr(plan.train_set, "lengths", ()), default=SHORTEST)
+        if shortest < SHORTEST:
+            raise StabError(
+                f"AttentionPIT needs mixtures of at least {SHORTEST} samples, the shortest of the training set has "
+                f"{shortest}: set loader.pad_short=false and loader.segment_s to at least {SHORTEST} samples"
             )
 
     def attention(self, est_targets: Tensor, targets: Tensor) -> Tensor:

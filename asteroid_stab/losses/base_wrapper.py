@@ -12,6 +12,7 @@ from torch.nn import Parameter
 
 from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import Assignment, batch_loss, reorder
+from asteroid_stab.losses.lengths import Lengths, assign_true_parts, check_lengths
 from asteroid_stab.losses.pairs import SDR_LOSSES, PairLoss
 from asteroid_stab.run.plan import RunPlan
 
@@ -69,7 +70,15 @@ class AssignmentLossWrapper(PITLossWrapper, ABC):
             )
 
     @final
-    def assign(self, est_targets: Tensor, targets: Tensor, ids: Tensor | None = None, **kwargs: Any) -> Assignment:
+    def assign(
+        self,
+        est_targets: Tensor,
+        targets: Tensor,
+        ids: Tensor | None = None,
+        *,
+        lengths: Lengths | None = None,
+        **kwargs: Any,
+    ) -> Assignment:
         """Assigns the estimates of every item to its sources, and computes the losses under the assignment.
 
         Losses are in the unit of ``loss_func`` (dB for SDR losses); lower is better. Sources and items without a loss
@@ -81,6 +90,8 @@ class AssignmentLossWrapper(PITLossWrapper, ABC):
                 :class:`~asteroid_stab.losses.LayerwiseLossWrapper`.
             targets: sources.
             ids: ids of the items, for losses that remember items (:attr:`remembers_items`); the others ignore them.
+            lengths: samples of each item that are no padding; None: there is no padding. The loss of a padded item is
+                that of its true part alone, as if it were not padded.
             **kwargs: keyword arguments of ``loss_func``.
 
         Returns:
@@ -91,10 +102,17 @@ class AssignmentLossWrapper(PITLossWrapper, ABC):
             [B, J], or [B] where the loss is one number for an item; perm: [B, J], or [K, B, J] with layers.
 
         Raises:
-            ValueError: the shapes do not fit, ``loss_func`` or ``perm_reduce`` returns another shape than it must, an
-                SDR loss gets keyword arguments, ids are missing, or the loss cannot work with this number of sources.
+            ValueError: the shapes or lengths do not fit, ``loss_func`` or ``perm_reduce`` returns another shape than
+                it must, an SDR loss gets keyword arguments, ids are missing, or the loss cannot work with this number
+                of sources.
         """
-        return self._assign(est_targets, targets, self._checked(est_targets, targets, ids, kwargs), ids)
+        pair_loss = self._checked(est_targets, targets, ids, kwargs)
+        each = check_lengths(lengths, len(targets), targets.shape[-1])
+        if each is None:
+            return self._assign(est_targets, targets, pair_loss, ids)
+        return assign_true_parts(
+            lambda est, true, of: self._assign(est, true, pair_loss, of), est_targets, targets, ids, each
+        )
 
     @abstractmethod
     def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:

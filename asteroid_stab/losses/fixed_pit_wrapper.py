@@ -49,8 +49,8 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         tensor([[0, 1, 2]])
 
     References:
-        Yang et al., "Interrupted and cascaded permutation invariant training for speech separation", ICASSP 2020,
-        arXiv 1910.12706.
+        Yang, Wu, Mao, Lee, Lee, "Interrupted and cascaded permutation invariant training for speech separation", ICASSP
+        2020, arXiv 1910.12706.
     """
 
     labels: Tensor | None

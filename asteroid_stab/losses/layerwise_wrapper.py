@@ -54,8 +54,10 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
 
     References:
         Gao et al., "Improving label assignments learning by dynamic sample dropout combined with layer-wise
-        optimization", arXiv 2311.12199; ``linear`` is the multi-layer loss of Nachmani et al., "Voice separation with
-        an unknown number of multiple speakers", ICML 2020, as its public code has it.
+        optimization", arXiv 2311.12199, and their forerunner "Progressive learning for stabilizing label selection in
+        speech separation with mapping-based method", arXiv 2110.10593, against unlike layers; ``linear`` is the
+        multi-layer loss of Nachmani et al., "Voice separation with an unknown number of multiple speakers", ICML 2020,
+        as its public code has it.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class ProbPITLossWrapper(PairwiseLossWrapper):
 
     References:
         Yousefi, Khorram, Hansen, "Probabilistic permutation invariant training for speech separation", Interspeech
-        2019, eq. 5.
+        2019, arXiv 1908.01768, eq. 5.
     """
 
     def __init__(self, loss_func: Callable[..., Tensor], gamma: float = 1.0, pit_from: str = "pw_mtx"):

@@ -28,7 +28,7 @@ class ExponentialSchedule:
 
     References:
         beta: Tachibana, "Towards listening to 10 people simultaneously", 2021, as Asteroid has it. Regularisation
-        weight: Kameoka et al., "AttentionPIT", section 5.
+        weight: Kameoka et al., "AttentionPIT", section 2.2.
     """
 
     def __init__(self, base: float, offset: float = 0.0, most: float = math.inf):

@@ -46,7 +46,7 @@ class SwitchedLossWrapper(AssignmentLossWrapper):
         ('exact', 0)
 
     References:
-        Kameoka et al., "AttentionPIT": Attn to Sink and Attn to Hun after 20 epochs.
+        Kameoka et al., "AttentionPIT", section 3.2: Attn to Sink and Attn to Hun after 20 epochs.
     """
 
     def __init__(self, phases: Mapping[str, Any], first_epoch: Mapping[str, int], restart_schedules: bool = False):

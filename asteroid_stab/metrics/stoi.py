@@ -1,4 +1,4 @@
-"""STOI of matched pairs: pystoi's values, with each signal analysed once and no loop over frames."""
+"""STOI of matched pairs: the values of pystoi, with each signal analysed once and no loop over frames."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from scipy import fft
 
 _HOP = N_FRAME // 2
 _HANN = np.hanning(N_FRAME + 2)[1:-1]
-_MAX_DOWN = 500  # 44.1 kHz has 441; beyond, a block's matrix is larger than what it saves
+_MAX_DOWN = 500  # 44.1 kHz has 441; with more, the matrix of a block costs more time than it saves
 _CLIP = 1 + 10 ** (-BETA / 20)
 
 
 def stoi(
     sources: np.ndarray, estimates: np.ndarray, mixture: np.ndarray, sample_rate: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Short-time objective intelligibility of every estimate, and of the mixture against every source.
+    """Returns the short-time objective intelligibility of every estimate, and of the mixture against every source.
 
-    Higher is better. The values are ``pystoi.stoi``'s, to rounding.
+    Higher is better, 1 is the best. The values equal those of ``pystoi.stoi`` up to rounding.
 
     Args:
         sources: true sources.
         estimates: ``estimates[j]`` is the estimate of source j.
         mixture: the mixture.
-        sample_rate: in Hz; STOI works at 10 kHz, and everything is resampled to that.
+        sample_rate: in Hz; STOI is defined at 10 kHz, to which all signals are resampled.
 
     Returns:
-        Scores of the estimates and of the mixture, ``nan`` where less than 400 ms are left of a source
-        without its silent frames: pystoi then warns and returns 1e-5, which is no measurement.
+        Scores of the estimates and of the mixture; ``nan`` where a source has less than 400 ms that are not silent.
+        There pystoi warns and returns 1e-5, which is not a measurement.
 
     Shapes:
         - sources, estimates [J, T]; mixture [T]; returns two [J].
@@ -54,7 +54,7 @@ def stoi(
         frames = _frames(_resampled(source, sample_rate))
         level_db = 20 * np.log10(np.linalg.norm(frames, axis=1) + EPS)
         spoken = level_db.max(initial=-np.inf) - DYN_RANGE < level_db
-        if spoken.sum() <= N:  # n frames, overlapped and cut again, are n - 1
+        if spoken.sum() <= N:  # the frames are overlapped and cut again, which leaves one frame less
             continue
         reference = _windows(_bands(frames[spoken]))
         energy = np.einsum("bwn,bwn->bw", reference, reference)
@@ -67,9 +67,9 @@ def stoi(
 
 
 def _score(windows: np.ndarray, energy: np.ndarray, limit: np.ndarray, target: np.ndarray) -> float:
-    """Mean correlation of a signal's windows with the source's (eq. 5 and 6)."""
+    """Returns the mean correlation of a signal's windows with those of the source (eq. 5 and 6)."""
     own = np.sqrt(np.einsum("bwn,bwn->bw", windows, windows))
-    # The source's energy in every band and window (eq. 3), then no more than the clip allows (eq. 4).
+    # Each window gets the energy of the source (eq. 3), and is clipped (eq. 4).
     scaled = windows * (np.sqrt(energy) / (own + EPS))[..., None]
     np.minimum(scaled, limit, out=scaled)
     scaled -= scaled.mean(axis=-1, keepdims=True)
@@ -78,7 +78,7 @@ def _score(windows: np.ndarray, energy: np.ndarray, limit: np.ndarray, target: n
 
 
 def _resampled(signal: np.ndarray, sample_rate: int) -> np.ndarray:
-    """``signal`` at 10 kHz, as pystoi resamples it, by one product of matrices (a quarter of the time)."""
+    """Resamples a signal to 10 kHz as pystoi does, by one product of matrices, which takes a quarter of the time."""
     signal = np.asarray(signal, dtype=np.float64)
     if sample_rate == FS:
         return signal
@@ -94,10 +94,11 @@ def _resampled(signal: np.ndarray, sample_rate: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _resampling(sample_rate: int) -> tuple[np.ndarray, int, int]:
-    """How a block of ``step`` samples, with ``reach`` samples on either side, gives its samples at 10 kHz.
+    """Returns a matrix that resamples a block of samples to 10 kHz, with ``reach`` and ``step``.
 
-    The matrix [step + 2 reach, n_out] is what ``resample_oct`` makes of every unit impulse. Its filter spans 36.3
-    samples of the lower rate to either side (60 dB in a tenth of the band, Kaiser's formula).
+    The block has ``step`` samples and ``reach`` more on either side. The matrix [step + 2 reach, n_out] holds the
+    response of ``resample_oct`` to every unit impulse. Its filter spans 36.3 samples of the lower rate to either side
+    (60 dB in a tenth of the band, Kaiser's formula).
     """
     common = gcd(FS, sample_rate)
     up, down = FS // common, sample_rate // common
@@ -108,14 +109,14 @@ def _resampling(sample_rate: int) -> tuple[np.ndarray, int, int]:
 
 
 def _frames(signal: np.ndarray) -> np.ndarray:
-    """[n, 256] windowed frames; like pystoi's they leave out one that ends with the last sample."""
+    """Returns windowed frames [n, 256]; like pystoi, without a frame that ends with the last sample."""
     if len(signal) <= N_FRAME:
         return np.empty((0, N_FRAME))
     return sliding_window_view(signal, N_FRAME)[: len(signal) - N_FRAME : _HOP] * _HANN
 
 
 def _bands(frames: np.ndarray) -> np.ndarray:
-    """[15, n - 1] magnitudes in third-octave bands (eq. 1) of the signal that the frames overlap to."""
+    """Returns magnitudes [15, n - 1] in third-octave bands (eq. 1) of the signal that the overlapped frames make."""
     blocks = np.zeros((len(frames) + 1, _HOP))
     blocks[:-1] = frames[:, :_HOP]
     blocks[1:] += frames[:, _HOP:]
@@ -124,5 +125,5 @@ def _bands(frames: np.ndarray) -> np.ndarray:
 
 
 def _windows(bands: np.ndarray) -> np.ndarray:
-    """[15, w, 30] runs of 30 frames."""
+    """Returns all runs of 30 frames, [15, w, 30]."""
     return sliding_window_view(bands, N, axis=1)

@@ -16,7 +16,7 @@ from asteroid_stab.run.layout import RunLayout
 
 
 def _plain(value: Any) -> Any:
-    """``value`` in types that ``torch.load(weights_only=True)`` admits."""
+    """Returns ``value`` in types that ``torch.load(weights_only=True)`` admits."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Mapping):

@@ -62,7 +62,7 @@ class LayeredModel(BaseEncoderMaskerDecoder, ABC):
         return {name: getattr(self.masker, name) for name in self.HEAD}
 
     def forward(self, wav: Tensor) -> Tensor:
-        """``[K, B, J, T]`` in training mode, else ``[B, J, T]``, of mixtures ``[B, T]``."""
+        """Returns the estimates of mixtures ``[B, T]``: ``[K, B, J, T]`` in training mode, else ``[B, J, T]``."""
         if not self.training:
             return super().forward(wav)
         mixture = wav.unsqueeze(1) if wav.ndim == 2 else wav

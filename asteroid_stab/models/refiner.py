@@ -76,7 +76,9 @@ class LatentRefinementNet(StagedModel):
 
     References:
         Bralios et al., "Latent iterative refinement for modular source separation", ICASSP 2023, arXiv 2211.11917,
-        eq. (1) to (10). The backbone is the improved SuDoRM-RF, whose decoder mixes the masked sources.
+        eq. (1) to (10). The backbone is the improved SuDoRM-RF, whose decoder mixes the masked sources: Tzinis, Wang,
+        Jiang, Smaragdis, "Compute and memory efficient universal sound source separation", Journal of Signal Processing
+        Systems 94, 2022, arXiv 2103.02644.
     """
 
     output_layers = ("masker.mask_net.1", "decoder", "early_heads")  # the decoder mixes the outputs
@@ -156,7 +158,7 @@ class LatentRefinementNet(StagedModel):
         lengths: Tensor | None = None,
         gate_noise: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As :meth:`forward`, with two figures of each item ``[B]``: N̂ of eq. (10), and the sub-blocks applied in it.
+        """Returns the estimates, and two figures of each item ``[B]``: N̂ of eq. (10), and the sub-blocks applied.
 
         In training mode they have a gradient where there are gates; in evaluation mode they are whole numbers.
 

@@ -8,7 +8,7 @@ from asteroid_stab.metrics.names import FigureInfo
 
 
 def refiner_figures(most: int, n_sub_blocks: int) -> dict[str, FigureInfo]:
-    """How the figures of a refining network are shown.
+    """Returns how the figures of a refining network are shown.
 
     Args:
         most: iterations that an item may take.

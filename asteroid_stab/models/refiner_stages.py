@@ -60,7 +60,7 @@ class StagedModel(BaseEncoderMaskerDecoder):
 
     @property
     def figures(self) -> dict[str, FigureInfo]:
-        """How ``n_iterations`` and ``n_sub_blocks`` of an item are shown; gates may leave some iterations out."""
+        """Titles and units of ``n_iterations`` and ``n_sub_blocks``; gates may leave some iterations out."""
         return refiner_figures(sum(self.n_iterations[: self.depth]), self.n_sub_blocks)
 
     @property

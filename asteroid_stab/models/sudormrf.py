@@ -35,8 +35,9 @@ def sudormrf(
         - model input ``[B, T]``, output ``[B, J, T]``.
 
     References:
-        Tzinis, Wang, Smaragdis, "Sudo rm -rf: efficient networks for universal audio source separation", MLSP 2020,
-        arXiv 2007.06833.
+        Tzinis, Wang, Jiang, Smaragdis, "Compute and memory efficient universal sound source separation", Journal of
+        Signal Processing Systems 94, 2022, arXiv 2103.02644: the improved model; the first one is of Tzinis, Wang,
+        Smaragdis, "Sudo rm -rf: efficient networks for universal audio source separation", MLSP 2020, arXiv 2007.06833.
     """
     model = SuDORMRFImprovedNet(**locals())  # the arguments have the host's names
     fuse_norms(model)

@@ -30,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``evaluation/SPLIT`` or ``evaluation/SPLIT_VARIANT``: the metrics of each mixture and their summary.
+    """An evaluation of a run or of its variant on a split: the metrics of each mixture and their summary.
 
     Args:
         split: train, valid or test.

@@ -105,7 +105,7 @@ def _heading(info: FigureInfo) -> str:
 
 
 def _by_difficulty(runs: Sequence[Run], name: str, info: FigureInfo) -> Figure:
-    """Against the input SNR if the mixtures of all runs are noisy, else against the input SI-SDR."""
+    """Draws a figure against the input SNR if the mixtures of all runs are noisy, else against the input SI-SDR."""
     noisy = all(_is_noisy(run) for run in runs)
     level, of = (INPUT_SNR, "input SNR") if noisy else ("input_si_sdr", "mixture's SI-SDR")
     binned = []

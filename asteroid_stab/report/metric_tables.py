@@ -28,7 +28,7 @@ TITLE = "mean, standard deviation and percentiles over the mixtures"
 
 
 def metric_tables(runs: Sequence[Run]) -> list[Part]:
-    """One table with a row for each metric for a single run; a table for each metric, with a row for each run, else.
+    """Returns one table with a row for each metric if there is one run, else a table for each metric.
 
     Args:
         runs: evaluated runs.

@@ -37,7 +37,7 @@ def overview(runs: Sequence[Run]) -> Section:
 
 
 def _results(run: Run) -> list[tuple[str, str, str, str]]:
-    """(name, value, unit, detail) of each number that describes the whole run."""
+    """Returns (name, value, unit, detail) of each number that describes the whole run."""
     test = run.metric("si_sdr_i")
     of_split = f"{run.split.capitalize()} SI-SDRi"
     median = number(test["p50"] if test else None)
@@ -76,7 +76,7 @@ def _missing(run: Run) -> Iterator[Note]:
 
 
 def _origin(run: Run) -> list[tuple[str, str, bool]]:
-    """(name, text, whether it is code) of each fact about the origin of a run, "not recorded" where it is unknown."""
+    """Returns (name, text, whether it is code) of each fact about a run's origin; "not recorded" if it is unknown."""
     versions = run.versions
     packages = {name.replace("_", "-").lower(): number for name, number in versions.get("packages", {}).items()}
     main = [f"{name} {packages[name]}" for name in MAIN_PACKAGES if name in packages]

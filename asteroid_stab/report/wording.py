@@ -73,7 +73,7 @@ def parameters(n: int | None) -> str:
 
 
 def plus_minus(metric: Mapping[str, float] | None) -> str:
-    """``mean ± standard deviation`` of a metric in an evaluation's summary.
+    """Returns ``mean ± standard deviation`` of a metric in an evaluation's summary.
 
     Example:
         >>> plus_minus({"mean": 7.71, "std": 2.4}), plus_minus(None)

@@ -14,6 +14,7 @@ from torch import Tensor
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import Assignment, item_loss
+from asteroid_stab.losses.lengths import Lengths, on_true_parts
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers.checks import LateChecks
@@ -45,6 +46,9 @@ class Step:
         mixture: [B, T]; None where the loop gives none.
         item_ids: [B] int64 stable ids; None where the loop gives none.
         n_ranks: processes that take this step together.
+        layers: [K, B, J, T] estimates of all layers, the last one last; None where the model gives no layers.
+        lengths: samples of each item that are no padding; None where no item is padded. The losses and metrics are of
+            these samples alone.
     """
 
     sources: Tensor
@@ -54,6 +58,8 @@ class Step:
     mixture: Tensor | None = None
     item_ids: Tensor | None = None
     n_ranks: int = 1
+    layers: Tensor | None = None
+    lengths: Lengths | None = None
 
     @property
     def ids(self) -> Tensor:
@@ -81,7 +87,7 @@ class Step:
         if self.assignment.neg_si_sdr is not None:
             return self.assignment.neg_si_sdr
         with torch.no_grad():
-            return matched_neg_sdr(self.est, self.sources, self.perm)
+            return on_true_parts(matched_neg_sdr, self.lengths, self.est, self.sources, self.perm)
 
     @cached_property
     def source_loss_i(self) -> Tensor:
@@ -93,7 +99,8 @@ class Step:
         if self.mixture is None:
             raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
         with torch.no_grad():
-            return self.source_loss - matched_neg_sdr(self.mixture.unsqueeze(1).expand_as(self.sources), self.sources)
+            mixture = self.mixture.unsqueeze(1).expand_as(self.sources)
+            return self.source_loss - on_true_parts(matched_neg_sdr, self.lengths, mixture, self.sources)
 
     @cached_property
     def si_sdr(self) -> Tensor:

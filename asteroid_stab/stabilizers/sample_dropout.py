@@ -10,13 +10,21 @@ from torch import Tensor
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
+from asteroid_stab.losses import LayerwiseLossWrapper
 from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.losses.filtered import filtered_sdr
+from asteroid_stab.losses.lengths import on_true_parts
+from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.metrics import names
+from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step
 from asteroid_stab.stabilizers.comm import Comm
 from asteroid_stab.stabilizers.sums import EpochSums
 
-METRICS = ("si_sdr", "si_sdr_i")
+METRICS = tuple(f"{name}{over}" for name in names.METRICS if name.endswith("sdr") for over in ("", "_i"))
+"""SI-SDR and SDR, each alone or as the improvement over the mixture."""
+LAYERS = ("last", "all", "any")
 REASONS = ("first", "same", "improved", "relaxed")
 """Reasons to keep an item, in the order in which they are counted."""
 
@@ -27,26 +35,37 @@ class SampleDropout(Stabilizer):
     .. math:: \text{keep}_i = \text{first} \lor \pi_i = \pi_i^{best} \lor m_i \ge m_i^{best} - \varepsilon
 
     where "first" is the first visit of the item and m is the metric of the final layer under the assignment of this
-    step. After the decision, the bank stores the metric and its assignment if the metric is strictly better. A dropped
+    step. After the decision, the bank stores the metric and its assignment if the metric is strictly better; with
+    ``store_relaxed``, also the assignment of an item that was kept within ε of its best. A dropped
     item has weight zero (logit :math:`-\infty`): the loss is the mean over the kept items of all processes, and a
     batch in which no item is kept changes no weight. With a finite ``drop_logit``, a dropped item has exp(drop_logit)
     times the weight of a kept one, so that a batch of dropped items is trained on like any other; this variant is ours
     and in no paper.
 
-    The rule is that of the paper's summary; its equation, the metric and the values of ε are not known to us. The
-    defaults are our reading, each with its alternative as an option. ``epsilon_db=inf``, the default, keeps all.
+    The rule is that of the paper's summary; its equation and the values of ε are not known to us. The defaults are our
+    reading, each with its alternative as an option. ``epsilon_db=inf``, the default, keeps all.
 
     Items without a loss are left out of the mean in any case, and never enter the bank. The validation is not affected.
 
     Args:
         epsilon_db: ε, at least 0; in dB, or with ``relative`` as a part of the best metric's size.
         relative: ε is ``epsilon_db * abs(best)``.
-        metric: ``si_sdr`` or ``si_sdr_i``, measured on the training crop. An easy crop sets a bar that a hard one
-            does not reach; the improvement over the mixture corrects for that.
+        metric: measured on the training crop, in dB: ``si_sdr``, or ``sdr`` (of BSS Eval, as ``evaluate`` reports it);
+            or their improvements over the mixture, ``si_sdr_i`` and ``sdr_i``, which the paper's summary names. On
+            whole, fixed mixtures an improvement decides as its metric does, because the mixture's own value is
+            constant. On random crops an easy crop sets a bar that a hard one does not reach, and the improvement
+            corrects for that. The default costs nothing where it is the loss.
         keep_same: keep an item with its best assignment however far its metric fell.
         warm_up_epochs: epochs in which everything is kept, while the bank is filled.
         reset_every_epochs: empty the bank after so many epochs; None: never.
         drop_logit: logit of a dropped item, below 0.
+        store_relaxed: store the assignment of an item whose metric is within ε of its best; the best metric stays.
+        layers: with a model whose layers are trained, whose memory decides. ``last``: the last layer's. Otherwise each
+            layer has a bank and a decision of its own, and the item is kept if ``all`` layers keep it, or if ``any``
+            does; it is kept or dropped with all its layers.
+
+    Attributes:
+        banks: a bank for each layer that decides, the last layer's last; empty before the first step.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -54,7 +73,7 @@ class SampleDropout(Stabilizer):
 
     References:
         Gao, Gu, Marsic, "Improving label assignments learning by dynamic sample dropout combined with layer-wise
-        optimization in speech separation", arXiv 2311.12199.
+        optimization in speech separation", Interspeech 2023, arXiv 2311.12199.
     """
 
     remembers_items = True
@@ -68,11 +87,14 @@ class SampleDropout(Stabilizer):
         warm_up_epochs: int = 0,
         reset_every_epochs: int | None = None,
         drop_logit: float = -math.inf,
+        store_relaxed: bool = False,
+        layers: str = "last",
     ):
         if not epsilon_db >= 0:
             raise ValueError(f"epsilon_db must be at least 0, got {epsilon_db}")
-        if metric not in METRICS:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+        for name, value, known in (("metric", metric, METRICS), ("layers", layers, LAYERS)):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
         if warm_up_epochs < 0:
             raise ValueError(f"warm_up_epochs must be at least 0, got {warm_up_epochs}")
         if reset_every_epochs is not None and reset_every_epochs < 1:
@@ -81,59 +103,113 @@ class SampleDropout(Stabilizer):
             raise ValueError(f"drop_logit must be below 0, got {drop_logit}")
         self.epsilon_db, self.relative, self.metric, self.keep_same = epsilon_db, relative, metric, keep_same
         self.warm_up_epochs, self.reset_every_epochs = warm_up_epochs, reset_every_epochs
-        self.drop_logit = drop_logit
-        self.bank: AssignmentBank | None = None
-        self._state: dict[str, Any] | None = None
+        self.drop_logit, self.store_relaxed, self.layers = drop_logit, store_relaxed, layers
+        self.banks: list[AssignmentBank] = []
+        self._state: list[dict[str, Any]] | None = None
         self._items = Items(1)
         self._sums = EpochSums()
 
     @property
+    def bank(self) -> AssignmentBank | None:
+        """The bank of the last layer; None before the first step."""
+        return self.banks[-1] if self.banks else None
+
+    @property
     def needs_mixture(self) -> bool:  # type: ignore[override]
         """True where the metric is an improvement over the mixture."""
-        return self.metric == "si_sdr_i"
+        return self.metric.endswith("_i")
+
+    def check(self, plan: RunPlan) -> None:
+        """Checks that the items have stable ids, and that there are layers where each has a bank."""
+        super().check(plan)
+        if self.layers != "last" and not isinstance(plan.loss, LayerwiseLossWrapper):
+            raise StabError(
+                f"a bank for each layer (stabilizer.dsd.layers={self.layers}) needs a model that gives every layer's "
+                "estimates: add head=layerwise, or set stabilizer.dsd.layers=last"
+            )
 
     def begin(self, items: Items) -> None:
         if self._state is not None:
-            bank = AssignmentBank(items.n, self._state["perm"].shape[1], items.fingerprint)
-            bank.load_state_dict(self._state)
-            self.bank, self._state = bank, None
+            banks = [AssignmentBank(items.n, state["perm"].shape[1], items.fingerprint) for state in self._state]
+            for bank, state in zip(banks, self._state, strict=True):
+                bank.load_state_dict(state)
+            self.banks, self._state = banks, None
         elif self.bank is not None:
             items.check_same(self.bank.fingerprint, len(self.bank))
         self._items = items
 
     def forget(self) -> None:
-        """Empties the bank."""
-        if self.bank is not None:
-            self.bank.reset()
+        """Empties the banks."""
+        for bank in self.banks:
+            bank.reset()
 
     def begin_epoch(self, clock: Clock) -> None:
-        """Empties the bank where that is due."""
+        """Empties the banks where that is due."""
         self._sums.reset()
         every = self.reset_every_epochs
-        if every is not None and clock.epoch % every == 0 and self.bank is not None:
-            self.bank.reset()
+        if every is not None and clock.epoch % every == 0:
+            self.forget()
 
     def logits(self, step: Step) -> Tensor:
-        """Returns 0 for what is kept and ``drop_logit`` for the others; writes to the bank."""
-        metric, perm = (step.si_sdr if self.metric == "si_sdr" else step.si_sdr_i), step.perm
+        """Returns 0 for what is kept and ``drop_logit`` for the others; writes to the banks."""
+        perms = step.assignment.perm
+        perms = perms.unsqueeze(0) if perms.ndim == 2 else perms
+        if self.layers == "last":
+            perms = perms[-1:]
+        self._fit_banks(perms)
         # An item that has no loss has no metric, though its estimate may have one.
-        metric = metric.masked_fill(~torch.isfinite(item_loss(step.assignment.loss)), torch.nan)
-        if self.bank is None:
-            self.bank = AssignmentBank(self._items.n, perm.shape[1], self._items.fingerprint)
-        if self.bank.perm.shape[1] != perm.shape[1]:
-            raise StabError(f"the bank is of {self.bank.perm.shape[1]} sources, the assignments are of {perm.shape[1]}")
-        self.bank.to(perm.device)
-        best, best_perm = self.bank.lookup(step.ids)
-        reasons = self._reasons(metric, perm, best, best_perm)
-        warm = step.clock.epoch < self.warm_up_epochs
-        kept = torch.ones_like(reasons["first"]) if warm else torch.stack([*reasons.values()]).any(0)
-        self._count(reasons, kept, torch.isfinite(metric))
-        self.bank.update(step.ids, metric, perm)
+        undefined = ~torch.isfinite(item_loss(step.assignment.loss))
+        before = self._of_mixture(step)
+        metrics, reasons = [], []
+        for layer, (bank, perm) in enumerate(zip(self.banks, perms, strict=True), start=-len(perms)):
+            metric = -item_loss(before - self._of_estimates(step, layer, perm))
+            metrics.append(metric.to(bank.metric.dtype).masked_fill(undefined, torch.nan))
+            reasons.append(self._reasons(metrics[-1], perm, *bank.lookup(step.ids)))
+        by_layer = torch.stack([torch.stack([*of_layer.values()]).any(0) for of_layer in reasons])
+        kept = by_layer.any(0) if self.layers == "any" else by_layer.all(0)
+        if step.clock.epoch < self.warm_up_epochs:
+            kept = torch.ones_like(kept)
+        self._count(reasons[-1], kept, torch.isfinite(metrics[-1]))
+        for bank, perm, metric, of_layer in zip(self.banks, perms, metrics, reasons, strict=True):
+            bank.update(step.ids, metric, perm, kept & of_layer["relaxed"] if self.store_relaxed else None)
         return torch.where(kept, 0.0, self.drop_logit)
+
+    def _fit_banks(self, perms: Tensor) -> None:
+        n_layers, _, n_src = perms.shape
+        if not self.banks:
+            self.banks = [AssignmentBank(self._items.n, n_src, self._items.fingerprint) for _ in range(n_layers)]
+        if len(self.banks) != n_layers:
+            raise StabError(f"there are banks of {len(self.banks)} layer(s), the estimates are of {n_layers}")
+        for bank in self.banks:
+            if bank.perm.shape[1] != n_src:
+                raise StabError(f"the bank is of {bank.perm.shape[1]} sources, the assignments are of {n_src}")
+            bank.to(perms.device)
+
+    def _of_estimates(self, step: Step, layer: int, perm: Tensor) -> Tensor:
+        """Returns the metric [B, J] of a layer's estimates (-1 is the last layer), without the improvement."""
+        if layer == -1 and self.metric.startswith("si_sdr"):
+            return -step.source_loss
+        est = step.est if layer == -1 else step.layers[layer]  # type: ignore[index]
+        return self._measure(step, est, perm)
+
+    def _of_mixture(self, step: Step) -> Tensor | float:
+        """Returns the metric [B, J] of the mixture, which an improvement is over; else 0."""
+        if not self.metric.endswith("_i"):
+            return 0.0
+        if step.mixture is None:
+            raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
+        return self._measure(step, step.mixture.unsqueeze(1).expand_as(step.sources), None)
+
+    def _measure(self, step: Step, est: Tensor, perm: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            if self.metric.startswith("si_sdr"):
+                return -on_true_parts(matched_neg_sdr, step.lengths, est, step.sources, perm)
+            return on_true_parts(filtered_sdr, step.lengths, est, step.sources, perm)
 
     def _reasons(self, metric: Tensor, perm: Tensor, best: Tensor, best_perm: Tensor) -> dict[str, Tensor]:
         """For each reason the items [B] that have it."""
-        epsilon = self.epsilon_db * best.abs() if self.relative else self.epsilon_db
+        relative = self.relative and math.isfinite(self.epsilon_db)  # inf * 0 is nan
+        epsilon = self.epsilon_db * best.abs() if relative else self.epsilon_db
         # inf - inf is nan where there is no best yet: such items are kept as first visits.
         return {
             "first": torch.isneginf(best),
@@ -144,15 +220,18 @@ class SampleDropout(Stabilizer):
 
     def _count(self, reasons: dict[str, Tensor], kept: Tensor, visited: Tensor) -> None:
         left = visited
-        for name in REASONS:
-            self._sums.add(**{name: left & reasons[name]})
+        for name in REASONS:  # of the last layer
+            self._sums.add(**{name: left & kept & reasons[name]})
             left = left & ~reasons[name]
         self._sums.add(visited=visited, kept=visited & kept)
 
     def end_epoch(self, comm: Comm) -> dict[str, float]:
-        """Merges the processes' banks; returns ``kept``, the share of visited items, and the share kept by reason."""
-        if comm.n_ranks > 1 and self.bank is not None:
-            self.bank.merge(comm.reduce_max, comm.rank)
+        """Merges the processes' banks; returns ``kept``, the share of visited items, and the share kept by reason.
+
+        The reasons are the last layer's; items that are kept by another layer's or by the warm-up have none.
+        """
+        for bank in self.banks if comm.n_ranks > 1 else ():
+            bank.merge(comm.reduce_max, comm.rank)
         sums = self._sums.total(["visited", "kept", *REASONS], comm.gather_or_none)
         if not sums["visited"]:
             return {}
@@ -160,11 +239,12 @@ class SampleDropout(Stabilizer):
         return {"kept": sums["kept"] / sums["visited"], **shares}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the bank, and the counts of the present epoch."""
-        bank = None if self.bank is None else self.bank.state_dict()
-        return {"bank": bank, "sums": self._sums.state_dict()}
+        """Returns the banks, and the counts of the present epoch."""
+        banks = [bank.state_dict() for bank in self.banks]
+        return {"bank": banks[-1] if banks else None, "early_banks": banks[:-1], "sums": self._sums.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes a saved bank, which :meth:`begin` opens once the items are known."""
-        self._state, self.bank = state_dict["bank"], None
+        """Takes saved banks, which :meth:`begin` opens once the items are known."""
+        last, self.banks = state_dict["bank"], []
+        self._state = None if last is None else [*state_dict.get("early_banks", []), last]
         self._sums.load_state_dict(state_dict.get("sums", {}))

@@ -20,6 +20,7 @@ from asteroid_stab.items import Items
 from asteroid_stab.losses import Assignment, AssignmentLossWrapper
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import without_broken
+from asteroid_stab.losses.lengths import Lengths
 from asteroid_stab.losses.weighting import sum_logits, weighted_mean
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver, checked_logits
 from asteroid_stab.stabilizers.checks import LateChecks, check_mixture, checked_figures
@@ -202,6 +203,7 @@ class Stabilization:
         broken: Tensor | None = None,
         complete: Callable[[Tensor], Tensor] | None = None,
         figures: Mapping[str, Tensor] = MappingProxyType({}),
+        lengths: Lengths | None = None,
     ) -> Tensor:
         """Returns the loss to differentiate.
 
@@ -218,6 +220,7 @@ class Stabilization:
             complete: maps the losses of the assignment, which stabilizers and figures see, to the losses that are
                 differentiated (a penalty on top).
             figures: further numbers for the log; the mean over the steps of the epoch that give one is reported.
+            lengths: samples of each item that are no padding; None: no item is padded. Padding is never judged.
 
         Shapes:
             est_targets: [B, J, T], or [K, B, J, T] for K layers; targets: [B, J, T]; mixture: [B, T]; ids: [B];
@@ -235,14 +238,15 @@ class Stabilization:
         check_mixture(mixture, broken, targets, [type(p).__name__ for p in self.stabilizers if p.needs_mixture])
         figures = checked_figures(figures, targets.device)
         item_ids = self.ids.of(ids, targets, self.remembering, comm.n_ranks)
-        assigned = self.loss.assign(est_targets, targets, ids=item_ids)
+        assigned = self.loss.assign(est_targets, targets, ids=item_ids, lengths=lengths)
         loss = without_broken(assigned.loss, mixture, broken)
         clock = self.progress.clock if step is None else Clock(self.progress.clock.epoch, step)
-        last = est_targets.detach()[-1] if est_targets.ndim == targets.ndim + 1 else est_targets.detach()
+        layers = est_targets.detach() if est_targets.ndim == targets.ndim + 1 else None
+        last = est_targets.detach() if layers is None else layers[-1]
         known = Assignment(loss.detach(), assigned.perm, assigned.figures, assigned.neg_si_sdr)
         if known.neg_si_sdr is not None:
             known.neg_si_sdr = known.loss
-        shown = Step(targets, known, last, clock, mixture, item_ids, comm.n_ranks)
+        shown = Step(targets, known, last, clock, mixture, item_ids, comm.n_ranks, layers, lengths)
 
         for part in self.stabilizers:
             part.n_steps += 1

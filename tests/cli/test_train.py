@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from runs import KILL, SMALL, assert_same_weights, stab
 
 from asteroid_stab.cli.main import main
+from asteroid_stab.data import ToyCorpus
 
 
 def train(run_dir, *words, **kwargs):
@@ -150,6 +151,20 @@ def test_two_processes_equal_one(tmp_path, precision, epochs, tolerance):
     for epoch in range(epochs):
         name = f"assignments/epoch_{epoch:04d}.npy"
         np.testing.assert_array_equal(np.load(tmp_path / "one" / name), np.load(tmp_path / "two" / name))
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_where_mixtures_are_padded(tmp_path):
+    """With workers, sample dropout and validation; the toy corpus' mixtures are 3 to 4.4 s long."""
+    common = ["trainer.max_epochs=2", "trainer.precision=64-true", "loader.segment_s=3.5", "loader.pad_short=true"]
+    common += ["stabilizer=[dsd]", "stabilizer.dsd.epsilon_db=0", "data.n_train=16", "loader.num_workers=1"]
+    assert 0 < ToyCorpus(n_utterances=2, n_train=16).padded_dataset("train", 3.5).n_padded < 16
+    train(tmp_path / "one", *common, "loader.batch_size=8")
+    train(tmp_path / "two", *common, "loader.batch_size=4", "trainer=ddp", "trainer.devices=2")
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-9)
+    one, two = (pd.read_csv(tmp_path / run / "metrics.csv") for run in ("one", "two"))
+    for column in {"train/loss", "train/kept", "val/si_sdr", "val/si_sdr_i"}:
+        np.testing.assert_allclose(one[column], two[column], rtol=1e-4, atol=1e-5)
 
 
 def test_two_processes_make_one_folder_under_the_default_name(tmp_path):

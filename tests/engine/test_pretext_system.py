@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from asteroid_stab.callbacks import AssignmentTracker, EpochTable, RunCheckpoint
+from asteroid_stab.data import MixtureDataModule
 from asteroid_stab.engine import PretextSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import load_pretrained
@@ -93,6 +94,12 @@ def test_a_mixture_that_is_not_finite_is_left_out(make, tiny_data):
     losses = make("mama")._losses((mixture, sources, ids), 0)
     assert torch.isposinf(losses[1])
     assert torch.isfinite(losses[[0, 2, 3]]).all()
+
+
+def test_padded_mixtures_are_refused(tmp_path, make, tiny_corpus, tiny_trainer):
+    data = MixtureDataModule(tiny_corpus(n_src=1), 0.2, 4, pad_short=True)
+    with pytest.raises(StabError, match="a pretext task would learn from padding: set loader.pad_short=false"):
+        tiny_trainer(tmp_path).fit(make(), datamodule=data)
 
 
 def test_several_sources_and_trackers_are_refused(tmp_path, make, tiny_data, tiny_trainer):

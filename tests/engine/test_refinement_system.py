@@ -8,6 +8,7 @@ import torch
 from asteroid.losses import pairwise_neg_sisdr
 
 from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint
+from asteroid_stab.data.padding import Batch, collate
 from asteroid_stab.engine import RefinementSystem, StabSystem
 from asteroid_stab.engine.refinement_system import audible
 from asteroid_stab.errors import StabError
@@ -225,3 +226,37 @@ def test_the_noise_of_the_gates_is_drawn_from_seed_epoch_and_id(tmp_path, tiny_d
     for t, noise in enumerate(taken, start=first):
         draws = [np.random.default_rng((5, 0, i)).gumbel(size=(6, 2))[t] for i in ids.tolist()]
         torch.testing.assert_close(noise, torch.tensor(np.stack(draws), dtype=torch.float32), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_padding_is_not_judged_where_noise_counts_and_batches_are_remixed(tmp_path, tiny_trainer, mixed):
+    """Against the equation on the true parts; a remixed item is as long as its longest part."""
+    lengths = [200, 120, 160, 200]
+    random = torch.Generator().manual_seed(0)
+    parts = torch.randn(4, 3, 200, generator=random)
+    for item, length in enumerate(lengths):
+        parts[item, :, length:] = 0
+    items = [(part.sum(0), part[:2], i, lengths[i]) for i, part in enumerate(parts)]
+    loader = torch.utils.data.DataLoader(items, batch_size=4, collate_fn=collate)
+    judged = []
+
+    class Seen(RefinementSystem):
+        def learn(self, batch, est, broken, complete=None, figures=None):
+            judged.append(Batch(*batch))
+            return super().learn(batch, est, broken, complete, figures)
+
+    system = make_system(make_model(), Seen, lr=0.0, noise_in_loss=True, remix=mixed)
+    trainer = tiny_trainer(tmp_path)
+    trainer.fit(system, loader)
+    mixture, sources, _, of_items = judged[0]
+    if not mixed:
+        assert of_items == lengths
+    slots = system.model(mixture).detach()
+    wanted = []
+    for b, n in enumerate(of_items):
+        noise = mixture[b] - sources[b].sum(0)
+        assert not mixture[b, n:].any()
+        assert mixture[b, n - 1]
+        loss = system.loss_func.assign(slots[[b], :2, :n], sources[[b], :, :n]).loss
+        wanted.append(torch.cat([loss, matched_neg_sdr(slots[[b], 2:, :n], noise[None, None, :n])], 1).mean())
+    torch.testing.assert_close(trainer.callback_metrics["train/step_loss"], torch.stack(wanted).mean())

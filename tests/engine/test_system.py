@@ -11,10 +11,12 @@ from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from asteroid_stab.callbacks import RunCheckpoint
+from asteroid_stab.data.padding import collate
 from asteroid_stab.engine import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
-from asteroid_stab.stabilizers import Stabilizer, StepObserver
+from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.stabilizers import Reweighting, SampleDropout, Stabilizer, StepObserver
 
 
 def weights(system):
@@ -320,3 +322,72 @@ def _one_step(system, trainer, batch, data=None):
             data.train_dataloader = Keep
             trainer.fit(system, datamodule=data)
     return weights(system)
+
+
+class Pointwise(torch.nn.Module):
+    """Gives each sample's multiples, so that padding changes no estimate of a true sample but is not zero itself."""
+
+    def __init__(self, n_src=2):
+        super().__init__()
+        self.gains = torch.nn.Parameter(torch.linspace(0.5, 1.5, n_src).view(1, n_src, 1))
+        self.offset = torch.nn.Parameter(torch.tensor(0.01))
+
+    def forward(self, mixture):
+        return self.gains * (mixture + self.offset).unsqueeze(1).pow(3)
+
+    def get_model_args(self):
+        return {"n_src": 2}
+
+
+class Short(torch.utils.data.Dataset):
+    """Noise of different lengths, padded to 200 samples."""
+
+    lengths = (200, 120, 90, 200, 120, 64)
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def whole(self, item):
+        random = torch.Generator().manual_seed(item)
+        sources = torch.randn(2, self.lengths[item], generator=random)
+        return sources.sum(0) + 0.5 * torch.randn(self.lengths[item], generator=random), sources
+
+    def __getitem__(self, item):
+        padding = (0, 200 - self.lengths[item])
+        mixture, sources = (torch.nn.functional.pad(signal, padding) for signal in self.whole(item))
+        return mixture, sources, item, self.lengths[item]
+
+
+def padded_loader(batch_size=6):
+    return torch.utils.data.DataLoader(Short(), batch_size=batch_size, collate_fn=collate)
+
+
+def by_hand(system, alpha):
+    """Losses [B, J] of the items without padding, their improvements, and the weighted loss of the batch."""
+    losses, improvements = [], []
+    for mixture, sources in (Short().whole(item) for item in range(len(Short()))):
+        losses.append(system.loss_func.assign(system(mixture[None]), sources[None]).loss)
+        improvements.append(losses[-1].detach() - matched_neg_sdr(mixture.expand(1, 2, -1), sources[None]))
+    losses, improvements = torch.cat(losses), torch.cat(improvements)
+    weights = torch.softmax(alpha * improvements.flatten(), 0).view_as(losses)
+    return losses, improvements, (weights * losses).sum()
+
+
+@pytest.mark.parametrize("stabilizer", [None, Reweighting(alpha=0.2), SampleDropout(0.0, metric="si_sdr_i")])
+def test_padding_is_judged_neither_in_training_nor_in_validation(tmp_path, tiny_trainer, tiny_system, stabilizer):
+    """Losses, weights, metrics and the gradient are those of the items without their zeros."""
+    system = tiny_system(Pointwise())
+    system.optimizer = torch.optim.SGD(system.model.parameters(), lr=1.0)
+    losses, improvements, loss = by_hand(system, getattr(stabilizer, "alpha", 0.0))
+    loss.backward()
+    gradient, before = system.model.gains.grad.clone(), system.model.gains.detach().clone()
+    trainer = tiny_trainer(tmp_path, callbacks=[stabilizer] if stabilizer else [], gradient_clip_val=None)
+    trainer.fit(system, padded_loader(6), padded_loader(4))
+    torch.testing.assert_close(trainer.callback_metrics["train/step_loss"], loss.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(before - system.model.gains.detach(), gradient, rtol=1e-3, atol=1e-4)
+    if isinstance(stabilizer, SampleDropout):
+        torch.testing.assert_close(stabilizer.bank.metric, -improvements.mean(1), rtol=1e-4, atol=1e-4)
+    losses, improvements, _ = by_hand(system, 0.0)  # after the step, as the validation judges
+    figures = {"val/loss": losses.mean(), "val/si_sdr": -losses.mean(), "val/si_sdr_i": -improvements.mean()}
+    for name, wanted in figures.items():
+        assert trainer.callback_metrics[name] == pytest.approx(wanted.item(), rel=1e-3), name

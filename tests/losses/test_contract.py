@@ -113,6 +113,43 @@ def test_the_neutral_setting_is_plain_pit(case, folder):
 
 @every_loss
 @pytest.mark.parametrize("losses", [SDR, MSE], ids=["sdr", "mse"])
+def test_padding_is_never_judged(case, folder, losses):
+    """A padded item has the loss, assignment and gradient of the item itself; noise in the padding changes nothing."""
+    made = Made(case, folder, losses)
+    lengths = [T, 50, 64, 50]
+    noise = torch.full_like(made.est[..., :1], 1e3)
+    est, targets = made.est.clone(), made.targets.clone()
+    for item, length in enumerate(lengths):
+        est[..., item, :, length:] = noise[..., item, :, :]
+        targets[item, :, length:] = 0
+    est.requires_grad_()
+    whole = made.loss.assign(est, targets, IDS, lengths=lengths)
+    of_est, *of_parameters = gradients(made.loss, est, whole)
+    wanted_of_parameters = [torch.zeros_like(part) for part in of_parameters]
+    for item, length in enumerate(lengths):
+        one = made.items(made.est, [item])[..., :length].clone().requires_grad_()
+        part = made.loss.assign(one, made.targets[[item], :, :length], IDS[[item]])
+        close(whole.loss[[item]], part.loss, made.entry.tolerance)
+        assert torch.equal(whole.perm[..., [item], :], part.perm)
+        of_one, *of_part = gradients(made.loss, one, part, IDS[[item]])
+        close(made.items(of_est, [item])[..., :length], of_one, made.entry.tolerance)
+        assert not made.items(of_est, [item])[..., length:].any()
+        wanted_of_parameters = [a + b for a, b in zip(wanted_of_parameters, of_part, strict=True)]
+    close(of_parameters, wanted_of_parameters, made.entry.tolerance)
+    assert whole.figures.keys() == made.loss.assign(est, targets, IDS).figures.keys()
+    assert (whole.neg_si_sdr is not None) == (made.entry.known and losses is SDR)
+    same = made.loss.assign(est, targets, IDS, lengths=torch.full((B,), T))
+    assert torch.equal(same.loss, made.loss.assign(est, targets, IDS).loss)
+
+
+@pytest.mark.parametrize("lengths", [[T, T], [T, T, T, T + 1], [T, T, T, 0], [T, T, T, 9.5], 3])
+def test_lengths_that_do_not_fit_are_refused(lengths):
+    with pytest.raises(ValueError, match=rf"lengths must be {B} integers from 1 to {T}, one for each item, got "):
+        exact(SDR).assign(*signals(), lengths=lengths)
+
+
+@every_loss
+@pytest.mark.parametrize("losses", [SDR, MSE], ids=["sdr", "mse"])
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_parts_of_a_batch_equal_the_whole(case, folder, losses, size):
     """Item by item, and as two processes: losses, assignments, gradients, and the sum of the parameters' gradients."""
@@ -311,8 +348,8 @@ def test_wrong_calls_are_refused(case, folder):
             loss.assign(wrong_est, wrong_targets)
     with pytest.raises(ValueError, match="ids must hold an id for each of 4 items, got 3"):
         loss.assign(est, targets, IDS[:3])
-    with pytest.raises(ValueError, match=r"NegSDR takes no keyword arguments, got \['lengths'\]"):
-        loss.assign(est, targets, IDS, lengths=3)
+    with pytest.raises(ValueError, match=r"NegSDR takes no keyword arguments, got \['weights'\]"):
+        loss.assign(est, targets, IDS, weights=3)
     with pytest.raises(ValueError, match=r"loss_func must give losses of shape .*, got \[4"):
         Made(case, folder, EVERY_SAMPLE).loss.assign(est, targets, IDS)
 

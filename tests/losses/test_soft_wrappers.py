@@ -6,6 +6,7 @@ import itertools
 import math
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import ot
 import pytest
@@ -16,6 +17,7 @@ from asteroid.losses.mse import PairwiseMSE, singlesrc_mse
 from asteroid.losses.sdr import SingleSrcNegSDR
 from noisy_batch import noisy_batch
 
+from asteroid_stab.errors import StabError
 from asteroid_stab.losses import (
     AttentionPITLossWrapper,
     ExactPITLossWrapper,
@@ -27,6 +29,7 @@ from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.attention import orthogonality, sparsity
 from asteroid_stab.losses.attention_pit_wrapper import SignalEncoder
 from asteroid_stab.losses.sinkpit_wrapper import sinkhorn
+from asteroid_stab.run.plan import RunPlan
 
 NAN, INF = math.nan, math.inf
 
@@ -339,3 +342,12 @@ def test_twenty_sources(kind):
     loss.mean().backward()
     assert est.grad.isfinite().all()
     assert torch.equal(perm, ExactPITLossWrapper(PairwiseNegSDR("sisdr")).assign(est, targets).perm)
+
+
+def test_mixtures_too_short_for_the_encoder_are_refused_before_training():
+    """As padded sets have them; a set of another kind does not tell its lengths."""
+    loss = attention_pit(3)
+    loss.check(RunPlan(3, train_set=SimpleNamespace(lengths=[400, 16])))
+    loss.check(RunPlan(3, train_set=object()))
+    with pytest.raises(StabError, match="at least 16 samples, the shortest of the training set has 15: set loader"):
+        loss.check(RunPlan(3, train_set=SimpleNamespace(lengths=[400, 15])))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from asteroid.masknn.norms import GlobLN
 from omegaconf import OmegaConf
+from torch.utils.flop_counter import FlopCounterMode
 from trees import librispeech
 
 from asteroid_stab.masknn import ExitGate
@@ -48,6 +49,7 @@ def test_recipes_have_the_papers_values(name):
     assert (config.model.bn_chan, config.model.noise_slot, config.model.sub_block) == (128, True, "uconv")
     assert build(config.model).encoder.filterbank.stride == 10
     assert config.system.remix
+    assert config.loader.pad_short  # section 3.3: "zero-padded if needed"
     assert "tracker" not in config.callbacks
     assert config.optim._target_ == "torch.optim.Adam"
     assert config.trainer.gradient_clip_val == 5.0
@@ -122,6 +124,19 @@ def test_sizes_are_the_papers():
         norms = {id(p) for m in model.modules() if isinstance(m, GlobLN) for p in m.parameters()}
         millions = sum(p.numel() for p in model.parameters() if id(p) not in norms) / 1e6
         assert round(millions, 1) == PARAMS[config.model.n_blocks * config.model.n_sub_blocks][task(config)]
+
+
+def test_the_gate_costs_the_papers_share_of_the_operations():
+    """0.2 % of the iterations' operations, as torch counts them; 0.1 % of the whole network's."""
+    config = compose_recipe("lir/wham_early_exit", ["init.path=none"])
+    model = build(config.model).eval()
+    mixture = torch.randn(1, int(config.loader.segment_s * config.data.sample_rate))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(mixture)
+    counts = {name.split(".", 1)[-1]: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    gate, block = (counts[name] for name in ("masker.gates.0", "masker.blocks.0"))  # of all 4 iterations
+    assert round(100 * gate / block, 1) == 0.2
+    assert round(100 * gate / counts["Global"], 1) == 0.1
 
 
 def test_two_speakers_of_folders_with_noise(esc, tmp_path):

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 import yaml
 from omegaconf import OmegaConf
 from trees import librispeech, wham, wsj0_mix
 
 from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
-from asteroid_stab.run.check import check_config
+from asteroid_stab.run.check import build, check_config
 from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.recipes import recipe_files, summary
 
@@ -268,3 +269,26 @@ def test_every_row_of_a_study_has_the_values_that_it_says(line, monkeypatch):
 def test_a_misspelt_key_of_a_chosen_stabilizer_is_told_the_nearest():
     with pytest.raises(StabError, match="no key 'stabilizer.reweight.alfa' .*alpha"):
         compose_recipe("reweighting/toy", ["stabilizer.reweight.alfa=1"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "n_epochs"),
+    [("attention_pit/librimix", 5), ("attention_pit/librimix_attn_sink", 5), ("cascaded_pit/libri2mix_pit", 3)],
+)
+def test_the_rate_is_halved_after_as_many_epochs_without_a_better_validation_as_the_paper_has(recipe, n_epochs):
+    """torch's patience counts one less: the rate falls in the first epoch beyond it."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = build(compose_recipe(recipe).scheduler, optimizer)
+    rates = []
+    for score in [1.0] + [0.0] * (n_epochs + 1):
+        schedule.step(score)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [1.0] * n_epochs + [0.5] * 2
+
+
+def test_cascaded_pit_has_the_papers_batch_and_segment():
+    for name in ("pit", "fixed"):
+        words = ["loss.run=none"] if name == "fixed" else []
+        config = compose_recipe(f"cascaded_pit/libri2mix_{name}", words)
+        assert (config.loader.batch_size, config.loader.segment_s, config.trainer.max_epochs) == (4, 4.0, 100)
+        assert config.optim.lr == 1e-3

@@ -28,6 +28,7 @@ def test_model_files_are_named_and_in_order(run):
         ("stage1", "stages/stage_1.pth", "stage1"),
         ("passes2,stage1,causal", "stages/stage_1.pth", "stage1,causal,passes2"),
         ("epoch7", "best_model.pth", "epoch7"),  # the model will have no such variant
+        ("epoch10", "models/epoch_0010.pth", "epoch10"),  # kept by callbacks=[epoch_models]
     ],
 )
 def test_words_have_one_order(run, text, file, name):

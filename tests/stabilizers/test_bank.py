@@ -19,6 +19,24 @@ def random_visit(random, n_items=12, n_src=3):
     return ids, metric, perm
 
 
+def merge_all(banks):
+    """Merges as the ranks of a training do, a thread for each."""
+    barrier, shared = threading.Barrier(len(banks)), [None] * len(banks)
+
+    def merge(rank):
+        def reduce_max(table):
+            shared[rank] = table
+            barrier.wait()
+            largest = torch.stack(shared).amax(0)
+            barrier.wait()
+            return largest
+
+        banks[rank].merge(reduce_max, rank)
+
+    with ThreadPoolExecutor(len(banks)) as ranks:
+        list(ranks.map(merge, range(len(banks))))
+
+
 def test_it_holds_the_best_of_each_item():
     random = torch.Generator().manual_seed(0)
     bank, table = AssignmentBank(12, 3, "f"), {}
@@ -46,23 +64,26 @@ def test_ranks_are_merged_by_the_best_metric():
     first = (stacked == best).int().argmax(0)
     wanted = torch.stack([banks[rank].perm[i] for i, rank in enumerate(first.tolist())])
 
-    barrier, shared = threading.Barrier(3), [None] * 3
-
-    def merge(rank):
-        def reduce_max(table):
-            shared[rank] = table
-            barrier.wait()
-            largest = torch.stack(shared).amax(0)
-            barrier.wait()
-            return largest
-
-        banks[rank].merge(reduce_max, rank)
-
-    with ThreadPoolExecutor(3) as ranks:
-        list(ranks.map(merge, range(3)))
+    merge_all(banks)
     for bank in banks:
         assert torch.equal(bank.metric, best)
         assert torch.equal(bank.perm, wanted)
+
+
+def test_a_switch_is_stored_without_a_better_metric_and_survives_the_merge():
+    """The rank that switched an entry goes before those that hold the same metric from an earlier epoch."""
+    a, b = torch.tensor([[0, 1]]), torch.tensor([[1, 0]])
+    banks = [AssignmentBank(2, 2, "f") for _ in range(3)]
+    ids = torch.tensor([1])
+    for bank in banks:
+        bank.update(ids, torch.tensor([5.0]), a)
+    merge_all(banks)
+    banks[2].update(ids, torch.tensor([4.5]), b, switch=torch.tensor([True]))
+    banks[0].update(ids, torch.tensor([4.5]), b, switch=torch.tensor([False]))
+    merge_all(banks)
+    for bank in banks:
+        assert bank.metric[1] == 5
+        assert torch.equal(bank.perm[1:].long(), b)
 
 
 def test_its_state_is_its_own(tmp_path):
@@ -71,6 +92,9 @@ def test_its_state_is_its_own(tmp_path):
     torch.save(bank.state_dict(), tmp_path / "bank.pt")
     other = AssignmentBank(4, 2, "f")
     other.load_state_dict(torch.load(tmp_path / "bank.pt", weights_only=True))
+    assert other.written.tolist() == [False, True, False, False]
+    old = {key: value for key, value in bank.state_dict().items() if key != "written"}
+    AssignmentBank(4, 2, "f").load_state_dict(old)  # as earlier versions saved it
     assert torch.equal(other.metric, bank.metric)
     assert torch.equal(other.perm, bank.perm)
     for wrong, message in (

@@ -32,7 +32,8 @@ ENTRIES = {
     SampleDropout: (
         [{"epsilon_db": float("inf")}, {"epsilon_db": 0.0, "warm_up_epochs": EPOCHS}],
         [{"epsilon_db": 0.0, "keep_same": False}, {"epsilon_db": 0.5, "keep_same": False, "drop_logit": -1.0},
-         {"epsilon_db": 0.0, "keep_same": False, "metric": "si_sdr_i", "reset_every_epochs": 2}],
+         {"epsilon_db": 0.0, "keep_same": False, "metric": "si_sdr_i", "reset_every_epochs": 2},
+         {"epsilon_db": 1.0, "keep_same": False, "metric": "si_sdr_i", "store_relaxed": True}],
     ),
     Reweighting: (
         [{}, {"alpha": 0.0, "level": "mixture"}],

@@ -6,12 +6,16 @@ import math
 import pandas as pd
 import pytest
 import torch
+from asteroid.losses import pairwise_neg_sisdr
 
 from asteroid_stab.callbacks import AssignmentTracker, EpochTable, RunCheckpoint
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
-from asteroid_stab.losses import Assignment
-from asteroid_stab.stabilizers import SampleDropout, StepObserver
+from asteroid_stab.losses import Assignment, ExactPITLossWrapper, LayerwiseLossWrapper
+from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.metrics.bss_eval import bss_eval
+from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.stabilizers import Comm, SampleDropout, Stabilization, StepObserver
 from asteroid_stab.stabilizers.base import Clock, Step
 
 
@@ -119,6 +123,143 @@ def test_the_metric_can_be_the_improvement():
     assert best > first + 1
 
 
+def noisy_step(n_src=3, n_items=4, n_layers=None, epoch=0, seed=0, ids=None):
+    """Estimates in another order than the sources, of one or more layers, and the exact assignments of them."""
+    random = torch.Generator().manual_seed(seed)
+    sources = torch.randn(n_items, n_src, 3000, generator=random)
+    mixture = sources.sum(1) + 0.3 * torch.randn(n_items, 3000, generator=random)
+    layers, perms = [], []
+    for _ in range(n_layers or 1):
+        perm = torch.stack([torch.randperm(n_src, generator=random) for _ in range(n_items)])
+        noise = torch.rand(n_items, 1, 1, generator=random) * torch.randn(sources.shape, generator=random)
+        est = torch.empty_like(sources)
+        for b in range(n_items):
+            est[b, perm[b]] = sources[b] + noise[b]
+        layers.append(est)
+        perms.append(perm)
+    loss = matched_neg_sdr(layers[-1], sources, perms[-1])
+    perm, stacked = (torch.stack(perms), torch.stack(layers)) if n_layers else (perms[0], None)
+    ids = torch.arange(n_items) if ids is None else ids
+    return Step(sources, Assignment(loss, perm), layers[-1], Clock(epoch, 0), mixture, ids, layers=stacked)
+
+
+@pytest.mark.parametrize("name", ["si_sdr", "si_sdr_i", "sdr", "sdr_i"])
+def test_the_metrics_are_those_of_the_evaluation(name):
+    """Item by item: the mean over the sources of what ``evaluate`` reports under this name."""
+    callback = dropout(epsilon_db=0.0, metric=name)
+    made = noisy_step()
+    callback.logits(made)
+    for b in range(4):
+        sources, mixture = made.sources[b].numpy(), made.mixture[b].numpy()
+        est = made.est[b][made.perm[b]].numpy()
+        sdr, given = bss_eval(sources, est, mixture)
+        si = [-matched_neg_sdr(x[None], made.sources[b][None])[0].numpy()
+              for x in (torch.from_numpy(est), made.mixture[b].expand(3, -1))]  # fmt: skip
+        wanted = {"si_sdr": si[0], "si_sdr_i": si[0] - si[1], "sdr": sdr.sdr, "sdr_i": sdr.sdr - given.sdr}[name]
+        assert callback.bank.metric[b].item() == pytest.approx(wanted.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["si_sdr_i", "sdr_i"])
+def test_an_improvement_needs_the_mixture(name):
+    with pytest.raises(ValueError, match="an improvement is over the mixture"):
+        dropout(metric=name).logits(dataclasses.replace(noisy_step(), mixture=None))
+
+
+def test_an_infinite_tolerance_keeps_all_where_it_is_relative_too():
+    """The best metric of 0 dB included: infinity times 0 is no number."""
+    callback, ids = dropout(relative=True), torch.tensor([0])
+    for metric, perm in ((0.0, [[0, 1]]), (-30.0, [[1, 0]])):
+        assert callback.logits(step(ids, torch.tensor([metric]), torch.tensor(perm))).item() == 0
+
+
+def test_a_relaxed_keep_stores_its_assignment_as_an_option():
+    """The best metric stays, so that a slow decline is not followed."""
+    ids, a, b = torch.tensor([3]), torch.tensor([[0, 1]]), torch.tensor([[1, 0]])
+    callback = dropout(epsilon_db=1.0, store_relaxed=True)
+    for metric, perm, logit, best, held in (
+        (5.0, a, 0.0, 5.0, a),
+        (4.2, b, 0.0, 5.0, b),  # within epsilon: the assignment is stored
+        (3.0, b, 0.0, 5.0, b),  # the stored one, however bad
+        (3.0, a, -math.inf, 5.0, b),  # dropped: nothing is stored
+        (math.nan, a, -math.inf, 5.0, b),
+        (3.9, a, -math.inf, 5.0, b),  # epsilon is below the best metric, not below the stored assignment's
+        (5.0, a, 0.0, 5.0, a),
+        (6.0, b, 0.0, 6.0, b),
+    ):
+        assert callback.logits(step(ids, torch.tensor([metric]), perm)).item() == logit
+        got = callback.bank.lookup(ids)
+        assert got[0].item() == best
+        assert torch.equal(got[1], held)
+
+
+def of_layer(made, layer):
+    """The step as a model of that layer alone would give it."""
+    perm = made.assignment.perm[layer]
+    loss = matched_neg_sdr(made.layers[layer], made.sources, perm)
+    return dataclasses.replace(made, assignment=Assignment(loss, perm), est=made.layers[layer], layers=None)
+
+
+@pytest.mark.parametrize(("rule", "metric"), [("last", "si_sdr"), ("all", "sdr_i"), ("any", "si_sdr_i")])
+def test_each_layer_has_a_bank_of_its_own(rule, metric):
+    """The decision is that of plain dropouts, one on each layer alone, joined by the rule."""
+    arguments = {"epsilon_db": 0.5, "metric": metric}
+    callback = dropout(4, layers=rule, **arguments)
+    alone = [dropout(4, **arguments) for _ in range(3)]
+    decided = set()
+    for seed in range(4):
+        made = noisy_step(n_layers=3, epoch=seed, seed=seed)
+        # The loss of all layers is not finite only where that of the last one is not.
+        kept = torch.stack([part.logits(of_layer(made, layer)) == 0 for layer, part in enumerate(alone)])
+        wanted = {"last": kept[-1], "all": kept.all(0), "any": kept.any(0)}[rule]
+        assert torch.equal(callback.logits(made) == 0, wanted)
+        decided |= {*wanted.tolist()}
+    assert len(callback.banks) == (1 if rule == "last" else 3)
+    for bank, part in zip(reversed(callback.banks), reversed(alone), strict=False):
+        torch.testing.assert_close(bank.metric, part.bank.metric)
+        assert torch.equal(bank.perm, part.bank.perm)
+    assert decided == {True, False}
+    figures = callback.end_epoch(Comm())
+    reasons = sum(figures[f"kept_{name}"] for name in ("first", "same", "improved", "relaxed"))
+    assert reasons == pytest.approx(figures["kept"]) if rule != "any" else reasons < figures["kept"]
+
+
+def test_the_banks_of_all_layers_are_saved():
+    arguments = {"epsilon_db": 0.0, "layers": "all"}
+    whole, half = dropout(4, **arguments), dropout(4, **arguments)
+    steps = [noisy_step(n_layers=3, epoch=seed, seed=seed) for seed in range(4)]
+    wanted = [whole.logits(made) for made in steps]
+    got = [half.logits(made) for made in steps[:2]]
+    again = SampleDropout(**arguments)
+    again.load_state_dict(half.state_dict())
+    again.begin(Items(4, fingerprint="f"))
+    got += [again.logits(made) for made in steps[2:]]
+    assert torch.equal(torch.stack(wanted), torch.stack(got))
+    with pytest.raises(StabError, match=r"banks of 3 layer\(s\), the estimates are of 2"):
+        again.logits(noisy_step(n_layers=2))
+
+
+def test_a_bank_for_each_layer_needs_layers():
+    plan = RunPlan(n_src=2, items=Items(4), loss=ExactPITLossWrapper(pairwise_neg_sisdr))
+    SampleDropout(0.0).check(plan)
+    with pytest.raises(StabError, match=r"\(stabilizer.dsd.layers=any\) needs .*: add head=layerwise"):
+        SampleDropout(0.0, layers="any").check(plan)
+    layered = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+    SampleDropout(0.0, layers="any").check(dataclasses.replace(plan, loss=layered))
+
+
+def test_a_stabilization_shows_every_layer():
+    """The estimates of the layers that a loss of layers assigns reach the dropout."""
+    loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+    callback = SampleDropout(0.0, layers="all")
+    stab = Stabilization(loss, [callback], items=4)
+    made = noisy_step(n_layers=3)
+    stab.begin_epoch(0)
+    stab(made.layers.clone().requires_grad_(), made.sources, made.mixture, made.item_ids)
+    for layer, bank in enumerate(callback.banks):
+        assert torch.equal(bank.perm.long(), made.assignment.perm[layer])
+        torch.testing.assert_close(bank.metric, of_layer(made, layer).si_sdr)
+
+
 def test_an_item_without_a_loss_never_enters_the_bank():
     """Also where the loss is not the SI-SDR and its estimate has one."""
     callback = dropout(epsilon_db=0.0)
@@ -219,7 +360,8 @@ def test_the_loss_is_taken_for_the_metric_where_it_is_that(tmp_path, tiny_data, 
     [
         ({"epsilon_db": -1.0}, "epsilon_db must be at least 0, got -1"),
         ({"epsilon_db": math.nan}, "epsilon_db must be at least 0, got nan"),
-        ({"metric": "sdr"}, "metric must be one of si_sdr, si_sdr_i, got 'sdr'"),
+        ({"metric": "pesq"}, "metric must be one of si_sdr, si_sdr_i, sdr, sdr_i, got 'pesq'"),
+        ({"layers": "first"}, "layers must be one of last, all, any, got 'first'"),
         ({"warm_up_epochs": -1}, "warm_up_epochs must be at least 0, got -1"),
         ({"reset_every_epochs": 0}, "reset_every_epochs must be at least 1, got 0"),
         ({"drop_logit": 0.0}, "drop_logit must be below 0, got 0"),

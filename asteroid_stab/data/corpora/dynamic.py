@@ -9,6 +9,7 @@ import numpy as np
 
 from asteroid_stab.data.corpus import Corpus, check_count, check_level
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.padding import PaddedMixtures
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, within
 
@@ -136,3 +137,10 @@ class DynamicCorpus(Corpus):
             raise StabError("dynamic mixing has no whole training mixtures; evaluate on valid or test")
         utterances = self.utterances(split)
         return DynamicDataset(utterances, self.n_train, self.n_src, self.sample_rate, segment_s, self.level_db, seed)
+
+    def padded_dataset(self, split: str, segment_s: float, seed: int = 0) -> PaddedMixtures:
+        """Raises: utterances shorter than the segment are never drawn, so that no mixture is short."""
+        raise StabError(
+            "dynamic mixing draws no utterance shorter than loader.segment_s, so there is nothing to pad: set "
+            "loader.pad_short=false"
+        )

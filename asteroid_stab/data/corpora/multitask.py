@@ -8,6 +8,7 @@ import numpy as np
 
 from asteroid_stab.data.corpus import Corpus
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.padding import PaddedMixtures
 from asteroid_stab.data.sampler import EpochSampler, TaskSampler
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, within
@@ -118,3 +119,10 @@ class MultiTaskCorpus(Corpus):
             return separation
         with within("enhancement"):
             return JoinedMixtures(separation, self.enhancement.dataset(split, segment_s, seed))
+
+    def padded_dataset(self, split: str, segment_s: float, seed: int = 0) -> PaddedMixtures:
+        """Raises: the multi-task paper leaves short mixtures out, and its joined sets have no whole ones."""
+        raise StabError(
+            "data=multitask cannot pad short mixtures: set loader.pad_short=false, which leaves them out as the "
+            "paper does"
+        )

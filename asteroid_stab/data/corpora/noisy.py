@@ -68,9 +68,11 @@ class NoisyCorpus(SoundCorpus):
         low_snr_db: least level of the first speaker over the noise, in dB.
         high_snr_db: largest level of the first speaker over the noise, in dB.
         cache_dir: folder of the decoded noise; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
+        each_once: use each utterance once before one comes again, as LibriMix does; for one speaker. Otherwise speaker
+            and utterance are drawn, so that utterances of a speaker who has few come more often.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or ``each_once`` is set for several speakers.
 
     References:
         The enhancement of Huang et al., arXiv 2010.15366, has Libri1Mix's mixtures of LibriSpeech and WHAM!. Levels
@@ -92,7 +94,13 @@ class NoisyCorpus(SoundCorpus):
         low_snr_db: float = 0.0,
         high_snr_db: float = 10.0,
         cache_dir: str | None = None,
+        each_once: bool = False,
     ):
+        if each_once and n_src != 1:
+            raise ValueError(
+                f"each_once must have one speaker in a mixture (n_src=1), got n_src={n_src}: lists made by "
+                "'asteroid-stab prepare' use each utterance once"
+            )
         super().__init__(n_src, base.sample_rate, corpus_seed, n_train, n_valid, n_test, cache_dir)
         if noise_subsets is not None and len(noise_subsets) != len(SPLITS):
             raise ValueError(f"noise_subsets must be given for {', '.join(SPLITS)}, got {list(noise_subsets)}")
@@ -101,6 +109,7 @@ class NoisyCorpus(SoundCorpus):
         self.base, self.noise_root = base, noise_root
         self.noise_subsets = None if noise_subsets is None else dict(zip(SPLITS, noise_subsets, strict=True))
         self.noise_folds = check_folds(noise_folds)
+        self.each_once = each_once
         self.level_db, self.snr_db = check_level("level_db", level_db), (low_snr_db, high_snr_db)
 
     def prepare(self) -> None:
@@ -144,7 +153,7 @@ class NoisyCorpus(SoundCorpus):
         noise = [list(range(len(kinds), len(sounds)))]
         low, high = self.snr_db
         others = [Place([kinds], -self.level_db, self.level_db)] * (self.n_src - 1)
-        return [Place([kinds]), *others, Place(noise, -high, -low)]
+        return [Place([kinds], each_once=self.each_once), *others, Place(noise, -high, -low)]
 
     def classes_of(self, sounds: Sounds) -> tuple[list[str], list[int]]:
         """Returns no classes: all sources are speech."""

@@ -15,6 +15,7 @@ from asteroid_stab.data.dataset import MixtureDataset, crop_start
 from asteroid_stab.errors import StabError
 
 RMS = 0.1  # of every mixture: 20 dB below full scale, so that it can be listened to
+_ORDER = 1  # keeps the order of a place's recordings apart from the other draws
 _N_DRAWS = 8  # of a crop that is not silent; after these the loudest one is taken
 
 
@@ -32,11 +33,14 @@ class Place(NamedTuple):
         kinds: sets of recordings, each by their numbers; each set is as likely.
         low_db: least level, in dB.
         high_db: largest level, in dB.
+        each_once: deal out each recording once, in random order, before one comes again; for one set, in the first
+            place of a mixture.
     """
 
     kinds: Sequence[Sequence[int]]
     low_db: float = 0.0
     high_db: float = 0.0
+    each_once: bool = False
 
 
 def draw_sound_mixtures(
@@ -45,7 +49,7 @@ def draw_sound_mixtures(
     """Draws mixtures of recordings of different groups. Number i depends on the seed and i alone.
 
     For each place, these are drawn uniformly: one of its sets, then a group of the set that is not in the mixture yet,
-    then a recording of the group, and the level.
+    then a recording of the group, and the level. A place with ``each_once`` takes the next recording of a random order.
 
     Args:
         sounds: the recordings.
@@ -66,6 +70,8 @@ def draw_sound_mixtures(
             by_group[-1].append(dict(groups))
     names = [[list(groups) for groups in sets] for sets in by_group]
     places_of = [[{name: i for i, name in enumerate(groups)} for groups in sets] for sets in names]
+    if any(place.each_once for place in places[1:]) or (places[0].each_once and len(places[0].kinds) > 1):
+        raise ValueError("each_once must be of the first place of a mixture, which takes its recordings from one set")
     drawn = []
     for i in range(n_mixtures):
         generator = np.random.default_rng((*seed, len(places), i))
@@ -73,6 +79,14 @@ def draw_sound_mixtures(
         levels = []
         used: list[str] = []
         for k, place in enumerate(places):
+            if place.each_once:
+                turn, position = divmod(i, len(place.kinds[0]))
+                if position == 0:
+                    order = np.random.default_rng((*seed, len(places), _ORDER, turn)).permutation(place.kinds[0])
+                taken.append(int(order[position]))
+                used.append(sounds.sounds[taken[-1]].group)
+                levels.append(float(generator.uniform(place.low_db, place.high_db)))
+                continue
             chosen = int(generator.integers(len(place.kinds)))
             groups, of_set = by_group[k][chosen], places_of[k][chosen]
             gone = sorted(of_set[name] for name in used if name in of_set)

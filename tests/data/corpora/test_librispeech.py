@@ -280,6 +280,23 @@ def test_mixtures_shorter_than_the_segment_are_left_out(speech, tmp_path, write_
         make(speech, path).dataset("train", 9.0)
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_short_mixtures_are_padded_from_files_and_from_the_packed_cache(speech, noise, tmp_path, write_list, cached):
+    path = write_list(tmp_path / "l.csv", n_mixtures=10)
+    data = make(speech, path, noise, task="sep_noisy", cache=str(tmp_path / "c") if cached else None)
+    whole = data.dataset("train")
+    segment = sorted(whole.lengths)[5]
+    padded = data.padded_dataset("train", segment / 8000)
+    assert (len(padded), padded.n_padded, padded.fingerprint) == (10, 5, whole.fingerprint)
+    for item, length in enumerate(whole.lengths):
+        mixture, sources, _, true = padded[2, item]
+        assert (true, len(mixture)) == (min(length, segment), segment)
+        if length <= segment:
+            assert mixture[:length].equal(whole[item][0])
+            assert sources[:, :length].equal(whole[item][1])
+            assert not mixture[length:].any()
+
+
 def test_utterances_for_dynamic_mixing(speech, tmp_path, write_list):
     path = write_list(tmp_path / "l.csv", n_mixtures=12, noise=False)
     data, listed = make(speech, path), read_mixture_list(path)

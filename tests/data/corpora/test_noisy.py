@@ -110,3 +110,28 @@ def test_errors_of_the_speech_name_its_arguments(make):
         make(base=speech).dataset("train")
     speech = ToyCorpus(sample_rate=16_000, n_utterances=1)
     assert make(base=speech).sample_rate == 16_000
+
+
+def used(data, split="train"):
+    sounds = data.sounds(split)
+    mixtures = data.dataset(split, 0.5).mixtures
+    return [sounds.sounds[mixture.sounds[0]].name for mixture in mixtures]
+
+
+def test_each_utterance_is_used_once_before_one_comes_again(make):
+    """As in LibriMix; otherwise speaker and utterance are drawn, and some come more often."""
+    data = make(each_once=True, n_train=300)
+    n_utterances = sum(sound.kind == "speech" for sound in data.sounds("train").sounds)
+    assert n_utterances == 140
+    names = used(data)
+    first, second, rest = names[:140], names[140:280], names[280:]
+    assert len({*first}) == len({*second}) == 140
+    assert first != second != sorted(second)
+    assert len({*rest}) == 20
+    assert used(make(each_once=True, n_train=150)) == names[:150]
+    assert len({*used(make(n_train=140))}) < 140
+
+
+def test_each_once_is_for_one_speaker(make):
+    with pytest.raises(ValueError, match=r"one speaker in a mixture \(n_src=1\), got n_src=2: .* prepare"):
+        make(2, each_once=True)

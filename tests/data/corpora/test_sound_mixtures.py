@@ -38,3 +38,12 @@ def drawn_from_lists(sounds, places, n_mixtures, seed):
 )
 def test_draws_are_those_from_a_list_of_what_is_free(places):
     assert draw_sound_mixtures(SOUNDS, places, 200, (0, 3)) == drawn_from_lists(SOUNDS, places, 200, (0, 3))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [[Place([range(3)]), Place([range(6, 10)], each_once=True)], [Place([range(3), range(6)], each_once=True)]],
+)
+def test_a_place_that_deals_out_each_once_is_the_first_and_of_one_set(places):
+    with pytest.raises(ValueError, match="each_once must be of the first place .* from one set"):
+        draw_sound_mixtures(SOUNDS, places, 4, (0, 3))
