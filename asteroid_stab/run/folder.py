@@ -54,9 +54,21 @@ class RunFolder:
         if not isinstance(stored.get("data"), dict):
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")
         try:
-            return OmegaConf.create(complete(upgrade_config(stored)))
+            return OmegaConf.create(complete(upgrade_config(stored), needed=("data", "loader")))
         except StabError as error:
             raise StabError(f"{str(file)!r} is no config of a run: {error}") from error
+
+    def check_whole(self) -> None:
+        """Checks that the config has all that a training needs.
+
+        Raises:
+            StabError: it has not.
+        """
+        config: Any = OmegaConf.to_container(self.config)
+        try:
+            complete(config)
+        except StabError as error:
+            raise StabError(f"{str(self.layout.config)!r} is no config of a run: {error}") from error
 
     def check_trusted(self, *parts: str) -> None:
         """Checks that the stored config names, in these parts or in all, only classes that may be built from it.

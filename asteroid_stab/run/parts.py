@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from asteroid_stab.errors import StabError
@@ -119,16 +119,17 @@ VALUES = ("recipe", "seed", "run_dir", "lr_factors")
 KNOWN = (*PARTS, *GROUPS, *VALUES)
 
 
-def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+def complete(config: Mapping[str, Any], needed: Container[str] = KNOWN) -> dict[str, Any]:
     """Returns the config with an empty part for each optional one that is missing or null, in plain values.
 
     Args:
         config: plain mappings, lists and values.
+        needed: the keys that must be there; by default all.
 
     Raises:
         StabError: lists all parts that are missing or of another type.
     """
-    if faults := [*_faults(config)]:
+    if faults := [*_faults(config, needed)]:
         raise StabError("config: " + "\n  ".join(["", *faults] if len(faults) > 1 else faults))
     new = {**config, "lr_factors": config.get("lr_factors", [])}
     for name, part in {**PARTS, **GROUPS}.items():
@@ -138,12 +139,12 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def _faults(config: Mapping[str, Any]) -> Iterator[str]:
+def _faults(config: Mapping[str, Any], needed: Container[str]) -> Iterator[str]:
     for name, part in PARTS.items():
         node = config.get(name)
-        if part.optional and (node is None or node == {}):
-            continue
         if node is None or node == {}:
+            if part.optional or name not in needed:
+                continue
             yield f"{name} is missing, and a run needs it ({name}=OPTION chooses one)"
         elif not isinstance(node, Mapping):
             yield f"{name} must be a mapping with a _target_, got {node!r}"
@@ -159,11 +160,12 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
                 continue
             if not isinstance(node, Mapping) or "_target_" not in node:
                 yield f"{name}.{key} must be a mapping with a _target_, got {node!r}"
-    if not isinstance(config.get("run_dir"), str):
+    if "run_dir" in needed and not isinstance(config.get("run_dir"), str):
         yield f"run_dir must be the name of a folder, got {config.get('run_dir')!r}"
     if not isinstance(config.get("recipe"), (str, type(None))):
         yield f"recipe must be a name, got {config.get('recipe')!r}"
-    if "seed" not in config:
-        yield "seed is missing, and a run needs it"
+    for name in ("seed", "recipe"):
+        if name in needed and name not in config:
+            yield f"{name} is missing, and a run needs it"
     if not isinstance(config.get("lr_factors", []), list):
         yield f"lr_factors must be a list, got {config['lr_factors']!r}"

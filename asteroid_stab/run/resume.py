@@ -52,6 +52,7 @@ def resumed_config(run: str, recipe: str | None, overrides: Sequence[str], confi
             have, or the learning rate has come to its end.
     """
     folder = RunFolder(run, config_dir)
+    folder.check_whole()
     if recipe not in (None, folder.config.recipe):
         raise StabError(f"{run} is a run of {folder.config.recipe!r}, not of {recipe!r}")
     folder.check_trusted()

@@ -84,7 +84,7 @@ def test_a_part_of_another_kind_is_refused_before_it_is_built(config, part, targ
         build_run(whole)
 
 
-@pytest.mark.parametrize("change", [{"model": None}, {"data": {"n_src": 2}}, {"trainer": [1]}, {"callbacks": "x"}])
+@pytest.mark.parametrize("change", [{"model": 3}, {"data": {"n_src": 2}}, {"trainer": [1]}, {"callbacks": "x"}])
 def test_a_stored_config_without_a_part_is_no_traceback(config, tmp_path, change, capsys):
     stored = {**config, **change}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(stored))
@@ -93,3 +93,10 @@ def test_a_stored_config_without_a_part_is_no_traceback(config, tmp_path, change
     for words in (["evaluate", tmp_path], ["switches", tmp_path], ["train", f"resume={tmp_path}"]):
         assert main([*map(str, words)]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_to_evaluate_the_data_are_enough_and_to_resume_they_are_not(config, tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({key: config[key] for key in ("data", "loader", "recipe")}))
+    assert RunFolder(tmp_path).datamodule().corpus.n_src == 2
+    assert main(["train", f"resume={tmp_path}"]) == 2
+    assert "model is missing, and a run needs it" in capsys.readouterr().err
