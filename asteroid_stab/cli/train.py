@@ -163,7 +163,11 @@ def _train(config: DictConfig, resume: str | None) -> None:
     with within("data"):  # errors of the corpus come before the run folder is made
         data.prepare_data()
         data.setup("fit")
-    RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists()).ask()
+    plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists())
+    plan.ask()
+    system.told = plan.notes()
+    if trainer.is_global_zero:
+        print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
     if checkpoint.exists():
         saved = check_checkpoint(checkpoint, system)
         if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data

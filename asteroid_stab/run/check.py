@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.run.parts import GROUPS, PARTS
+
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs each error that it also raises
 
 _REFUSALS = (ValueError, TypeError, AssertionError, MisconfigurationException)  # how hosts refuse values
 # How they stumble over values that they do not look at; the message then needs the name of the exception.
@@ -127,12 +130,10 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
         parameters = inspect.signature(function).parameters
     except (ValueError, TypeError):  # a built-in that does not say what it takes
         return
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    named = _named(parameters)
     given = [str(key) for key in node if key not in _HYDRA_KEYS]
-    for key in given:
-        if key not in named and not open_ended:
-            yield f"{at}.{key}: {target} takes no {key!r}{nearest(key, named)}"
+    for key in unknown_arguments(node):
+        yield f"{at}.{key}: {target} takes no {key!r}{nearest(key, named)}"
     if not node.get("_partial_", False) and not node.get("_args_"):
         for name, parameter in named.items():
             if parameter.default is parameter.empty and name not in given:
@@ -146,6 +147,23 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
             plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             if not _fits(plain, hints[key]):
                 yield f"{at}.{key}: must be {_name(hints[key])}, got {plain!r}"
+
+
+def unknown_arguments(node: DictConfig) -> list[str]:
+    """Returns the keys of a ``_target_`` node that its constructor does not take; none where the target is at fault."""
+    if not isinstance(node["_target_"], str):
+        return []
+    try:
+        parameters = inspect.signature(get_object(node["_target_"])).parameters
+    except (HydraException, ImportError, ValueError, AttributeError, TypeError):  # check_config names the fault
+        return []
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return []
+    return [str(key) for key in node if key not in _HYDRA_KEYS and str(key) not in _named(parameters)]
+
+
+def _named(parameters: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    return {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _hints(function: Any) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _faults(config: Mapping[str, Any], needed: Container[str]) -> Iterator[str]:
         if node is None or node == {}:
             if part.optional or name not in needed:
                 continue
-            yield f"{name} is missing, and a run needs it ({name}=OPTION chooses one)"
+            yield f"{name} is missing, and a run needs it"
         elif not isinstance(node, Mapping):
             yield f"{name} must be a mapping with a _target_, got {node!r}"
         elif "_target_" not in node:

@@ -15,6 +15,7 @@ from asteroid_stab.errors import StabError
 
 MOST_BYTES = 1_000_000  # a config of ours has some thousands
 MOST_DEPTH = 30
+MOST_VALUES = 100_000  # of a recipe with its aliases written out
 _BROKEN = (
     *(yaml.YAMLError, OmegaConfBaseException, OSError),  # as the libraries report it
     *(ValueError, TypeError, AttributeError, ArithmeticError, RecursionError),  # and where they do not look
@@ -70,6 +71,32 @@ def parse_config(text: str, name: str) -> dict[str, Any]:
         if not isinstance(value, (str, int, float, type(None))):
             raise StabError(f"{name!r} is no config of a run: {key} is of type {type(value).__name__}")
     return {str(key): value for key, value in config.items()}
+
+
+def check_size(file: Path) -> None:
+    """Checks that a recipe stays small where its aliases are written out.
+
+    Raises:
+        StabError: it does not, holds itself, or cannot be read.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = MOST_VALUES + 1  # of a node that is met within itself
+            children = node.value if isinstance(node, yaml.CollectionNode) else ()
+            inner = (size(part) for child in children for part in (child if isinstance(child, tuple) else (child,)))
+            sizes[id(node)] = 1 + sum(inner)
+        return sizes[id(node)]
+
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        too_large = node is not None and size(node) > MOST_VALUES
+    except _BROKEN as error:
+        said = "it is nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise StabError(f"{str(file)!r} is no readable recipe: {said}") from error
+    if too_large:
+        raise StabError(f"{str(file)!r} is no recipe: its aliases make more than {MOST_VALUES} values of it")
 
 
 def _leaves(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step
 from asteroid_stab.stabilizers.comm import Comm
@@ -86,6 +87,20 @@ class SampleDropout(Stabilizer):
         self._state: dict[str, Any] | None = None
         self._items = Items(1)
         self._sums = EpochSums()
+
+    def neutral(self, plan: RunPlan) -> str | None:
+        """Returns which argument or other part keeps every item."""
+        if math.isinf(self.epsilon_db):
+            return "epsilon_db=inf keeps every item (stabilizer.dsd.epsilon_db=1.0, say, drops some)"
+        if self.keep_same and plan.n_src == 1:
+            return "with one source an assignment never changes, and keep_same=true keeps every item then"
+        if self.keep_same and getattr(plan.loss, "fixed_labels", False):
+            return "the labels are fixed (loss=fixed), and keep_same=true keeps every item whose label is the same"
+        if self.reset_every_epochs == 1:
+            return "reset_every_epochs=1 empties the bank in every epoch, so that every visit is a first one"
+        if plan.max_epochs is not None and 0 <= plan.max_epochs <= self.warm_up_epochs:
+            return f"warm_up_epochs={self.warm_up_epochs} keeps every item in all {plan.max_epochs} epochs"
+        return None
 
     def begin(self, items: Items) -> None:
         self._items = items
