@@ -61,6 +61,12 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     if network.sample_rate != data.corpus.sample_rate:
         rates = f"the model works at {network.sample_rate:g} Hz and the data at {data.corpus.sample_rate:g} Hz"
         raise StabError(rates)
+    n_samples, kernel = round(data.segment_s * network.sample_rate), shortest_input(network)
+    if n_samples < kernel:
+        raise StabError(
+            f"loader.segment_s={data.segment_s:g} gives {n_samples} samples, and the model's filters have {kernel}: "
+            "set longer segments or a shorter model.kernel_size"
+        )
     transfer = None if resumed else build_part("init", config.init, network)
     model, objective = _with_loss(config, network)
     optimizer, scheduler = _optimizer(config, model, objective)
@@ -70,6 +76,13 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     system.check_tasks(data.corpus.tasks)
     trainer = _trainer(config, _callbacks(config, system))
     return Built(data, network, transfer if config.init.path is not None else None, system, trainer)
+
+
+def shortest_input(network: torch.nn.Module) -> int:
+    """Returns the length of the filters of a model's encoder, in samples; 1 where it does not show it."""
+    encoder = getattr(network, "encoder", None)
+    kernel = getattr(getattr(encoder, "filterbank", encoder), "kernel_size", 1)
+    return max(kernel) if isinstance(kernel, tuple) else int(kernel)
 
 
 def _seed(config: DictConfig) -> None:

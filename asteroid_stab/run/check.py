@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.run.parts import GROUPS, PARTS
+from asteroid_stab.run.ranges import range_faults
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs each error that it also raises
 
@@ -36,10 +37,12 @@ def check_config(config: DictConfig | ListConfig, at: str = "") -> None:
 
     Raises:
         StabError: lists all faults at once: targets that cannot be imported, and arguments that are unknown (with the
-            nearest known one), missing, or of another type than their annotation.
+            nearest known one), missing, or of another type than their annotation, and numbers out of range.
     """
     try:
         faults = list(_faults(config, at))
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        faults += range_faults({at: plain} if at else plain) if isinstance(plain, dict) else []
     except OmegaConfBaseException as error:  # an interpolation that leads nowhere
         raise StabError(f"config: {str(error).splitlines()[0]}") from error
     if faults:

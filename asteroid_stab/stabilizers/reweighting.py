@@ -22,6 +22,7 @@ from asteroid_stab.stabilizers.sums import EpochSums
 log = logging.getLogger(__name__)
 
 LEVELS = ("source", "mixture")
+MOST_STEEP = 1e4  # per dB; the softmax is a choice of one item long before
 MOST_EPOCHS = 10_000  # of a schedule that is looked through for a value that is not 0
 
 
@@ -70,8 +71,8 @@ class Reweighting(Stabilizer):
         clamp_db: float | None = None,
         class_bias: Sequence[Sequence[Any]] = (),
     ):
-        if not math.isfinite(alpha):
-            raise ValueError(f"alpha must be a number, got {alpha}")
+        if not abs(alpha) <= MOST_STEEP:
+            raise ValueError(f"alpha must be a number from -{MOST_STEEP:g} to {MOST_STEEP:g}, got {alpha}")
         if schedule_unit not in ("epoch", "step"):
             raise ValueError(f"schedule_unit must be epoch or step, got {schedule_unit!r}")
         if level not in LEVELS:

@@ -18,6 +18,7 @@ from asteroid_stab.stabilizers.comm import Comm
 from asteroid_stab.stabilizers.sums import EpochSums
 
 METRICS = ("si_sdr", "si_sdr_i")
+LEAST_LOGIT = 1e4  # exp() of less is 0 in any precision, and half precision ends soon after
 REASONS = ("first", "same", "improved", "relaxed")
 """Reasons to keep an item, in the order in which they are counted."""
 
@@ -78,8 +79,8 @@ class SampleDropout(Stabilizer):
             raise ValueError(f"warm_up_epochs must be at least 0, got {warm_up_epochs}")
         if reset_every_epochs is not None and reset_every_epochs < 1:
             raise ValueError(f"reset_every_epochs must be at least 1, got {reset_every_epochs}")
-        if not drop_logit < 0:
-            raise ValueError(f"drop_logit must be below 0, got {drop_logit}")
+        if not drop_logit < 0 or -math.inf < drop_logit < -LEAST_LOGIT:
+            raise ValueError(f"drop_logit must be below 0, from -{LEAST_LOGIT:g} on or -inf, got {drop_logit}")
         self.epsilon_db, self.relative, self.metric, self.keep_same = epsilon_db, relative, metric, keep_same
         self.warm_up_epochs, self.reset_every_epochs = warm_up_epochs, reset_every_epochs
         self.drop_logit = drop_logit
