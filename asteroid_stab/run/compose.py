@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ def _typed(keys: Sequence[str], values: Sequence[str]) -> list[str]:
 
 
 def _tell(gone: Sequence[str], groups: Sequence[str]) -> None:
-    if gone:
+    if gone and os.environ.get("LOCAL_RANK", "0") == "0":  # once, not from every process
         text = (
             f"note: the recipe's values of {', '.join(gone)} are left out: with {' '.join(groups)} nothing reads them"
         )
