@@ -28,7 +28,9 @@ def shared_data() -> Path:
 def _toy_cache(tmp_path_factory, worker_id):
     """A cache of the session's own, shared by its workers, so that no test depends on what a user's holds."""
     base = tmp_path_factory.getbasetemp()
-    os.environ["ASTEROID_STAB_CACHE"] = str((base if worker_id == "master" else base.parent) / "toy-cache")
+    base = base if worker_id == "master" else base.parent
+    os.environ["ASTEROID_STAB_CACHE"] = str(base / "toy-cache")
+    os.environ["XDG_CONFIG_HOME"] = str(base / "config")  # what the tests trust is not what the user trusts
 
 
 @pytest.fixture(scope="session")

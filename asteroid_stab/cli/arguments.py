@@ -37,3 +37,31 @@ def add_variant(parser: argparse.ArgumentParser) -> None:
     """Adds ``--variant WORDS``."""
     text = "a variant of the model, such as stage1, iterations2 or stage1,iterations2; an unknown one lists the others"
     parser.add_argument("--variant", metavar="WORDS", help=text)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--trust NAME`` and ``--config-dir DIR``, for run folders that name classes of others."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="trust a package or a class that run folders name; kept in a file of yours",
+    )
+    parser.add_argument(
+        "--config-dir",
+        metavar="DIR",
+        help="a folder of recipes and ingredients of your own; the classes that they name are trusted",
+    )
+
+
+def take_trust(names: Sequence[str]) -> None:
+    """Keeps the names that ``--trust`` gives, and prints where.
+
+    Raises:
+        StabError: a name is no name, or the file cannot be written.
+    """
+    from asteroid_stab.run.trust import trust, trusted_file
+
+    if new := trust(names):
+        print(f"note: {', '.join(new)} may be built from run folders from now on, as {trusted_file()} says")

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from asteroid_stab.cli.arguments import add_variant, check_data_overrides, positive
+from asteroid_stab.cli.arguments import add_trust, add_variant, check_data_overrides, positive, take_trust
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.metrics.names import METRICS
@@ -34,7 +34,9 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.run.folder import RunFolder
     from asteroid_stab.run.variants import find_variant
 
-    run = RunFolder(options.run)
+    take_trust(options.trust)
+    run = RunFolder(options.run, options.config_dir)
+    run.check_trusted("data", "loader")
     variant = find_variant(run.path, options.variant)
     if run.config.get("pretext"):
         print("note: this run's pretext task does not train the model to separate or enhance, which is measured here")
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     add_variant(parser)
+    add_trust(parser)
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")
     return parser

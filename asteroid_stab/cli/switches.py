@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.cli.arguments import check_data_overrides, positive
+from asteroid_stab.cli.arguments import add_trust, check_data_overrides, positive, take_trust
 from asteroid_stab.errors import StabError, within
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def main(argv: list[str]) -> int:
 
     from asteroid_stab.run.folder import RunFolder
 
-    run = RunFolder(options.run)
+    take_trust(options.trust)
+    run = RunFolder(options.run, options.config_dir)
+    run.check_trusted("data", "loader")
     models = run.layout.epoch_models()
     if len(models) < 2:
         raise StabError(
@@ -121,4 +123,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "valid", "test"), default="train", help="default: %(default)s")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
+    add_trust(parser)
     return parser

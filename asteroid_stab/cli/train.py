@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.cli.arguments import add_trust, take_trust
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.run.layout import RunLayout
 
@@ -27,6 +28,7 @@ def main(argv: list[str]) -> int:
         StabError: the words of the command line, the config, the data or the run to go on with cannot be used.
     """
     options = _parser().parse_intermixed_args(argv)
+    take_trust(options.trust)
     recipe, overrides, resume = _split(options.arguments)
     if options.or_resume:
         resume, overrides = _begun(recipe, overrides, resume)
@@ -35,12 +37,14 @@ def main(argv: list[str]) -> int:
     else:
         from asteroid_stab.run.resume import resumed_config
 
-        config = resumed_config(resume, recipe, overrides)
+        config = resumed_config(resume, recipe, overrides, options.config_dir)
     if options.print_config:
         from omegaconf import OmegaConf
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
+    if resume is None:
+        _trust_own(config)
     _train(config, resume)
     return 0
 
@@ -54,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "trainer.* and logger.*.",
     )
     parser.add_argument("arguments", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe, then overrides of it")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder of recipes and ingredients of your own")
+    add_trust(parser)
     parser.add_argument(
         "--or-resume",
         action="store_true",
@@ -129,6 +133,17 @@ def _job_name() -> str:
     return datetime.now().strftime("%Y%m%d-%H%M%S")
 
 
+def _trust_own(config: DictConfig) -> None:
+    """Trusts the classes that the user's own recipe or words name, so that this run can be resumed and evaluated."""
+    from asteroid_stab.run.trust import trust_own, trusted_file
+
+    try:
+        if new := trust_own(config):
+            print(f"note: {trusted_file()} says now that {', '.join(new)} may be built from run folders", flush=True)
+    except StabError as error:  # a home that cannot be written to: this training needs no trust
+        print(f"note: to resume or evaluate this run, --trust is needed: {error}", flush=True)
+
+
 def _train(config: DictConfig, resume: str | None) -> None:
     import logging
 
@@ -148,7 +163,11 @@ def _train(config: DictConfig, resume: str | None) -> None:
     with within("data"):  # errors of the corpus come before the run folder is made
         data.prepare_data()
         data.setup("fit")
-    RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists()).ask()
+    plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists())
+    plan.ask()
+    system.told = plan.notes()
+    if trainer.is_global_zero:
+        print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
     if checkpoint.exists():
         saved = check_checkpoint(checkpoint, system)
         if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from typing import Any
 
 import pytorch_lightning as pl
@@ -59,6 +60,10 @@ class MixtureDataModule(pl.LightningDataModule):
         self.corpus = corpus
         self.batch_size = check_count("batch_size", batch_size, 1)
         self.num_workers = check_count("num_workers", num_workers, 0)
+        if num_workers > (most := max(32, 4 * (os.cpu_count() or 1))):
+            raise ValueError(
+                f"num_workers must be at most {most} on this machine, got {num_workers}: each is a process"
+            )
         self.seed = check_count("seed", seed, 0)
         if isinstance(segment_s, bool) or not isinstance(segment_s, (int, float)) or not math.isfinite(segment_s):
             raise ValueError(f"segment_s must be a number of seconds, got {segment_s!r}")

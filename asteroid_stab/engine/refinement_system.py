@@ -21,7 +21,7 @@ from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.metrics.input_snr import NOISELESS_DB
 from asteroid_stab.models.refiner import LatentRefinementNet
 from asteroid_stab.run.plan import RunPlan
-from asteroid_stab.stabilizers import StepObserver
+from asteroid_stab.stabilizers import Stabilizer, StepObserver
 
 PENALTIES = ("linear", "share", "square")
 
@@ -103,11 +103,18 @@ class RefinementSystem(StabSystem):
         self.iteration_penalty, self.penalty = iteration_penalty, penalty
 
     def check(self, plan: RunPlan) -> None:
-        """Checks that nothing remembers items where each batch is remixed."""
+        """Checks that nothing weighs sources where the noise counts, or remembers items where each batch is remixed."""
         super().check(plan)
+        parts = [part for part in plan.callbacks if isinstance(part, StepObserver)]
+        weighing = [type(part).__name__ for part in parts if isinstance(part, Stabilizer) and part.weighs_sources]
+        if self.noise_in_loss and weighing:
+            raise StabError(
+                f"{weighing[0]} weighs single sources, and system.noise_in_loss=true makes one loss of a mixture's "
+                "sources and its noise: weigh mixtures (stabilizer.reweight.level=mixture) or leave the noise out "
+                "(system.noise_in_loss=false)"
+            )
         if not self.remix:
             return
-        parts = [part for part in plan.callbacks if isinstance(part, StepObserver)]
         remembering = [type(part).__name__ for part in [*parts, self.loss_func] if part.remembers_items]
         if remembering:
             raise StabError(
@@ -135,7 +142,7 @@ class RefinementSystem(StabSystem):
         def complete(loss: Tensor) -> Tensor:
             if self.noise_in_loss:
                 if loss.ndim == 2:
-                    raise StabError("noise_in_loss needs weights of whole items, got some of single sources (level)")
+                    raise StabError("noise_in_loss needs weights of whole items, got some of single sources")
                 of_noise = on_true_parts(matched_neg_sdr, lengths, last[:, -1:], noise.unsqueeze(1))
                 loss = item_loss(torch.cat([loss.unsqueeze(1).expand(-1, sources.shape[1]), of_noise], 1))
             if self.iteration_penalty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,8 @@ from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import StepReport
 from asteroid_stab.stabilizers.counts import EpochCounts
 from asteroid_stab.stabilizers.sums import EpochSums
+
+log = logging.getLogger(__name__)
 
 
 class StepSystem(HostSystem):
@@ -56,6 +59,7 @@ class StepSystem(HostSystem):
     ):
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, dict(config or {}))
         self.seed = seed
+        self.told: list[str] = []  # notes on the plan that somebody has passed on already
         self._counts, self._val_sums, self._n_skipped = EpochCounts(), EpochSums(), 0
         self._reports: list[StepReport] = []  # of the steps since the last update
         self._members = [list(group["params"]) for group in optimizer.param_groups]
@@ -87,7 +91,11 @@ class StepSystem(HostSystem):
         super().on_train_start()
         train_set = getattr(self.trainer.train_dataloader, "dataset", None)
         if hasattr(train_set, "n_src"):  # a data set of another kind does not say; the first step finds out
-            RunPlan.of(self.trainer, self, train_set, resumed=self.trainer.ckpt_path is not None).ask()
+            plan = RunPlan.of(self.trainer, self, train_set, resumed=self.trainer.ckpt_path is not None)
+            plan.ask()
+            for note in plan.notes():
+                if note not in self.told and self.global_rank == 0:
+                    log.warning("%s", note)
 
     def idle_parameters(self) -> Iterable[Parameter]:
         """Returns the parameters that are in the optimizer and not trained in this epoch; by default none."""

@@ -154,6 +154,11 @@ class AssignmentLossWrapper(PITLossWrapper, ABC):
         """Whether the loss goes by the ids of the items, which must then be stable; :meth:`bind` is called if so."""
         return any(part.remembers_items for part in self.parts())
 
+    @property
+    def fixed_labels(self) -> bool:
+        """Whether each item has the same assignment in every epoch."""
+        return bool(self.parts()) and all(part.fixed_labels for part in self.parts())
+
     def bind(self, items: Items) -> None:
         """Takes the training items, before training; called if :attr:`remembers_items`.
 

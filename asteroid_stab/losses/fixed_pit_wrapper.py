@@ -98,6 +98,11 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         """True with the labels of a run."""
         return self.run is not None
 
+    @property
+    def fixed_labels(self) -> bool:
+        """True once the labels are known, unless an item has none and is assigned in each step."""
+        return self.run is None or (self.labels is not None and not bool((self.labels == UNSEEN).any()))
+
     def bind(self, items: Items) -> None:
         """Checks that the labels were made on these items."""
         self.read()

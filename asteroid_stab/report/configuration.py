@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Listing, Note, Part, Section, Table
 from asteroid_stab.report.run_data import Run
+from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.stored import parse_config
 from asteroid_stab.run.upgrade import upgrade_config
 
 ABSENT = "absent"
@@ -31,7 +30,7 @@ def configuration(runs: Sequence[Run]) -> Section:
 
 
 def _differences(runs: Sequence[Run]) -> Part:
-    configs: list[Any] = [OmegaConf.to_container(OmegaConf.create(run.config), resolve=False) for run in runs]
+    configs = [parse_config(run.config, str(RunLayout(run.path).config)) for run in runs]
     flat = [_flatten(upgrade_config(config)) for config in configs]
     keys = list(dict.fromkeys(key for config in flat for key in config))
     differing = [key for key in keys if len({config.get(key, ABSENT) for config in flat}) > 1]

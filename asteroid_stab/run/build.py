@@ -20,7 +20,7 @@ from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.pretrained import Transfer
-from asteroid_stab.run.check import build
+from asteroid_stab.run.check import build_part
 from asteroid_stab.run.checkpoints import UpgradedCheckpoints
 
 
@@ -54,19 +54,35 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
         StabError: a constructor refuses its arguments, or two parts do not fit each other.
     """
     _seed(config)
-    data = build(config.loader, build(config.data))
-    network = build(config.model)
+    data = build_part("loader", config.loader, build_part("data", config.data))
+    network = build_part("model", config.model)
+    if not hasattr(network, "sample_rate"):
+        raise StabError(f"model must have a sample_rate, and {type(network).__name__} has none")
     if network.sample_rate != data.corpus.sample_rate:
         rates = f"the model works at {network.sample_rate:g} Hz and the data at {data.corpus.sample_rate:g} Hz"
         raise StabError(rates)
-    transfer = None if resumed else build(config.init, network)
+    n_samples, kernel = round(data.segment_s * network.sample_rate), shortest_input(network)
+    if n_samples < kernel:
+        raise StabError(
+            f"loader.segment_s={data.segment_s:g} gives {n_samples} samples, and the model's filters have {kernel}: "
+            "set longer segments or a shorter model.kernel_size"
+        )
+    transfer = None if resumed else build_part("init", config.init, network)
     model, objective = _with_loss(config, network)
     optimizer, scheduler = _optimizer(config, model, objective)
     plain = OmegaConf.to_container(config)
-    system = build(config.system, model, optimizer, objective, scheduler=scheduler, config=plain, seed=config.seed)
+    given = {"scheduler": scheduler, "config": plain, "seed": config.seed}
+    system = build_part("system", config.system, model, optimizer, objective, **given)
     system.check_tasks(data.corpus.tasks)
     trainer = _trainer(config, _callbacks(config, system))
     return Built(data, network, transfer if config.init.path is not None else None, system, trainer)
+
+
+def shortest_input(network: torch.nn.Module) -> int:
+    """Returns the length of the filters of a model's encoder, in samples; 1 where it does not show it."""
+    encoder = getattr(network, "encoder", None)
+    kernel = getattr(getattr(encoder, "filterbank", encoder), "kernel_size", 1)
+    return max(kernel) if isinstance(kernel, tuple) else int(kernel)
 
 
 def _seed(config: DictConfig) -> None:
@@ -77,18 +93,19 @@ def _seed(config: DictConfig) -> None:
 
 def _with_loss(config: DictConfig, model: Any) -> tuple[Any, Any]:
     """Returns the model with its head, and what it is trained with: the assignment loss or a pretext task."""
-    loss = build(config.loss)
+    loss = build_part("loss", config.loss)
     if bool(config.head.model) != bool(config.head.loss):
         raise StabError("head.model and head.loss belong together: both or neither (head=layerwise, head=plain)")
     if config.head.model:
-        model, loss = build(config.head.model, model), build(config.head.loss, loss)
+        model = build_part("head.model", config.head.model, model)
+        loss = build_part("head.loss", config.head.loss, loss)
         if model.n_layers == 1:
             print("note: the model has one layer, with which head=layerwise changes nothing", flush=True)
         if not loss.trains_early:
             model.watch_early()
     if not config.get("pretext"):
         return model, loss
-    pretext = build(config.pretext)
+    pretext = build_part("pretext", config.pretext)
     pretext.prepare(model)
     return model, pretext
 
@@ -97,15 +114,15 @@ def _optimizer(config: DictConfig, model: torch.nn.Module, objective: torch.nn.M
     """Returns optimizer and scheduler."""
     trained = [p for module in (model, objective) for p in module.parameters() if p.requires_grad]
     factors = config.get("lr_factors") or []  # a run of an earlier version has none
-    optimizer = build(config.optim, rate_groups(model, trained, factors, config.optim.get("lr")))
-    return optimizer, build(config.scheduler, optimizer) if config.scheduler else None
+    optimizer = build_part("optim", config.optim, rate_groups(model, trained, factors, config.optim.get("lr")))
+    return optimizer, build_part("scheduler", config.scheduler, optimizer) if config.scheduler else None
 
 
 def _callbacks(config: DictConfig, system: Any) -> list[pl.Callback]:
     """Returns the callbacks of the config and the stabilizers, then the ones that keep and show what these log."""
-    chosen = [*(config.callbacks or {}).values(), *(config.stabilizer or {}).values()]
+    groups = ("callbacks", "stabilizer")
     return [
-        *map(build, chosen),
+        *(build_part(f"{group}.{name}", node) for group in groups for name, node in (config[group] or {}).items()),
         EpochTable(),
         StabProgressBar() if sys.stdout.isatty() else EpochLines(),
         RunCheckpoint(system.default_monitor, infos={"recipe": config.recipe, "seed": config.seed}),
@@ -117,10 +134,11 @@ def _trainer(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
-    trainer = build(
+    trainer = build_part(
+        "trainer",
         config.trainer,
         callbacks=callbacks,
-        logger=build(config.logger) if config.logger else False,
+        logger=build_part("logger", config.logger) if config.logger else False,
         default_root_dir=config.run_dir,
         enable_progress_bar=sys.stdout.isatty(),
     )

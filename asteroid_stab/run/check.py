@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.run.parts import GROUPS, PARTS
+from asteroid_stab.run.ranges import range_faults
+
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs each error that it also raises
 
 _REFUSALS = (ValueError, TypeError, AssertionError, MisconfigurationException)  # how hosts refuse values
+# How they stumble over values that they do not look at; the message then needs the name of the exception.
+_STUMBLES = (RuntimeError, ArithmeticError, LookupError, AttributeError, MemoryError, OSError, ImportError)
 _HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 
@@ -30,10 +37,12 @@ def check_config(config: DictConfig | ListConfig, at: str = "") -> None:
 
     Raises:
         StabError: lists all faults at once: targets that cannot be imported, and arguments that are unknown (with the
-            nearest known one), missing, or of another type than their annotation.
+            nearest known one), missing, or of another type than their annotation, and numbers out of range.
     """
     try:
         faults = list(_faults(config, at))
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        faults += range_faults({at: plain} if at else plain) if isinstance(plain, dict) else []
     except OmegaConfBaseException as error:  # an interpolation that leads nowhere
         raise StabError(f"config: {str(error).splitlines()[0]}") from error
     if faults:
@@ -44,7 +53,8 @@ def build(node: Any, *args: Any, **kwargs: Any) -> Any:
     """Builds what the ``_target_`` node of a checked config names, with further arguments.
 
     Raises:
-        StabError: the constructor refused its arguments. The message is the constructor's, without Hydra's.
+        StabError: the constructor refused its arguments or broke on them. The message is the constructor's, without
+            Hydra's.
     """
     try:
         if node.get("_partial_", False):
@@ -52,15 +62,39 @@ def build(node: Any, *args: Any, **kwargs: Any) -> Any:
         return instantiate(node, *args, **kwargs)
     except StabError:
         raise
-    except (InstantiationException, *_REFUSALS) as error:
+    except (InstantiationException, *_REFUSALS, *_STUMBLES) as error:
         cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, StabError):
-                raise cause from None
-            if isinstance(cause, _REFUSALS) and not isinstance(cause, InstantiationException):
-                raise StabError(f"{node['_target_']}: {str(cause) or ' '.join(str(error).split())}") from error
-            cause = cause.__cause__
-        raise
+        while cause is not None and not isinstance(cause, StabError):
+            last, cause = cause, cause.__cause__ if isinstance(cause, InstantiationException) else None
+        if cause is not None:
+            raise cause from None
+        said = " ".join(str(last if str(last) else error).split())
+        if isinstance(last, _STUMBLES) and not isinstance(last, _REFUSALS):
+            said = f"{type(last).__name__}: {said} (ASTEROID_STAB_TRACEBACK=1 shows where)"
+        raise StabError(f"{node['_target_']}: {said}") from error
+
+
+def build_part(name: str, node: Any, *args: Any, **kwargs: Any) -> Any:
+    """Builds a part of a checked config, which must be of the kind that its place in the config asks for.
+
+    Args:
+        name: key of the part, such as ``data`` or ``callbacks.tracker``.
+        node: the part.
+        *args: further arguments of its constructor.
+        **kwargs: further arguments of its constructor.
+
+    Raises:
+        StabError: the part is of another kind, or its constructor refused its arguments.
+    """
+    kinds = {**PARTS, **GROUPS}[name.partition(".")[0]].kinds()
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    target = get_object(node["_target_"])
+    if isinstance(target, type) and not issubclass(target, kinds):  # before it does what others are built for
+        raise StabError(f"{name} must be of {wanted}, and {node['_target_']} is none")
+    built = build(node, *args, **kwargs)
+    if not isinstance(built, kinds):
+        raise StabError(f"{name} must be of {wanted}, and {node['_target_']} gives a {type(built).__name__}")
+    return built
 
 
 def _faults(node: Any, at: str) -> Iterator[str]:
@@ -80,18 +114,29 @@ def _faults(node: Any, at: str) -> Iterator[str]:
 
 def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
     target = node["_target_"]
+    if not isinstance(target, str):
+        yield f"{at}._target_: must be the name of a class, got {target!r}"
+        return
     try:
         function = get_object(target)
-    except (ImportError, ValueError, AttributeError) as error:
-        yield f"{at}._target_: {target!r} cannot be imported: {str(error).splitlines()[0]}"
+    except (HydraException, ImportError, ValueError, AttributeError) as error:
+        yield f"{at}._target_: {target!r} cannot be imported: {(str(error).splitlines() or [''])[0]}"
         return
-    parameters = inspect.signature(function).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not callable(function):
+        yield f"{at}._target_: {target!r} is a {type(function).__name__}, which cannot be called"
+        return
+    for key, kind in (("_partial_", bool), ("_recursive_", bool), ("_convert_", str), ("_args_", ListConfig)):
+        if key in node and not isinstance(node[key], kind):
+            yield f"{at}.{key}: must be {kind.__name__.removesuffix('Config').lower()}, got {node[key]!r}"
+            return
+    try:
+        parameters = inspect.signature(function).parameters
+    except (ValueError, TypeError):  # a built-in that does not say what it takes
+        return
+    named = _named(parameters)
     given = [str(key) for key in node if key not in _HYDRA_KEYS]
-    for key in given:
-        if key not in named and not open_ended:
-            yield f"{at}.{key}: {target} takes no {key!r}{nearest(key, named)}"
+    for key in unknown_arguments(node):
+        yield f"{at}.{key}: {target} takes no {key!r}{nearest(key, named)}"
     if not node.get("_partial_", False) and not node.get("_args_"):
         for name, parameter in named.items():
             if parameter.default is parameter.empty and name not in given:
@@ -105,6 +150,23 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
             plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             if not _fits(plain, hints[key]):
                 yield f"{at}.{key}: must be {_name(hints[key])}, got {plain!r}"
+
+
+def unknown_arguments(node: DictConfig) -> list[str]:
+    """Returns the keys of a ``_target_`` node that its constructor does not take; none where the target is at fault."""
+    if not isinstance(node["_target_"], str):
+        return []
+    try:
+        parameters = inspect.signature(get_object(node["_target_"])).parameters
+    except (HydraException, ImportError, ValueError, AttributeError, TypeError):  # check_config names the fault
+        return []
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return []
+    return [str(key) for key in node if key not in _HYDRA_KEYS and str(key) not in _named(parameters)]
+
+
+def _named(parameters: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    return {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _hints(function: Any) -> dict[str, Any]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -11,12 +15,19 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.run.check import check_config
-from asteroid_stab.run.overrides import keys, read
+from asteroid_stab.run.overrides import keys, quoted, read
+from asteroid_stab.run.parts import GROUPS, PARTS, complete
 from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.resolve import corpus_value
+from asteroid_stab.run.stored import check_size
+from asteroid_stab.run.unread import check_top, leave_out, unread
+
+# What Hydra lets through of yaml files with a tab, a doubled key, a loop, other bytes, or other types.
+_UNREADABLE = (HydraException, YAMLError, OmegaConfBaseException, RecursionError, ValueError, TypeError, AttributeError)
 
 OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_root_.data, key), replace=True)
 
@@ -36,6 +47,7 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
     recipes = recipe_files(config_dir)
     if recipe not in recipes:
         raise StabError(f"no recipe {recipe!r}{nearest(recipe, recipes)}; 'asteroid-stab recipes' lists them")
+    check_size(recipes[recipe])
     search = "hydra.searchpath=[pkg://asteroid_stab.recipes,pkg://asteroid_stab.conf]"
     # Hydra looks for a primary config in one place only: the user's folder, if the recipe is of it.
     place = (
@@ -43,40 +55,91 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
         if config_dir
         else initialize_config_module("asteroid_stab.recipes", version_base="1.3")
     )
-    with place:
-        try:
-            groups, values = _split(recipe, overrides, search)
-            chosen = compose(recipe, overrides=[search, *groups])
-            _check_keys(values, chosen)
-            config = compose(recipe, overrides=[search, *groups, *values, f"recipe={recipe}"])
-            _drop_unchosen(config, recipe, values, search)
-        except HydraException as error:
-            raise StabError(f"recipe {recipe!r}: {str(error).strip()}") from error
+    with place, _readable(recipe):
+        groups, values = _split(recipe, overrides, search)
+        chosen = compose(recipe, overrides=[search, *groups])
+        _check_keys(values, chosen)
+        config = compose(recipe, overrides=[search, *groups, *values, f"recipe={quoted(recipe)}"])
+        if idle := unread(config):
+            default = compose(recipe, overrides=[search]) if groups else config
+            typed = _typed(idle, values)
+            _tell(leave_out(config, [key for key in idle if key not in typed], default), groups)
+            _check_chosen(config, recipe, search)
+    return _checked(config, recipe)
+
+
+@contextmanager
+def _readable(recipe: str) -> Iterator[None]:
+    """Names the recipe in what Hydra raises where its files cannot be read or do not fit together."""
     try:
+        yield
+    except StabError:
+        raise
+    except RecursionError as error:
+        raise StabError(f"recipe {recipe!r}: its defaults lead back to itself, or it is nested too deep") from error
+    except _UNREADABLE as error:
+        raise StabError(f"recipe {recipe!r}: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _checked(config: DictConfig, recipe: str) -> DictConfig:
+    """Returns the resolved and checked config."""
+    try:
+        written: Any = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
         OmegaConf.resolve(config)
-    except OmegaConfBaseException as error:
-        raise StabError(f"recipe {recipe!r}: {str(error).splitlines()[0]}") from error
+        check_top(written, recipe)
+        plain: Any = OmegaConf.to_container(config)
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise StabError(f"recipe {recipe!r}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+    config = OmegaConf.create(complete(plain))
+    OmegaConf.set_struct(config, True)
     check_config(config)
     return config
 
 
-def _drop_unchosen(config: DictConfig, recipe: str, values: Sequence[str], search: str) -> None:
-    """Removes values of a recipe for stabilizers and callbacks that were deselected (``stabilizer=[]``).
+def _typed(keys: Sequence[str], values: Sequence[str]) -> list[str]:
+    """Returns the keys that nothing reads and the user typed a value for, which are refused.
 
     Raises:
-        StabError: there is no such stabilizer or callback, or the user gives a value to one that is not chosen.
+        StabError: one is of a stabilizer or callback that is not chosen at all.
+    """
+    found = []
+    for text in values:
+        change = read(text)
+        for key in keys:
+            if f"{change.key_or_group}.".startswith(f"{key}."):
+                group, _, name = key.partition(".")
+                if group in ("stabilizer", "callbacks"):
+                    raise StabError(f"{key} is given a value but is not chosen: add {group}=[{name}]")
+                found.append(key)
+    return found
+
+
+def _tell(gone: Sequence[str], groups: Sequence[str]) -> None:
+    if gone and os.environ.get("LOCAL_RANK", "0") == "0":  # once, not from every process
+        text = (
+            f"note: the recipe's values of {', '.join(gone)} are left out: with {' '.join(groups)} nothing reads them"
+        )
+        print(text, file=sys.stderr, flush=True)
+
+
+def _check_chosen(config: DictConfig, recipe: str, search: str) -> None:
+    """Checks that no value is left for a part that is not chosen.
+
+    Raises:
+        StabError: there is one.
     """
     loader = GlobalHydra.instance().config_loader()
-    for group, what in (("stabilizer", "stabilizer"), ("callbacks", "callback")):
-        options = loader.get_group_options(group, ObjectType.CONFIG, config_name=recipe, overrides=[search])
-        for name in [str(name) for name, node in (config[group] or {}).items() if "_target_" not in (node or {})]:
-            if name not in options:
-                raise StabError(f"{group}.{name} has no _target_, and is no {what}{nearest(name, options)}")
-            if any(read(value).key_or_group.startswith(f"{group}.{name}.") for value in values):
-                raise StabError(f"{group}.{name} is given a value but is not chosen: add {group}=[{name}]")
-            OmegaConf.set_struct(config, False)
-            del config[group][name]
-            OmegaConf.set_struct(config, True)
+    for key in unread(config):
+        group, _, name = key.partition(".")
+        if group in ("stabilizer", "callbacks") and "." not in name:
+            options = loader.get_group_options(group, ObjectType.CONFIG, config_name=recipe, overrides=[search])
+            if name in options:
+                raise StabError(f"{key} is given a value but is not chosen: add {group}=[{name}]")
+            what = {"stabilizer": "stabilizer", "callbacks": "callback"}[group]
+            raise StabError(f"{key} has no _target_, and is no {what}{nearest(name, options)}")
+        part = OmegaConf.select(config, key.rpartition(".")[0])
+        if "_target_" not in part:
+            raise StabError(f"nothing reads {key}, since {key.rpartition('.')[0]} has no _target_ (none is chosen)")
 
 
 def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str], list[str]]:
@@ -92,14 +155,33 @@ def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str
             values.append(text)
             continue
         chosen = parsed.value()
+        _check_choice(parsed.key_or_group, chosen)
         for option in chosen if isinstance(chosen, list) else [chosen]:
             if isinstance(option, str) and option not in options:
                 raise StabError(
                     f"group {parsed.key_or_group!r} has no option {option!r}{nearest(option, options)}; "
                     f"it has {', '.join(options)}"
                 )
-        groups.append(text)
+        empty = chosen is None and not parsed.is_delete()
+        groups.append(f"{text.partition('=')[0]}=[]" if empty else text)  # Hydra has no null for a group
     return groups, values
+
+
+def _check_choice(group: str, chosen: Any) -> None:
+    """Checks that a group gets the name of an option, or null where a run may go without it.
+
+    Raises:
+        StabError: it gets something else.
+    """
+    names = chosen if isinstance(chosen, list) else [chosen]
+    part = {**PARTS, **GROUPS}.get(group.partition("@")[0])
+    if chosen is None or chosen == []:
+        if part is not None and not part.optional:
+            raise StabError(f"group {group!r} takes the name of an option, got none, and a run needs one")
+    elif wrong := [name for name in names if not isinstance(name, str)]:
+        raise StabError(f"group {group!r} takes the name of an option, got {wrong[0]!r}")
+    elif len(names) > 1 and group in PARTS:
+        raise StabError(f"group {group!r} takes one option, got {', '.join(names)}")
 
 
 def _check_keys(values: Sequence[str], config: DictConfig) -> None:

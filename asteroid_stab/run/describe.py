@@ -57,6 +57,7 @@ def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list
         "device": f"{trainer.strategy.root_device} x {trainer.world_size}",
         "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",
         "n_parameters": n_parameters,
+        "notes": list(getattr(system, "told", [])),
     }
     write_text(run.versions, json.dumps(facts, indent=1))
     print(f"{config.recipe}: {n_parameters / 1e6:.2f} M parameters, run folder {run.root}", flush=True)

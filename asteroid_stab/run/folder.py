@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.parts import complete
+from asteroid_stab.run.stored import read_config
+from asteroid_stab.run.trust import check_stored, trusted_names
 from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class RunFolder:
 
     Args:
         path: the folder; it must hold a config.
+        config_dir: a folder of the user's own recipes, whose classes are trusted.
 
     Attributes:
         path: the folder.
@@ -33,8 +35,9 @@ class RunFolder:
         StabError: the folder has no config.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, config_dir: str | None = None):
         self.path = Path(path)
+        self.config_dir = config_dir
         self.layout = RunLayout(path)
         if not self.layout.config.is_file():
             name = self.layout.config.name
@@ -42,15 +45,41 @@ class RunFolder:
 
     @cached_property
     def config(self) -> DictConfig:
-        """The resolved config that the run was started with, as this version would have written it."""
+        """The resolved config that the run was started with, as this version would have written it.
+
+        Reading it builds nothing; what builds from it calls :meth:`check_trusted` before.
+        """
         file = self.layout.config
-        try:
-            config = OmegaConf.load(file)
-        except (YAMLError, OmegaConfBaseException) as error:
-            raise StabError(f"{str(file)!r} is no readable config: {error}") from error
-        if not isinstance(config, DictConfig) or "data" not in config:
+        stored = read_config(file)
+        if not isinstance(stored.get("data"), dict):
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")
-        return OmegaConf.create(upgrade_config(OmegaConf.to_container(config)))  # type: ignore[arg-type]
+        try:
+            return OmegaConf.create(complete(upgrade_config(stored), needed=("data", "loader")))
+        except StabError as error:
+            raise StabError(f"{str(file)!r} is no config of a run: {error}") from error
+
+    def check_whole(self) -> None:
+        """Checks that the config has all that a training needs.
+
+        Raises:
+            StabError: it has not.
+        """
+        config: Any = OmegaConf.to_container(self.config)
+        try:
+            complete(config)
+        except StabError as error:
+            raise StabError(f"{str(self.layout.config)!r} is no config of a run: {error}") from error
+
+    def check_trusted(self, *parts: str) -> None:
+        """Checks that the stored config names, in these parts or in all, only classes that may be built from it.
+
+        Raises:
+            StabError: it names another.
+        """
+        config: Any = OmegaConf.to_container(self.config)
+        trusted = trusted_names(self.config_dir)
+        for part in parts or config:
+            check_stored(config[part], part, str(self.layout.config), trusted)
 
     def datamodule(self, overrides: Sequence[str] = ()) -> MixtureDataModule:
         """Builds the run's data, not yet set up.
@@ -59,12 +88,14 @@ class RunFolder:
             overrides: ``KEY=VALUE`` changes of the config's ``data``, for a corpus that has moved.
 
         Raises:
-            StabError: an override names no key of ``data``, or corpus or loader refuse their arguments.
+            StabError: the config names a class that is not trusted, an override names no key of ``data``, or corpus or
+                loader refuse their arguments.
         """
-        from asteroid_stab.run.check import build, check_config
+        from asteroid_stab.run.check import build_part, check_config
         from asteroid_stab.run.overrides import apply
 
+        self.check_trusted("data", "loader")
         config: Any = apply(self.config.data, overrides, "data")
         check_config(config, "data")
         check_config(self.config.loader, "loader")
-        return build(self.config.loader, build(config))
+        return build_part("loader", self.config.loader, build_part("data", config))

@@ -76,3 +76,13 @@ class RunPlan:
             check = getattr(part, "check", None)  # a callback of Lightning's own has no question to answer
             if check is not None:
                 check(self)
+
+    def notes(self) -> list[str]:
+        """Returns a line for each part that is switched on and changes nothing in this run, as the part declares."""
+        found = []
+        for part in self.callbacks:
+            neutral = getattr(part, "neutral", None)
+            why = None if neutral is None else neutral(self)
+            if why is not None:
+                found.append(f"{type(part).__name__} changes nothing in this run: {why}")
+        return found

@@ -29,7 +29,7 @@ def recipe_files(config_dir: str | None = None) -> dict[str, Path]:
 
 def summary(file: Path) -> str:
     """Returns the first comment line of a recipe that is not Hydra's package line."""
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         text = line.lstrip("# ").strip()
         if line.startswith("#") and text and not text.startswith("@package"):
             return text

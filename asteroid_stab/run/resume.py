@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import read_saved
 from asteroid_stab.run.check import check_config
 from asteroid_stab.run.checkpoints import upgrade_checkpoint
 from asteroid_stab.run.folder import RunFolder
-from asteroid_stab.run.overrides import apply, is_plain, read
+from asteroid_stab.run.overrides import apply, is_plain, keys, read
 
 CHANGEABLE = ("data", "loader", "trainer", "logger")
 """The groups of a config whose keys may change in a resumed run: where and how it is trained, not what."""
+
+
+_PLACES = ("dirpath", "save_dir", "default_root_dir", "root_dir")
+"""Arguments of Lightning's classes that name a folder to write to."""
 
 
 def may_change(text: str) -> bool:
@@ -33,21 +37,26 @@ def may_change(text: str) -> bool:
     return is_plain(change) and group in CHANGEABLE and bool(dot)
 
 
-def resumed_config(run: str, recipe: str | None, overrides: Sequence[str]) -> DictConfig:
+def resumed_config(run: str, recipe: str | None, overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """Returns the checked config with which a run goes on.
 
     Args:
         run: the run folder; it may have been moved.
         recipe: the recipe that the run should be of; None: any.
         overrides: changes of keys of the groups in :data:`CHANGEABLE`.
+        config_dir: a folder of the user's own recipes, whose classes are trusted.
 
     Raises:
-        StabError: there is no run, it is of another recipe, an override changes something else or a key that the
-            config does not have, or the learning rate has come to its end.
+        StabError: the config names a class that is not trusted, or a folder outside the run folder to write to; there
+            is no run, it is of another recipe, an override changes something else or a key that the config does not
+            have, or the learning rate has come to its end.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(run, config_dir)
+    folder.check_whole()
     if recipe not in (None, folder.config.recipe):
         raise StabError(f"{run} is a run of {folder.config.recipe!r}, not of {recipe!r}")
+    folder.check_trusted()
+    _check_places(folder)
     config = apply(folder.config, overrides)
     for text in overrides:
         if not may_change(text):
@@ -65,6 +74,20 @@ def resumed_config(run: str, recipe: str | None, overrides: Sequence[str]) -> Di
             f"would learn nothing; start a new run with init.path={run}"
         )
     return config
+
+
+def _check_places(folder: RunFolder) -> None:
+    """Checks that no host's part writes outside the run folder: its config may be somebody else's.
+
+    Raises:
+        StabError: one does.
+    """
+    home = folder.path.resolve()
+    for part in ("callbacks", "trainer"):  # the logger's save_dir is the run folder in any case
+        for key in keys(OmegaConf.create({part: folder.config[part]})):
+            value = OmegaConf.select(folder.config, key) if key.rpartition(".")[2] in _PLACES else None
+            if value is not None and not Path(str(value)).resolve().is_relative_to(home):
+                raise StabError(f"{folder.layout.config}: {key}={value} is outside the run folder: start a new run")
 
 
 def check_checkpoint(path: Path, system: torch.nn.Module) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import yaml
-
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import INPUT_SNR, NUMBERS, PERCENTILES, MetricInfo, column_info
 from asteroid_stab.run.layout import RunLayout, study_runs
 from asteroid_stab.run.resolve import corpus_value
+from asteroid_stab.run.stored import parse_config
 from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
@@ -52,9 +51,12 @@ def _title(info: MetricInfo) -> str:
 
 def _task(run: Run) -> tuple[int | None, bool]:
     """Number of sources in a run's mixtures, and whether it trains on a pretext task, whose scores mean nothing."""
-    config = upgrade_config(yaml.safe_load(run.config) or {})
-    data = config.get("data")
-    return corpus_value(data, "n_src") if data else None, bool(config.get("pretext"))
+    config = upgrade_config(parse_config(run.config, str(RunLayout(run.path).config)))
+    try:
+        n_src = corpus_value(config["data"], "n_src")
+    except (KeyError, TypeError):  # a folder without the data's part, or with another kind of thing there
+        n_src = None
+    return n_src, bool(config.get("pretext"))
 
 
 def _measured(run: Run) -> dict[str, float]:

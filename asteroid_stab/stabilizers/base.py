@@ -141,6 +141,10 @@ class StepObserver(pl.Callback):
         if self.remembers_items:
             plan.items.require_stable(type(self).__name__, self.without)
 
+    def neutral(self, plan: RunPlan) -> str | None:
+        """Returns why this part changes nothing in a run; None where it does change something, or only watches."""
+        return None
+
     def begin(self, items: Items) -> None:
         """Takes the items of the training set, before the first step; called again after a resume or in a second fit.
 
@@ -189,7 +193,13 @@ class StepObserver(pl.Callback):
 
 
 class Stabilizer(StepObserver, ABC):
-    """Weighs the items of a batch, or their sources; a subclass writes :meth:`logits`."""
+    """Weighs the items of a batch, or their sources; a subclass writes :meth:`logits`.
+
+    Attributes:
+        weighs_sources: whether its logits may be of single sources, ``[B, J]``.
+    """
+
+    weighs_sources: bool = False
 
     @abstractmethod
     def logits(self, step: Step) -> Tensor:

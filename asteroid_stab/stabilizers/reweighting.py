@@ -22,6 +22,8 @@ from asteroid_stab.stabilizers.sums import EpochSums
 log = logging.getLogger(__name__)
 
 LEVELS = ("source", "mixture")
+MOST_STEEP = 1e4  # per dB; the softmax is a choice of one item long before
+MOST_EPOCHS = 10_000  # of a schedule that is looked through for a value that is not 0
 
 
 class Reweighting(Stabilizer):
@@ -69,8 +71,8 @@ class Reweighting(Stabilizer):
         clamp_db: float | None = None,
         class_bias: Sequence[Sequence[Any]] = (),
     ):
-        if not math.isfinite(alpha):
-            raise ValueError(f"alpha must be a number, got {alpha}")
+        if not abs(alpha) <= MOST_STEEP:
+            raise ValueError(f"alpha must be a number from -{MOST_STEEP:g} to {MOST_STEEP:g}, got {alpha}")
         if schedule_unit not in ("epoch", "step"):
             raise ValueError(f"schedule_unit must be epoch or step, got {schedule_unit!r}")
         if level not in LEVELS:
@@ -104,6 +106,24 @@ class Reweighting(Stabilizer):
         super().check(plan)
         if self.class_bias:
             self._bias_of(plan.items)
+
+    @property
+    def weighs_sources(self) -> bool:  # type: ignore[override]
+        """True at the level of sources, unless all weigh the same."""
+        return self.level == "source" and (self.alpha != 0 or self.schedule is not None or bool(self.class_bias))
+
+    def neutral(self, plan: RunPlan) -> str | None:
+        """Returns which arguments weigh all alike."""
+        if self.alpha != 0 or any(self.class_bias.values()):
+            return None
+        bias = "class_bias favours none" if self.class_bias else "there is no class_bias"
+        if self.schedule is None:
+            return f"alpha=0, there is no schedule, and {bias}, so that all weigh the same"
+        n_epochs = plan.max_epochs
+        countable = self.schedule_unit == "epoch" and n_epochs is not None and 0 <= n_epochs <= MOST_EPOCHS
+        if countable and not any(map(self._beta, range(n_epochs or 0))):
+            return f"alpha=0, the schedule is 0 in all {n_epochs} epochs, and {bias}, so that all weigh the same"
+        return None
 
     def begin(self, items: Items) -> None:
         """Looks up the classes that are favoured."""

@@ -12,19 +12,15 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses import LayerwiseLossWrapper
 from asteroid_stab.losses.assignment import item_loss
-from asteroid_stab.losses.filtered import filtered_sdr
-from asteroid_stab.losses.lengths import on_true_parts
-from asteroid_stab.losses.matched import matched_neg_sdr
-from asteroid_stab.metrics import names
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step
 from asteroid_stab.stabilizers.comm import Comm
+from asteroid_stab.stabilizers.step_metrics import METRICS, metric_of_layer, metric_of_mixture
 from asteroid_stab.stabilizers.sums import EpochSums
 
-METRICS = tuple(f"{name}{over}" for name in names.METRICS if name.endswith("sdr") for over in ("", "_i"))
-"""SI-SDR and SDR, each alone or as the improvement over the mixture."""
 LAYERS = ("last", "all", "any")
+LEAST_LOGIT = 1e4  # exp() of less is 0 in any precision, and half precision ends soon after
 REASONS = ("first", "same", "improved", "relaxed")
 """Reasons to keep an item, in the order in which they are counted."""
 
@@ -99,8 +95,8 @@ class SampleDropout(Stabilizer):
             raise ValueError(f"warm_up_epochs must be at least 0, got {warm_up_epochs}")
         if reset_every_epochs is not None and reset_every_epochs < 1:
             raise ValueError(f"reset_every_epochs must be at least 1, got {reset_every_epochs}")
-        if not drop_logit < 0:
-            raise ValueError(f"drop_logit must be below 0, got {drop_logit}")
+        if not drop_logit < 0 or -math.inf < drop_logit < -LEAST_LOGIT:
+            raise ValueError(f"drop_logit must be below 0, from -{LEAST_LOGIT:g} on or -inf, got {drop_logit}")
         self.epsilon_db, self.relative, self.metric, self.keep_same = epsilon_db, relative, metric, keep_same
         self.warm_up_epochs, self.reset_every_epochs = warm_up_epochs, reset_every_epochs
         self.drop_logit, self.store_relaxed, self.layers = drop_logit, store_relaxed, layers
@@ -127,6 +123,20 @@ class SampleDropout(Stabilizer):
                 f"a bank for each layer (stabilizer.dsd.layers={self.layers}) needs a model that gives every layer's "
                 "estimates: add head=layerwise, or set stabilizer.dsd.layers=last"
             )
+
+    def neutral(self, plan: RunPlan) -> str | None:
+        """Returns which argument or other part keeps every item."""
+        if math.isinf(self.epsilon_db):
+            return "epsilon_db=inf keeps every item (stabilizer.dsd.epsilon_db=1.0, say, drops some)"
+        if self.keep_same and plan.n_src == 1:
+            return "with one source an assignment never changes, and keep_same=true keeps every item then"
+        if self.keep_same and getattr(plan.loss, "fixed_labels", False):
+            return "the labels are fixed (loss=fixed), and keep_same=true keeps every item whose label is the same"
+        if self.reset_every_epochs == 1:
+            return "reset_every_epochs=1 empties the bank in every epoch, so that every visit is a first one"
+        if plan.max_epochs is not None and 0 <= plan.max_epochs <= self.warm_up_epochs:
+            return f"warm_up_epochs={self.warm_up_epochs} keeps every item in all {plan.max_epochs} epochs"
+        return None
 
     def begin(self, items: Items) -> None:
         if self._state is not None:
@@ -159,10 +169,10 @@ class SampleDropout(Stabilizer):
         self._fit_banks(perms)
         # An item that has no loss has no metric, though its estimate may have one.
         undefined = ~torch.isfinite(item_loss(step.assignment.loss))
-        before = self._of_mixture(step)
+        before = metric_of_mixture(step, self.metric)
         metrics, reasons = [], []
         for layer, (bank, perm) in enumerate(zip(self.banks, perms, strict=True), start=-len(perms)):
-            metric = -item_loss(before - self._of_estimates(step, layer, perm))
+            metric = -item_loss(before - metric_of_layer(step, self.metric, layer, perm))
             metrics.append(metric.to(bank.metric.dtype).masked_fill(undefined, torch.nan))
             reasons.append(self._reasons(metrics[-1], perm, *bank.lookup(step.ids)))
         by_layer = torch.stack([torch.stack([*of_layer.values()]).any(0) for of_layer in reasons])
@@ -184,27 +194,6 @@ class SampleDropout(Stabilizer):
             if bank.perm.shape[1] != n_src:
                 raise StabError(f"the bank is of {bank.perm.shape[1]} sources, the assignments are of {n_src}")
             bank.to(perms.device)
-
-    def _of_estimates(self, step: Step, layer: int, perm: Tensor) -> Tensor:
-        """Returns the metric [B, J] of a layer's estimates (-1 is the last layer), without the improvement."""
-        if layer == -1 and self.metric.startswith("si_sdr"):
-            return -step.source_loss
-        est = step.est if layer == -1 else step.layers[layer]  # type: ignore[index]
-        return self._measure(step, est, perm)
-
-    def _of_mixture(self, step: Step) -> Tensor | float:
-        """Returns the metric [B, J] of the mixture, which an improvement is over; else 0."""
-        if not self.metric.endswith("_i"):
-            return 0.0
-        if step.mixture is None:
-            raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
-        return self._measure(step, step.mixture.unsqueeze(1).expand_as(step.sources), None)
-
-    def _measure(self, step: Step, est: Tensor, perm: Tensor | None) -> Tensor:
-        with torch.no_grad():
-            if self.metric.startswith("si_sdr"):
-                return -on_true_parts(matched_neg_sdr, step.lengths, est, step.sources, perm)
-            return on_true_parts(filtered_sdr, step.lengths, est, step.sources, perm)
 
     def _reasons(self, metric: Tensor, perm: Tensor, best: Tensor, best_perm: Tensor) -> dict[str, Tensor]:
         """For each reason the items [B] that have it."""

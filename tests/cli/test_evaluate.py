@@ -16,6 +16,7 @@ from asteroid_stab.metrics.separation_metrics import Measured, measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
+from asteroid_stab.run.trust import trust
 from bench.speech_samples import speech_like
 
 
@@ -74,6 +75,7 @@ def run(tmp_path, tiny_model, monkeypatch):
     data = {"_target_": "spoken_data.SpeechCorpus", "n_src": 2, "sample_rate": 8000, "n_test": 4}
     (folder / "config.yaml").write_text(yaml.safe_dump({"data": data}))
     save_model(tiny_model(), folder / "best_model.pth")
+    trust(["spoken_data.SpeechCorpus"])
     return folder
 
 

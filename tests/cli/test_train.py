@@ -205,7 +205,7 @@ def test_two_processes_make_one_folder_under_the_default_name(tmp_path):
         (["baseline/toy", "trainer.accelerator=abacus"], "abacus"),
         (["resume=/nowhere"], "'/nowhere' is no run folder"),
         (["baseline/toy", "optim.lr=["], "optim.lr"),
-        (["baseline/toy", "optim.lr=-1.0", *SMALL], "torch.optim.Adam: Invalid learning rate: -1.0"),
+        (["baseline/toy", "optim.lr=-1.0", *SMALL], "optim.lr must be at least 0, got -1.0"),
         (["baseline/toy", "seed=-1"], "seed must be a whole number from 0"),
         (["baseline/toy", "init.new_output=no"], "init.new_output: must be bool, got 'no'"),
         (["baseline/toy", "init.new_output=true", *SMALL], "need the path of weights"),

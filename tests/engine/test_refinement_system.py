@@ -178,8 +178,14 @@ def test_other_models_and_weights_of_single_sources_are_refused(tmp_path, noisy_
     with pytest.raises(StabError, match=r"must be a LatentRefinementNet \(model=refiner\), got ConvTasNet"):
         make_system(tiny_model())
     system = make_system(make_model(), noise_in_loss=True)
-    with pytest.raises(StabError, match=r"noise_in_loss needs weights of whole items, got some of single sources"):
+    with pytest.raises(StabError, match=r"Reweighting weighs single sources, .*stabilizer.reweight.level=mixture"):
         tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.1)]).fit(system, datamodule=noisy_data())
+
+    class Undeclared(Reweighting):
+        weighs_sources = False
+
+    with pytest.raises(StabError, match=r"noise_in_loss needs weights of whole items, got some of single sources"):
+        tiny_trainer(tmp_path, callbacks=[Undeclared(alpha=0.1)]).fit(system, datamodule=noisy_data())
     trainer = tiny_trainer(tmp_path, callbacks=[Reweighting(alpha=0.1, level="mixture")])
     trainer.fit(make_system(make_model(), noise_in_loss=True), datamodule=noisy_data())
     assert trainer.callback_metrics["train/effective_share"] < 1

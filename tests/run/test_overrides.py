@@ -27,7 +27,8 @@ from asteroid_stab.run.overrides import apply, keys, path_in, quoted, read
 def test_a_value_is_the_same_in_a_new_run_and_in_one_that_exists(written, value):
     changed = apply(OmegaConf.create({"x": 0}), [f"x={written}"])
     assert OmegaConf.to_container(changed)["x"] == value
-    composed = compose_recipe("baseline/toy", [f"+mine={written}"])
+    reader = "+callbacks.reader={_target_: builtins.dict, x: '${mine}'}"  # a key that nothing reads is refused
+    composed = compose_recipe("baseline/toy", [f"+mine={written}", reader])
     assert OmegaConf.to_container(composed)["mine"] == value
 
 

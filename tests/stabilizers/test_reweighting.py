@@ -191,7 +191,7 @@ def test_alpha_zero_trains_as_without_to_the_bit(tmp_path, tiny_data, tiny_train
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"alpha": math.inf}, "alpha must be a number, got inf"),
+        ({"alpha": math.inf}, "alpha must be a number from -10000 to 10000, got inf"),
         ({"schedule_unit": "batch"}, "schedule_unit must be epoch or step, got 'batch'"),
         ({"level": "batch"}, "level must be one of source, mixture, got 'batch'"),
         ({"clamp_db": 0.0}, "clamp_db must be above 0, got 0"),

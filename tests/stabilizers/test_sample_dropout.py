@@ -364,7 +364,8 @@ def test_the_loss_is_taken_for_the_metric_where_it_is_that(tmp_path, tiny_data, 
         ({"layers": "first"}, "layers must be one of last, all, any, got 'first'"),
         ({"warm_up_epochs": -1}, "warm_up_epochs must be at least 0, got -1"),
         ({"reset_every_epochs": 0}, "reset_every_epochs must be at least 1, got 0"),
-        ({"drop_logit": 0.0}, "drop_logit must be below 0, got 0"),
+        ({"drop_logit": 0.0}, "drop_logit must be below 0, .*, got 0"),
+        ({"drop_logit": -1e300}, "drop_logit must be below 0, from -10000 on or -inf, got -1e"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

@@ -1,0 +1,179 @@
+"""Classes that a stored config may name: parts of this package and its hosts, and those that the user trusts.
+
+A run folder may come from anybody, and building what its config names is running it. So only classes of the kinds that
+a run is made of are built from it, without any list of forbidden ones; everything else the user must trust by name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from asteroid_stab.errors import StabError
+
+_TARGET = "_target_"
+# Modules in which a config may name classes. Nothing outside is imported for a stored config.
+_PLACES = (
+    *(
+        f"asteroid_stab.{room}"
+        for room in ("data", "losses", "stabilizers", "models", "pretext", "callbacks", "engine")
+    ),
+    *("asteroid.losses", "asteroid.models", "asteroid.masknn", "asteroid.engine", "asteroid_filterbanks"),
+    *("torch.nn", "torch.optim", "pytorch_lightning"),
+)
+_FUNCTIONS = {
+    "asteroid_stab.models.conv_tasnet.conv_tasnet",
+    *("asteroid_stab.models.dual_path.dprnn_tasnet", "asteroid_stab.models.dual_path.dptnet"),
+    *("asteroid_stab.models.sudormrf.sudormrf", "asteroid_stab.models.layering.layered_model"),
+    "asteroid_stab.models.pretrained.load_pretrained",
+    *("asteroid_stab.callbacks.loggers.tensorboard", "asteroid_stab.callbacks.loggers.wandb"),
+}
+"""Functions that a config may name, by the place of their definition: each returns a part of a run."""
+
+
+def trusted_file() -> Path:
+    """Returns the file in the user's own folder that lists what is trusted, a name on each line."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "asteroid-stab" / "trusted"
+
+
+def trusted_names(config_dir: str | None = None) -> set[str]:
+    """Returns the names that the user trusts: packages, and classes in them.
+
+    Args:
+        config_dir: a folder of the user's own recipes, whose classes are trusted as well.
+
+    Raises:
+        StabError: ``config_dir`` is no folder.
+    """
+    try:
+        names = {*trusted_file().read_text(encoding="utf-8").split()}
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        names = set()
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise StabError(f"--config-dir must be a folder, got {config_dir!r}")
+        for file in sorted(Path(config_dir).rglob("*.yaml")):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            names |= {*re.findall(rf"{_TARGET}['\"]?\s*:\s*['\"]?([\w.]+)", text)}
+    return names
+
+
+def trust(names: Sequence[str]) -> list[str]:
+    """Adds names to the user's file; returns those that were not in it.
+
+    Raises:
+        StabError: a name is no dotted name, or the file cannot be written.
+    """
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise StabError(f"--trust must be the name of a package or a class, such as my_corpus, got {name!r}")
+    new = [name for name in dict.fromkeys(names) if name not in trusted_names()]
+    if new:
+        file = trusted_file()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(file, "a", encoding="utf-8") as stream:
+                stream.write("".join(f"{name}\n" for name in new))
+        except OSError as error:
+            raise StabError(f"cannot write {file}, which lists what you trust: {error}") from error
+    return new
+
+
+def trust_own(config: Any) -> list[str]:
+    """Trusts the classes of the user's own packages in a config that the user composed; returns the new ones.
+
+    Naming a class in a recipe or on the command line is trusting it. A name of a host or of the standard library is
+    not kept: it would be trusted with any arguments, in everybody's folders.
+    """
+    known = {*(place.partition(".")[0] for place in _PLACES), *sys.stdlib_module_names}
+    own = [target for _, target in targets(config) if isinstance(target, str) and target.partition(".")[0] not in known]
+    return trust(own) if own else []
+
+
+def check_stored(node: Any, at: str, source: str, trusted: Iterable[str]) -> None:
+    """Checks, before anything is imported or built, that a stored config names classes only that may be built.
+
+    Args:
+        node: a part of the config, in plain values.
+        at: key of the part in the config, for messages.
+        source: file of the config, for messages.
+        trusted: what :func:`trusted_names` returns.
+
+    Raises:
+        StabError: it names something else; the message says how to trust it.
+    """
+    names = {*trusted}
+    for where, target in targets(node, at):
+        if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
+            raise StabError(f"{source}: {where}.{_TARGET} must be the name of a class, got {target!r}")
+        if target in names or (_in_place(target, _PLACES) and _is_part(locate(target))):
+            continue
+        givers = [name for name in names if _in_place(target, [name])]
+        if givers and _in_place(_defined(locate(target)), givers):
+            continue
+        raise StabError(
+            f"{source} names {target} at {where}, which is no part of this package or its hosts, and a run folder may "
+            f"come from anybody: if you trust it, --trust {target.rpartition('.')[0] or target} (asked once, kept in "
+            f"{trusted_file()}), or --config-dir DIR with your recipe that names it"
+        )
+
+
+def targets(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the place and the value of every ``_target_`` in a config of mappings and lists, however deep."""
+    if hasattr(node, "items"):
+        if _TARGET in node:
+            yield at, node[_TARGET]
+        for key, child in node.items():
+            yield from targets(child, f"{at}.{key}" if at else str(key))
+    elif isinstance(node, Sequence) and not isinstance(node, (str, bytes)):
+        for i, child in enumerate(node):
+            yield from targets(child, f"{at}[{i}]")
+
+
+def locate(target: str) -> Any:
+    """Returns what a dotted name means; None where it means nothing. Modules that begin with ``_`` are not imported."""
+    parts = target.split(".")
+    try:
+        found: Any = import_module(parts[0])
+        for i, part in enumerate(parts[1:], 2):
+            if not hasattr(found, part) and not part.startswith("_"):
+                import_module(".".join(parts[:i]))
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return found
+
+
+def _in_place(target: str, places: Iterable[str]) -> bool:
+    return any(target == place or target.startswith(f"{place}.") for place in places)
+
+
+def _defined(found: Any) -> str:
+    """Where an object is defined, as a dotted name: ``package.os.system`` is the system's, not the package's."""
+    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+
+
+def _is_part(found: Any) -> bool:
+    """Whether an object of a host is a class of a kind that runs are made of, or one of our functions that make one."""
+    if not isinstance(found, type):
+        return _defined(found) in _FUNCTIONS
+    from asteroid.engine.schedulers import BaseScheduler
+    from pytorch_lightning import Callback, Trainer, accelerators, loggers, plugins, profilers, strategies
+    from torch import nn, optim
+
+    from asteroid_stab.data import Corpus, MixtureDataModule, SpeechFolders
+    from asteroid_stab.losses import ExponentialSchedule, RisingSchedule
+
+    kinds = (
+        *(Corpus, SpeechFolders, MixtureDataModule, ExponentialSchedule, RisingSchedule, BaseScheduler),
+        *(nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler),
+        *(Trainer, Callback, strategies.Strategy, profilers.Profiler, accelerators.Accelerator),
+        *(loggers.CSVLogger, loggers.TensorBoardLogger),  # those that write files; the others send them away
+        *(plugins.Precision, plugins.ClusterEnvironment, plugins.CheckpointIO, plugins.LayerSync),
+    )
+    return _in_place(_defined(found), _PLACES) and issubclass(found, kinds)

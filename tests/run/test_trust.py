@@ -1,0 +1,226 @@
+"""A stored config builds classes of this package, of its hosts and of what the user trusts, and nothing else."""
+
+import os
+import pkgutil
+
+import pytest
+import yaml
+
+from asteroid_stab.cli.main import main
+from asteroid_stab.errors import StabError
+from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.folder import RunFolder
+from asteroid_stab.run.recipes import recipe_files
+from asteroid_stab.run.resume import resumed_config
+from asteroid_stab.run.trust import check_stored, locate, targets, trust, trust_own, trusted_file, trusted_names
+
+FOREIGN = [
+    "os.system",
+    "posix.system",
+    "subprocess.Popen",
+    "builtins.open",
+    "builtins.eval",
+    "pandas.read_pickle",
+    "torch.load",
+    "torch.hub.load",
+    "torch.nn.modules.module.torch.load",
+    "torch.optim.lr_scheduler.math.exp",
+    "torch.jit.load",
+    "torch.utils.cpp_extension.load",
+    "numpy.load",
+    "hydra.utils.get_method",
+    "hydra.utils.instantiate",
+    "functools.partial",
+    "asteroid_stab.atomic.write_text",
+    "asteroid_stab.run.describe.RunDescription",
+    "asteroid_stab.run.trust.trust",
+    "asteroid_stab.models.save_model",
+    "asteroid_stab.models.load_model",
+    "asteroid_stab.models.LatentRefinementNet.from_pretrained",
+    "asteroid_stab.data.toy.corpus.os.remove",
+    "asteroid.models.save_publishable",
+    "asteroid.models.ConvTasNet.from_pretrained",
+    "pytorch_lightning.Trainer.from_argparse_args",
+    "pytorch_lightning.seed_everything",
+    "pytorch_lightning.cli.LightningCLI",
+    "pytorch_lightning.loggers.MLFlowLogger",
+    "no_such_package.Thing",
+    "asteroid_stab.data.NoSuchCorpus",
+]
+PLACES = {
+    "data": lambda node: {"data": node},
+    "an argument": lambda node: {"data": {"_target_": "asteroid_stab.data.ToyCorpus", "cache_dir": node}},
+    "a list in a list": lambda node: {"data": {"_target_": "asteroid_stab.data.ToyCorpus", "n_src": [[1, node]]}},
+    "a positional argument": lambda node: {"data": {"_target_": "asteroid_stab.data.ToyCorpus", "_args_": [node]}},
+    "a part": lambda node: {"data": {**node, "_partial_": True}},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+
+
+def stored(tmp_path, change=lambda config: None):
+    """A run folder with the config of baseline/toy after a change of it."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.to_container(compose_recipe("baseline/toy", [f"run_dir={tmp_path / 'run'}", "logger=none"]))
+    change(config)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("target", FOREIGN)
+def test_what_is_no_part_is_refused(target):
+    with pytest.raises(StabError, match=r"config.yaml names .* at data, which is no part of this package .* --trust "):
+        check_stored({"_target_": target}, "data", "config.yaml", ())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_however_deep_it_stands(place):
+    node = PLACES[place]({"_target_": "os.system", "command": "touch x"})
+    with pytest.raises(StabError, match=r"names os.system at data"):
+        check_stored(node["data"], "data", "config.yaml", ())
+
+
+@pytest.mark.parametrize("target", [None, 3, "", "os system", "..x", ["os.system"], {"_target_": "os.system"}, "a:b"])
+def test_a_target_that_is_no_name_is_refused(target):
+    with pytest.raises(StabError, match=r"data._target_ must be the name of a class, got"):
+        check_stored({"_target_": target}, "data", "config.yaml", ())
+
+
+def test_no_function_of_this_package_or_a_host_is_built_that_makes_no_part():
+    """Walks every public name of the places that a config may name."""
+    import importlib
+
+    allowed = set()
+    for room in ("data", "losses", "stabilizers", "models", "pretext", "callbacks", "engine"):
+        package = importlib.import_module(f"asteroid_stab.{room}")
+        for module in [
+            package,
+            *(locate(m.name) for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")),
+        ]:
+            for name in dir(module):
+                if name.startswith("_") or isinstance(getattr(module, name), type):
+                    continue
+                try:
+                    check_stored({"_target_": f"{module.__name__}.{name}"}, "data", "c", ())
+                except StabError:
+                    continue
+                allowed.add(name)
+    assert allowed == {
+        *(
+            "conv_tasnet",
+            "dprnn_tasnet",
+            "dptnet",
+            "sudormrf",
+            "layered_model",
+            "load_pretrained",
+            "tensorboard",
+            "wandb",
+        )
+    }
+
+
+@pytest.mark.parametrize("recipe", recipe_files())
+def test_every_recipe_names_parts_only(recipe):
+    words = {"cascaded_pit/toy_fixed": ["loss.run=null"]}
+    config = compose_recipe(recipe, words.get(recipe, ["loss.run=null"] if recipe.endswith("_fixed") else []))
+    assert len([*targets(config)]) > 7
+    check_stored(config, "", "config.yaml", ())
+
+
+@pytest.mark.parametrize(
+    "target", ["torch.nn.ReLU", "asteroid_filterbanks.Encoder", "pytorch_lightning.callbacks.Timer"]
+)
+def test_classes_of_hosts_are_built(target):
+    check_stored({"_target_": target}, "data", "config.yaml", ())
+
+
+def test_a_foreign_module_is_not_even_imported(tmp_path, monkeypatch):
+    (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Corpus: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = stored(tmp_path, lambda config: config["data"].update(_target_="evil_module.Corpus"))
+    for words in (["evaluate", run], ["switches", run], ["train", f"resume={run}"]):
+        assert main([*map(str, words)]) == 2
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("part", ["model", "loss", "optim", "scheduler", "trainer", "system", "init", "loader"])
+def test_every_part_of_a_resumed_run_is_looked_at(tmp_path, part, capsys):
+    run = stored(tmp_path, lambda config: config[part].update(_target_="os.system"))
+    assert main(["train", f"resume={run}"]) == 2
+    assert f"config.yaml names os.system at {part}" in capsys.readouterr().err
+
+
+def test_what_the_user_trusts_is_built_and_kept(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_corpora.py").write_text(
+        "import os\nfrom asteroid_stab.data import ToyCorpus\nclass Mine(ToyCorpus):\n    'Mine.'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run = stored(tmp_path, lambda config: config["data"].update(_target_="my_corpora.Mine"))
+    with pytest.raises(StabError, match=r"names my_corpora.Mine at data, .* --trust my_corpora \(asked once"):
+        RunFolder(run).datamodule()
+    assert main(["evaluate", str(run), "--trust", "my_corpora"]) == 2  # it has no model yet
+    out = capsys.readouterr()
+    assert f"note: my_corpora may be built from run folders from now on, as {trusted_file()} says" in out.out
+    assert "no model file" in out.err
+    assert type(RunFolder(run).datamodule().corpus).__name__ == "Mine"
+    assert trusted_file().read_text() == "my_corpora\n"
+    # a package that is trusted lends its name to nothing that it imports
+    other = stored(tmp_path, lambda config: config["data"].update(_target_="my_corpora.os.system"))
+    with pytest.raises(StabError, match=r"names my_corpora.os.system at data"):
+        RunFolder(other).datamodule()
+
+
+def test_a_config_dir_trusts_the_classes_that_it_names_and_no_others(tmp_path, monkeypatch):
+    (tmp_path / "mine_too.py").write_text(
+        "from asteroid_stab.data import ToyCorpus\nclass A(ToyCorpus):\n    'A.'\nclass B(ToyCorpus):\n    'B.'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "a.yaml").write_text("_target_: mine_too.A\n")
+    run = stored(tmp_path, lambda config: config["data"].update(_target_="mine_too.A"))
+    assert type(RunFolder(run, str(tmp_path / "conf")).datamodule().corpus).__name__ == "A"
+    assert resumed_config(str(run), None, [], str(tmp_path / "conf")).data._target_ == "mine_too.A"
+    run = stored(tmp_path, lambda config: config["data"].update(_target_="mine_too.B"))
+    with pytest.raises(StabError, match="names mine_too.B at data"):
+        RunFolder(run, str(tmp_path / "conf")).datamodule()
+    with pytest.raises(StabError, match="--config-dir must be a folder, got '/nowhere'"):
+        RunFolder(run, "/nowhere").datamodule()
+
+
+def test_what_the_user_trains_with_is_trusted_by_its_whole_name():
+    config = {"data": {"_target_": "my_own.Corpus"}, "loss": [{"_target_": "torch.load"}, {"_target_": "os.system"}]}
+    assert trust_own(config) == ["my_own.Corpus"]
+    assert trust_own(config) == []
+    assert trusted_names() == {"my_own.Corpus"}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a-b", "/home", "a..b"])
+def test_a_name_that_is_none_is_not_trusted(name):
+    with pytest.raises(StabError, match="--trust must be the name of a package or a class"):
+        trust([name])
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    assert trusted_names() == set()
+    with pytest.raises(StabError, match=r"cannot write .*trusted, which lists what you trust"):
+        trust(["mine"])
+
+
+@pytest.mark.parametrize("key", ["dirpath", "save_dir"])
+def test_a_resumed_run_writes_in_its_folder_only(tmp_path, key):
+    target = {"dirpath": "pytorch_lightning.callbacks.ModelCheckpoint", "save_dir": "x.Y"}[key]
+    place = str(tmp_path / "elsewhere")
+    run = stored(tmp_path, lambda c: c["callbacks"].update(extra={"_target_": target, key: place}))
+    trust(["x.Y"])
+    with pytest.raises(StabError, match=rf"callbacks.extra.{key}={place} is outside the run folder"):
+        resumed_config(str(run), None, [])
+    run = stored(tmp_path, lambda c: c["trainer"].update(default_root_dir=os.path.join(tmp_path, "run", "..", "x")))
+    with pytest.raises(StabError, match="trainer.default_root_dir=.* is outside the run folder"):
+        resumed_config(str(run), None, [])
