@@ -50,12 +50,26 @@ def main(argv: list[str]) -> int:
     if not options.overwrite and (summary := _existing(folder, settings)):
         print(f"{folder} holds this evaluation already (--overwrite measures again):")
         show(summary)
+        _check_broken(summary)
         return 0
     command = f"asteroid-stab evaluate {shlex.join(argv)}"
     facts = {"command": command, "model": str(variant.file), **settings}
-    show(_evaluate(run, variant, options, metrics, facts, folder))
+    summary = _evaluate(run, variant, options, metrics, facts, folder)
+    show(summary)
     print(f"written to {folder}")
+    _check_broken(summary)
     return 0
+
+
+def _check_broken(summary: dict[str, Any]) -> None:
+    """Checks that every mixture of an evaluation was read, separated and measured.
+
+    Raises:
+        StabError: some were not; it names all of them.
+    """
+    if broken := summary.get("broken"):
+        reasons = "\n  ".join(f"{name}: {reason}" for name, reason in broken.items())
+        raise StabError(f"{len(broken)} of {summary['n']} mixtures could not be measured\n  {reasons}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from asteroid_stab.cli import evaluate
+from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus, MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
@@ -119,6 +120,27 @@ def test_table(run, here, capsys):
     header = next(line for line in out.splitlines() if "mean ± std" in line)
     assert all(f"p{p}" in header for p in (1, 5, 10, 25, 50, 75, 90, 95, 99))
     assert "2.00 ± 0.00" in out  # PESQ
+
+
+def test_a_file_that_cannot_be_measured_is_named_at_the_end(run, here, monkeypatch, capsys):
+    """The table of the others stays, and the exit status says that some are missing."""
+    read = SpeechSet.read
+
+    def damaged(self, row, start, stop):
+        mixture, sources = read(self, row, start, stop)
+        mixture[:] = np.nan if row == 2 else mixture
+        return mixture, sources
+
+    monkeypatch.setattr(SpeechSet, "read", damaged)
+    assert main(["evaluate", str(run), "--metrics", "si_sdr"]) == 2
+    shown = capsys.readouterr()
+    assert "1 of 4 mixtures could not be measured\n  talk 2: audio must be finite, got NaN" in shown.err
+    assert "test SI-SDRi: " in shown.out
+    table = pd.read_csv(run / "evaluation/test/utterances.csv")
+    assert table["si_sdr_i"].notna().tolist() == [True, True, False, True]
+    assert main(["evaluate", str(run), "--metrics", "si_sdr"]) == 2  # the same table, and the same answer
+    assert "talk 2" in capsys.readouterr().err
+    assert HerePool.made == 1
 
 
 def test_same_evaluation_is_shown_again(run, here, capsys):
