@@ -56,16 +56,17 @@ class Layout(NamedTuple):
         """Length that is discarded at an edge of a window that another window covers."""
         return (self.overlap - self.fade) // 2
 
-    def spans(self, n_samples: int) -> list[tuple[int, int]]:
-        """First sample and end of every window; the last window is moved back to have full length.
+    def spans(self, n_samples: int) -> Iterator[tuple[int, int]]:
+        """Yields first sample and end of every window; the last window is moved back to have full length.
 
         Example:
-            >>> Layout(window=5120, overlap=1280).spans(10_000)
+            >>> list(Layout(window=5120, overlap=1280).spans(10_000))
             [(0, 5120), (3840, 10000)]
         """
         last = max(0, n_samples - self.window) // GRID * GRID
         hop = (self.window - self.overlap) // GRID * GRID
-        return [*((start, start + self.window) for start in range(0, last, hop)), (last, n_samples)]
+        yield from ((start, start + self.window) for start in range(0, last, hop))
+        yield last, n_samples
 
 
 def layout(window_s: float, overlap_s: float, sample_rate: int) -> Layout:
@@ -155,10 +156,9 @@ def separate_blocks(
     """
     buffer = _Buffer(blocks)
     memory = SpeakerMemory(min(round(PASSAGE_S * sample_rate), windows.window // 4))
-    spans = windows.spans(n_samples)
     before = np.empty((0, 0), dtype=np.float32)
     before_stop = written = 0
-    for start, stop in spans:
+    for start, stop in windows.spans(n_samples):
         mixture = buffer.get(start, stop)
         if before_stop == 0:
             estimates = forward(mixture)

@@ -127,7 +127,7 @@ def test_seam_of_estimates_that_differ_is_smooth():
 @pytest.mark.parametrize("n_samples", [1, 5_000, 16_001, 40_000, 123_457])
 def test_spans_cover_everything_and_overlap(n_samples):
     windows = layout(2.0, 0.5, RATE)
-    spans = windows.spans(n_samples)
+    spans = list(windows.spans(n_samples))
     assert spans[0][0] == 0
     assert spans[-1][1] == n_samples
     for (start, stop), (next_start, next_stop) in itertools.pairwise(spans):
