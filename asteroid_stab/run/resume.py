@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import read_saved
+from asteroid_stab.models.saved import check_kinds, check_weights, read_saved
 from asteroid_stab.run.check import check_config
 from asteroid_stab.run.checkpoints import upgrade_checkpoint
 from asteroid_stab.run.folder import RunFolder
@@ -76,6 +76,7 @@ def check_checkpoint(path: Path, system: torch.nn.Module) -> dict[str, Any]:
     saved = read_saved(path, "checkpoint")
     if not isinstance(saved, dict) or "state_dict" not in saved:
         raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
+    check_weights(saved["state_dict"], str(path))
     saved = upgrade_checkpoint(saved)
     wanted, found = (
         {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
@@ -85,6 +86,7 @@ def check_checkpoint(path: Path, system: torch.nn.Module) -> dict[str, Any]:
         if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
             shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (found, wanted)]
             raise StabError(f"{path} is of another model: for {name} it has {shapes[0]}, the config's has {shapes[1]}")
+    check_kinds(wanted, found, str(path))
     return saved
 
 
