@@ -72,8 +72,8 @@ def measure(
     so too); SDR, SIR, SAR, STOI and PESQ keep it.
 
     A metric is undefined in these cases: every metric if a source is silent or a sample is not finite; all but SI-SDR
-    and STOI if an estimate is silent (its SI-SDR is -80 dB, the reference's value); STOI and PESQ if the signals are
-    too short; PESQ if they are longer than a minute or hold no speech.
+    and STOI if an estimate is silent (its SI-SDR is -80 dB, the reference's value); SIR if there is one source; STOI
+    and PESQ if the signals are too short; PESQ if they are longer than a minute or hold no speech.
 
     Args:
         mixture: the mixture.
@@ -127,8 +127,10 @@ def measure(
     if ratios:
         try:
             found, fallback = _bss_eval(sources, estimates, mixture)
-            for metric in ratios:
+            for metric in ratios if len(sources) > 1 else [metric for metric in ratios if metric != "sir"]:
                 output[metric], given[metric] = (getattr(x, metric).mean() for x in found)
+            if "sir" in ratios and len(sources) == 1:
+                failures["sir"] = "one source, which no other interferes with"
         except MetricError as error:
             failures.update(dict.fromkeys(ratios, str(error)))
     if "stoi" in metrics:
