@@ -54,9 +54,10 @@ def _wav_header(head: bytes, size: int) -> tuple[Header | None, str]:
     if head[:4] != b"RIFF" or head[8:20] != b"WAVEfmt \x10\0\0\0" or head[36:40] != b"data":
         return None, ""
     frame = int.from_bytes(head[32:34], "little")
-    if head[20:22] != b"\1\0" or not frame:
-        return None, ""
     n_channels, rate = int.from_bytes(head[22:24], "little"), int.from_bytes(head[24:28], "little")
+    bits = int.from_bytes(head[34:36], "little")
+    if head[20:22] != b"\1\0" or not frame or 8 * frame != n_channels * bits:
+        return None, ""
     stated, held = int.from_bytes(head[40:44], "little"), size - _WAV_HEADER
     return Header(min(stated, held) // frame, rate, n_channels), _cut(stated, held, frame)
 

@@ -20,6 +20,19 @@ CHANGEABLE = ("data", "loader", "trainer", "logger")
 """The groups of a config whose keys may change in a resumed run: where and how it is trained, not what."""
 
 
+# What Lightning writes, as far as it trips over anything else.
+_PARTS = {
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "callbacks": dict,
+    "loops": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+_EXTRA_STATE = "_extra_state"  # torch's name of what a module keeps beside its weights
+
+
 def may_change(text: str) -> bool:
     """Whether an override changes what a resumed run may change.
 
@@ -76,7 +89,16 @@ def check_checkpoint(path: Path, system: torch.nn.Module) -> dict[str, Any]:
     saved = read_saved(path, "checkpoint")
     if not isinstance(saved, dict) or "state_dict" not in saved:
         raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
-    check_weights(saved["state_dict"], str(path))
+    for name, kind in _PARTS.items():
+        if name in saved and not isinstance(saved[name], kind):
+            got = type(saved[name]).__name__
+            raise StabError(f"{path} is no readable checkpoint: its {name} must be a {kind.__name__}, got {got}")
+    if unnamed := next((key for key in saved.get("callbacks", {}) if not isinstance(key, str)), None):
+        raise StabError(f"{path} is no readable checkpoint: its callbacks must have names, got {unnamed!r}")
+    state = saved["state_dict"]
+    if isinstance(state, dict):  # losses keep more than tensors in it, such as the labels that they fixed
+        state = {name: value for name, value in state.items() if not str(name).endswith(_EXTRA_STATE)}
+    check_weights(state, str(path))
     saved = upgrade_checkpoint(saved)
     wanted, found = (
         {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}

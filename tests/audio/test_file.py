@@ -204,3 +204,13 @@ def test_samples_beyond_the_end_and_of_no_file(tmp_path):
         read_samples(str(path), 40, 120)
     with pytest.raises(StabError, match=r"cannot decode .*b\.wav .*: No such file"):
         read_samples(str(tmp_path / "b.wav"), 0, 1)
+
+
+def test_a_wav_whose_frames_are_not_its_bits_is_read_as_libsndfile_reads_it(tmp_path):
+    path = tmp_path / "a.wav"
+    sf.write(path, 0.1 * np.random.default_rng(0).standard_normal(3000), 16_000)
+    data = bytearray(path.read_bytes())
+    data[34] = 24  # bits a sample, in frames of two bytes
+    path.write_bytes(data)
+    assert read_header(str(path)).n_frames == sf.info(path).frames == 2000
+    assert verdict(path) == "whole"
