@@ -77,14 +77,17 @@ def _asteroid_files(base_models: ModuleType) -> Iterator[None]:
 
         for prepare in BEFORE_READING:
             prepare()
-        with safe_globals(_data_types()):
+        with safe_globals(data_types()):
             return original(cls, pretrained_model_conf_or_path, *args, **kwargs)
 
     base_models.BaseModel.from_pretrained = classmethod(from_pretrained)
 
 
-def _data_types() -> list[Any]:
-    """torch's version string, and what the pickle of a NumPy number names."""
+def data_types() -> list[Any]:
+    """Types that files of plain Asteroid may hold: torch's version string, and what the pickle of a NumPy number names.
+
+    None of them runs code when it is read.
+    """
     import numpy as np
     from numpy._core.multiarray import scalar
     from torch.torch_version import TorchVersion

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 _ARGUMENT = "{argument}"
 _N_SHOWN = 3
+_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class StabError(ValueError):
@@ -78,3 +80,16 @@ def some(names: Sequence[str]) -> str:
         ('a, b', 'a, b, c, ...')
     """
     return ", ".join([*names[:_N_SHOWN], *(["..."] if len(names) > _N_SHOWN else [])])
+
+
+def cause(error: BaseException) -> str:
+    """Type and first line of an error that other code raised, without the codes that colour a terminal.
+
+    Example:
+        >>> cause(RuntimeError("the kernel of 20 is longer than 16\\nat line 7"))
+        'RuntimeError: the kernel of 20 is longer than 16'
+        >>> cause(MemoryError())
+        'MemoryError'
+    """
+    text = next((line for line in _TERMINAL.sub("", str(error)).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text.strip()}" if text else type(error).__name__

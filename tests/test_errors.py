@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from asteroid_stab.errors import StabError, some, within
+from asteroid_stab.errors import StabError, cause, some, within
 
 
 def test_an_owner_adds_where_the_argument_stands():
@@ -27,3 +27,15 @@ def test_an_error_about_no_argument_stays_as_it_is():
 @pytest.mark.parametrize(("n", "text"), [(0, ""), (1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2, ..."), (9, "0, 1, 2, ...")])
 def test_three_names_are_shown(n, text):
     assert some([str(i) for i in range(n)]) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (RuntimeError("\n  \x1b[1mdo not\x1b[0m do this\nat all"), "RuntimeError: do not do this"),
+        (KeyError(3), "KeyError: 3"),
+        (ValueError(""), "ValueError"),
+    ],
+)
+def test_cause_is_one_line_without_terminal_codes(error, text):
+    assert cause(error) == text

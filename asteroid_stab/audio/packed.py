@@ -1,4 +1,4 @@
-"""Packed cache: the signals of a mixture list, decoded and resampled once, in one memory-mapped file.
+"""Packed cache: the signals of a mixture list, decoded and resampled once, in one file.
 
 The file holds, one after the other: a magic word, a digest of the packed files, the tracks' scales
 (float32), and all samples as int16. A track's samples are its integers times its scale. Speech that is not
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track as progress
 
+from asteroid_stab.audio.integers import IntegerFile
 from asteroid_stab.audio.tracks import Tracks
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, some
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,12 @@ def _data_offset(n_tracks: int) -> int:
 
 
 def _quantise(samples: np.ndarray) -> tuple[np.ndarray, np.float32]:
-    """Returns ``samples`` as int16, and the scale that restores them."""
+    """Returns ``samples`` as int16, and the scale that restores them; NaN for samples that are not all finite.
+
+    An item that holds such a sample is refused when it is read, with its name; others of the corpus are not.
+    """
+    if not np.isfinite(samples).all():
+        return np.zeros(len(samples), np.int16), np.float32(np.nan)
     steps = samples * np.float32(32_768)
     whole = np.rint(steps)
     if np.array_equal(steps, whole) and whole.max() <= _HIGHEST and whole.min() >= -_HIGHEST - 1:
@@ -69,8 +75,7 @@ def _quantise(samples: np.ndarray) -> tuple[np.ndarray, np.float32]:
 class PackedTracks:
     """Reads tracks from a packed file; see :class:`~asteroid_stab.audio.tracks.TrackReader`.
 
-    Use :meth:`open_or_pack`. The object pickles by its path: every worker maps the file itself, and they
-    share its pages.
+    Use :meth:`open_or_pack`. The object pickles by its path: every worker opens the file itself.
 
     Args:
         path: the packed file.
@@ -87,9 +92,7 @@ class PackedTracks:
         with open(self.path, "rb") as file:
             file.seek(len(_MAGIC) + _DIGEST_BYTES)
             self.scales = np.frombuffer(file.read(4 * n_tracks), np.float32)
-        # The plain array on the map: a memmap's slices carry Python attributes, which costs more than the
-        # samples.
-        self.samples = np.asarray(np.memmap(self.path, np.int16, "r", _data_offset(n_tracks), (int(self.offsets[-1]),)))
+        self.samples = IntegerFile(self.path, _data_offset(n_tracks))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "offsets": self.offsets}
@@ -99,8 +102,8 @@ class PackedTracks:
         self._open()
 
     def read_into(self, track: int, start: int, stop: int, gain: float, out: np.ndarray) -> None:
-        offset = self.offsets[track]
-        out[:] = self.samples[offset + start : offset + stop]  # converting first is faster than a mixed product
+        offset = int(self.offsets[track])
+        out[:] = self.samples.read(offset + start, offset + stop)  # converting first is faster than a mixed product
         out *= np.float32(gain * self.scales[track])
 
     def peak(self, track: int) -> float:
@@ -156,8 +159,14 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
     offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
     descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
 
+    damaged: list[str] = []
+
     def pack_one(track: int) -> np.float32:
-        integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
+        try:
+            integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
+        except StabError as error:  # the others are decoded too, so that all damaged files are found at once
+            damaged.append(str(error))
+            return np.float32(np.nan)
         _write_at(descriptor, integers.tobytes(), int(offsets[track]))
         return scale
 
@@ -167,6 +176,9 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
             done = pool.map(pack_one, range(len(tracks)))
             shown = progress(done, "packing", len(tracks), transient=True, disable=not sys.stderr.isatty())
             scales = np.fromiter(shown, np.float32, len(tracks))
+        if damaged:
+            counted = f"{len(damaged)} of {len(tracks)} tracks cannot be packed: " if len(damaged) > 1 else ""
+            raise StabError(f"{counted}{some(sorted(damaged))}")
         os.ftruncate(descriptor, size)
         _write_at(descriptor, _MAGIC + digest + scales.tobytes(), 0)
         os.fsync(descriptor)

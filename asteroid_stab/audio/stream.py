@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -10,13 +9,11 @@ from types import TracebackType
 import numpy as np
 import soundfile as sf
 
+from asteroid_stab.audio.file import MOST_VALUES, fault
 from asteroid_stab.audio.resampling import resample_blocks, resampled_length
 from asteroid_stab.errors import StabError
 
 BLOCK_S = 10.0
-_MAX_FRAMES = 2**62  # libsndfile's mark of a length that the header leaves open
-# libsndfile's remark on a WAV file that ends before its header's length.
-_CUT = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 class AudioInput:
@@ -54,11 +51,10 @@ class AudioInput:
 
     def _check(self, resample: bool) -> None:
         file = self.file
-        cut = _CUT.search(file.extra_info)
-        if cut and int(cut[2]) < int(cut[1]):
-            raise StabError(f"truncated: its header states {cut[1]} bytes of audio, it holds {cut[2]}")
-        if not 0 < file.frames < _MAX_FRAMES:
-            raise StabError("it holds no samples" if file.frames == 0 else "its header states no length")
+        if wrong := fault(file):
+            raise StabError(wrong)
+        if file.frames <= 0:
+            raise StabError("it holds no samples")
         if file.samplerate != self.sample_rate and not resample:
             raise StabError(
                 f"the model works at {self.sample_rate} Hz, the file is sampled at {file.samplerate} Hz "
@@ -89,9 +85,10 @@ class AudioInput:
 
     def _read(self) -> Iterator[np.ndarray]:
         n_read, rate = 0, self.file.samplerate
+        n_frames = min(round(BLOCK_S * rate), MOST_VALUES // self.file.channels)
         while n_read < self.file.frames:
             try:
-                block = self.file.read(round(BLOCK_S * rate), dtype="float32", always_2d=True)
+                block = self.file.read(n_frames, dtype="float32", always_2d=True)
             except sf.LibsndfileError as error:
                 raise StabError(f"damaged after {n_read / rate:.2f} s: {error.error_string}") from error
             if len(block) == 0:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import PERCENTILES
-from asteroid_stab.run.study import by_epoch, by_snr, distribution, evaluations, reached, table
+from asteroid_stab.run.study import by_epoch, reached, table
+from asteroid_stab.run.study_distribution import by_snr, distribution, evaluations
 
 SUMMARY = "prints the table of a study: DIR/ROW/SEED run folders, mean and spread over the seeds"
 
@@ -25,7 +26,7 @@ def picture(folder: Path, split: str, file: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for row, tables in evaluations(folder, split).items():
+    for row, tables in evaluations(folder, split)[0].items():
         values = np.array([[t["mixtures"].get(f"p{p}", np.nan) for p in PERCENTILES] for t in tables])
         if np.isfinite(values).any():
             places = np.arange(len(PERCENTILES))

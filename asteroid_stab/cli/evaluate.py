@@ -52,12 +52,26 @@ def main(argv: list[str]) -> int:
     if not options.overwrite and (summary := _existing(folder, settings)):
         print(f"{folder} holds this evaluation already (--overwrite measures again):")
         show(summary)
+        _check_broken(summary)
         return 0
     command = f"asteroid-stab evaluate {shlex.join(argv)}"
     facts = {"command": command, "model": str(variant.file), **settings}
-    show(_evaluate(run, variant, options, metrics, facts, folder))
+    summary = _evaluate(run, variant, options, metrics, facts, folder)
+    show(summary)
     print(f"written to {folder}")
+    _check_broken(summary)
     return 0
+
+
+def _check_broken(summary: dict[str, Any]) -> None:
+    """Checks that every mixture of an evaluation was read, separated and measured.
+
+    Raises:
+        StabError: some were not; it names all of them.
+    """
+    if broken := summary.get("broken"):
+        reasons = "\n  ".join(f"{name}: {reason}" for name, reason in broken.items())
+        raise StabError(f"{len(broken)} of {summary['n']} mixtures could not be measured\n  {reasons}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,7 +147,7 @@ def _evaluate(
     model = variant.load()
     data = run.datamodule(options.overrides)
     sample_rate = data.corpus.sample_rate
-    metrics = _possible(metrics, sample_rate)
+    metrics = _possible(metrics, sample_rate, data.corpus.n_src)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
     with (
         torch_threads(n_threads),
@@ -182,10 +196,14 @@ def share_cores(n_cores: int, n_jobs: int | None, on_cpu: bool) -> tuple[int, in
     return n_jobs, max(1, n_cores - n_jobs)
 
 
-def _possible(metrics: tuple[str, ...], sample_rate: int) -> tuple[str, ...]:
+def _possible(metrics: tuple[str, ...], sample_rate: int, n_src: int) -> tuple[str, ...]:
+    """Returns the metrics that are defined for these data, and prints which are not."""
     from asteroid_stab.metrics.separation_metrics import PESQ_MODES
 
-    if "pesq" not in metrics or sample_rate in PESQ_MODES:
-        return metrics
-    print(f"PESQ is left out: it is defined at 8000 and 16000 Hz, these data are sampled at {sample_rate} Hz")
-    return tuple(metric for metric in metrics if metric != "pesq")
+    if "pesq" in metrics and sample_rate not in PESQ_MODES:
+        print(f"PESQ is left out: it is defined at 8000 and 16000 Hz, these data are sampled at {sample_rate} Hz")
+        metrics = tuple(metric for metric in metrics if metric != "pesq")
+    if "sir" in metrics and n_src == 1:
+        print("SIR is left out: it measures the other sources in an estimate, and these data have one source")
+        metrics = tuple(metric for metric in metrics if metric != "sir")
+    return metrics

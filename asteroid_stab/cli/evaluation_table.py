@@ -23,7 +23,7 @@ NAMED_FAILURES = 5
 
 
 def show(summary: dict[str, Any]) -> None:
-    """Prints the table, the undefined values with their reasons, and the line ``SPLIT SI-SDRi: X.XX dB``.
+    """Prints the table, the undefined values with their reasons, and the line ``SPLIT SI-SDRi: X.XX dB (n = N)``.
 
     Args:
         summary: the content of ``summary.json``.
@@ -49,7 +49,8 @@ def show(summary: dict[str, Any]) -> None:
             f"SDR, SIR and SAR of {len(fallbacks)} of {n} mixtures were computed by pb_bss_eval, "
             f"for numerical reasons: {', '.join(list(fallbacks)[:NAMED_FAILURES])}"
         )
-    print(f"{summary['split']} SI-SDRi: {summary['metrics']['si_sdr_i']['mean']:.2f} dB")
+    gain = summary["metrics"]["si_sdr_i"]
+    print(f"{summary['split']} SI-SDRi: {gain['mean']:.2f} dB (n = {gain['n']})")
 
 
 def _figures(summary: dict[str, Any]) -> dict[str, FigureInfo]:

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.errors import some
+from asteroid_stab.errors import StabError, some
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +85,11 @@ def _counted(names: list[str]) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Writes the lists and prints their numbers."""
+    """Writes the lists and prints their numbers.
+
+    Raises:
+        StabError: lists cannot be made; or they were made without files that cannot be used, which it names.
+    """
     args = vars(_parser().parse_args(argv))
     from rich.console import Console
     from rich.progress import Progress
@@ -104,4 +108,7 @@ def main(argv: list[str]) -> int:
         console.print(_table(summary))
     if made[0].n_too_short:
         console.print(f"{made[0].n_too_short} utterances were shorter than {args['min_seconds']:g} s")
+    if damaged := made[0].damaged:
+        reasons = "\n  ".join(damaged.values())
+        raise StabError(f"{len(damaged)} files cannot be used; the lists were made without them\n  {reasons}")
     return 0

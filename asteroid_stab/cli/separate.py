@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asteroid_stab.cli.arguments import add_variant
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, cause
 
 if TYPE_CHECKING:
     from asteroid_stab.separation.chunks import Forward, Layout
@@ -71,6 +71,8 @@ def _attempt(
             length_s = audio.n_samples / sample_rate
     except StabError as error:
         return str(error)
+    except (OSError, MemoryError) as error:  # a name that the system refuses, ...
+        return cause(error)
     took = time.perf_counter() - begin
     print(f"{name}: {length_s:.1f} s in {took:.1f} s -> {', '.join(map(str, paths))}", flush=True)
     return ""

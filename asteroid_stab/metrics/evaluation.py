@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, cause
 from asteroid_stab.metrics.figures import figures_of, separate_with_figures
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.names import INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
-from asteroid_stab.metrics.separation_metrics import Measured
+from asteroid_stab.metrics.separation_metrics import Measured, undefined
 from asteroid_stab.metrics.summary import summarise
 from asteroid_stab.run.layout import EvaluationLayout
 
@@ -42,6 +42,8 @@ class Evaluation:
             ``si_sdr`` and ``si_sdr_i``.
         failures: for each metric the names of the mixtures in which it is undefined, and why.
         fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
+        broken: names of the mixtures that could not be read, separated or measured, and why; they are rows without
+            values.
         figures: the figures that the model declares.
     """
 
@@ -50,6 +52,7 @@ class Evaluation:
     sources: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     fallbacks: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
     figures: dict[str, FigureInfo] = field(default_factory=dict)
 
     @property
@@ -112,6 +115,9 @@ def evaluate(
         limit: how many mixtures to take, from the first; None takes all.
         advance: called after every mixture.
 
+    A mixture that cannot be read, separated or measured is one of the ``broken`` ones of the result, without values;
+    the others are measured.
+
     Raises:
         StabError: the model works at another sample rate or separates another number of sources, or no
             mixture has a SI-SDR.
@@ -126,26 +132,31 @@ def evaluate(
         raise ValueError(f"a model's figure must have a name of its own, got the column {sorted(taken)[0]!r}")
 
     of_mixture: dict[int, dict[str, float]] = {}  # input SNR and figures
+    measured: dict[int, Measured] = {}
 
     def items() -> Iterator[Item]:
         for i in range(n_items):
-            mixture, sources, _ = dataset[i]
-            estimates, figures = _separate(model, mixture)
-            if estimates.shape != sources.shape:
-                raise StabError(
-                    f"the model must give {list(sources.shape)} (sources, samples) for {dataset.names[i]!r}, "
-                    f"got {list(estimates.shape)}"
-                )
+            try:
+                mixture, sources, _ = dataset[i]
+                estimates, figures = _separate(model, mixture)
+            except Exception as error:  # of any type: a corpus or a model may be a user's own
+                fault = str(error) if isinstance(error, StabError) else cause(error)
+            else:
+                fault = _fault(estimates, sources, dataset.names[i])
+            if fault:
+                measured[i] = undefined(pool.metrics, dataset.n_src, fault)
+                advance()
+                continue
             of_mixture[i] = {INPUT_SNR: input_snr(mixture.numpy(), sources.numpy()), **figures}
             yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy())
 
-    measured: dict[int, Measured] = {}
     for i, found in pool.run(items()):
         measured[i] = found
         advance()
+    absent = dict.fromkeys([INPUT_SNR, *evaluation.figures], np.nan)
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]
-        row = {"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, **of_mixture[i]}
+        row = {"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, **of_mixture.get(i, absent)}
         evaluation.rows.append(row)
         if dataset.labels is not None:
             for source, label in enumerate(dataset.labels[i]):
@@ -157,10 +168,22 @@ def evaluate(
             evaluation.failures[metric][name] = reason
         if found.fallback:
             evaluation.fallbacks[name] = found.fallback
+        if found.broken:
+            evaluation.broken[name] = found.broken
     unmeasured = evaluation.failures.get("si_sdr", {})
     if len(unmeasured) == n_items:
         raise StabError(f"none of {n_items} mixtures has a SI-SDR: {next(iter(unmeasured.values()), 'no mixtures')}")
     return evaluation
+
+
+def _fault(estimates: Tensor, sources: Tensor, name: str) -> str:
+    """Returns why the estimates of a mixture cannot be measured; empty if they can."""
+    wanted = f"the model must give {list(sources.shape)} (sources, samples) for {name!r}, got {list(estimates.shape)}"
+    if estimates.shape[:-1] != sources.shape[:-1]:  # so it is for every other mixture
+        raise StabError(wanted)
+    if estimates.shape != sources.shape:
+        return wanted
+    return "" if torch.isfinite(estimates).all() else "the model gave estimates that are not finite"
 
 
 def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) -> None:
@@ -181,6 +204,7 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         "failures": {metric: list(names) for metric, names in evaluation.failures.items()},
         "failure_reasons": {metric: names for metric, names in evaluation.failures.items() if names},
         "reference_fallbacks": evaluation.fallbacks,
+        "broken": evaluation.broken,
         "metrics": evaluation.summary(),
         "figures": {name: asdict(info) for name, info in evaluation.figures.items()},
         **({"classes": evaluation.classes()} if evaluation.sources else {}),

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asteroid_stab.metrics.names import METRICS, columns
-from asteroid_stab.metrics.separation_metrics import Measured, measure
+from asteroid_stab.errors import cause
+from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.metrics.separation_metrics import Measured, measure, undefined
 
 # One thread for each process, because the processes already share the cores. The allocator keeps its pages: the arrays
 # of one mixture are as large as those of the next, and fresh pages from the kernel cost up to a third of the time.
@@ -129,17 +130,25 @@ class MetricPool:
             return self._submit(item).result()
         except BrokenProcessPool:
             self._executor = self._start()
-            values = dict.fromkeys(columns(self.metrics), np.nan)
-            failures = dict.fromkeys(self.metrics, "the process that measured it died")
-            return Measured(values, np.arange(len(item.sources)), failures)
+            return undefined(self.metrics, len(item.sources), "the process that measured it died")
 
     def _submit(self, item: Item) -> Future[Measured]:
         return self._executor.submit(
-            measure, item.mixture, item.sources, item.estimates, self.sample_rate, self.metrics
+            _measure, item.mixture, item.sources, item.estimates, self.sample_rate, self.metrics
         )
 
     def _start(self) -> ProcessPoolExecutor:
         return start_processes(self.n_jobs, WORKER_ENVIRONMENT)
+
+
+def _measure(
+    mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray, sample_rate: int, metrics: Sequence[str]
+) -> Measured:
+    """Measures a mixture; signals on which the code of a metric fails do not end the others' measurement."""
+    try:
+        return measure(mixture, sources, estimates, sample_rate, metrics)
+    except Exception as error:  # of five packages
+        return undefined(metrics, len(sources), cause(error))
 
 
 def start_processes(n_jobs: int, environment: dict[str, str]) -> ProcessPoolExecutor:

@@ -31,6 +31,8 @@ class Measured:
         failures: why a metric is undefined, by metric.
         sources: ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i`` of every source, [J] each; empty where undefined.
         fallback: why pb_bss_eval computed the SDR, SIR and SAR; empty where it did not.
+        broken: why the mixture could not be measured at all, through a fault of a file or of a program; empty where it
+            was, even if signals have no metrics.
     """
 
     values: dict[str, float]
@@ -38,6 +40,19 @@ class Measured:
     failures: dict[str, str] = field(default_factory=dict)
     sources: dict[str, np.ndarray] = field(default_factory=dict)
     fallback: str = ""
+    broken: str = ""
+
+
+def undefined(metrics: Sequence[str], n_src: int, reason: str) -> Measured:
+    """Returns the result of a mixture that could not be measured.
+
+    Args:
+        metrics: all of which are undefined.
+        n_src: sources in the mixture.
+        reason: why.
+    """
+    values = dict.fromkeys(columns(metrics), np.nan)
+    return Measured(values, np.arange(n_src), dict.fromkeys(metrics, reason), broken=reason)
 
 
 def measure(
@@ -57,8 +72,8 @@ def measure(
     so too); SDR, SIR, SAR, STOI and PESQ keep it.
 
     A metric is undefined in these cases: every metric if a source is silent or a sample is not finite; all but SI-SDR
-    and STOI if an estimate is silent (its SI-SDR is -80 dB, the reference's value); STOI and PESQ if the signals are
-    too short; PESQ if they are longer than a minute or hold no speech.
+    and STOI if an estimate is silent (its SI-SDR is -80 dB, the reference's value); SIR if there is one source; STOI
+    and PESQ if the signals are too short; PESQ if they are longer than a minute or hold no speech.
 
     Args:
         mixture: the mixture.
@@ -112,8 +127,10 @@ def measure(
     if ratios:
         try:
             found, fallback = _bss_eval(sources, estimates, mixture)
-            for metric in ratios:
+            for metric in ratios if len(sources) > 1 else [metric for metric in ratios if metric != "sir"]:
                 output[metric], given[metric] = (getattr(x, metric).mean() for x in found)
+            if "sir" in ratios and len(sources) == 1:
+                failures["sir"] = "one source, which no other interferes with"
         except MetricError as error:
             failures.update(dict.fromkeys(ratios, str(error)))
     if "stoi" in metrics:

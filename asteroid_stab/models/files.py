@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from torch import Tensor
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.masknn import fuse_norms
+from asteroid_stab.models.saved import check_kinds, check_weights, no_larger_than, read_saved
 from asteroid_stab.run.layout import RunLayout
+
+_LONGEST_NAME = 80  # of a model, in a message
 
 
 def _plain(value: Any) -> Any:
@@ -63,25 +67,16 @@ def load_model(path: str | Path) -> torch.nn.Module:
     return build_model(read_saved(file, "model file"), origin=str(file))
 
 
-def read_saved(file: Path, what: str) -> Any:
-    """Reads a file of ``torch.save``, plain types only, onto the CPU.
+def build_model(conf: Any, origin: str) -> torch.nn.Module:
+    """Builds the model that ``conf``, the result of ``serialize``, describes.
 
     Args:
-        file: the file.
-        what: what it should be, for the message.
+        conf: content of a model file; it may come from anybody.
+        origin: names it in errors.
 
     Raises:
-        StabError: it cannot be read.
+        StabError: it is no such content, names no model class, or arguments and weights do not fit.
     """
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises errors of many types on other files
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise StabError(f"{str(file)!r} is no readable {what}: {reason}") from error
-
-
-def build_model(conf: Any, origin: str) -> torch.nn.Module:
-    """Builds the model that ``conf``, the result of ``serialize``, describes; ``origin`` names it in errors."""
     from asteroid import models
 
     if not isinstance(conf, Mapping):
@@ -90,15 +85,33 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     if missing:
         hint = f": it is a training checkpoint, its model is {RunLayout('RUN').model}" if "loops" in conf else ""
         raise StabError(f"{origin!r} lacks {', '.join(missing)}{hint}")
-    name = conf["model_name"]
+    name, arguments, weights = conf["model_name"], conf["model_args"], conf["state_dict"]
+    known = {k.lower(): v for k, v in vars(models).items() if _is_model(v)}  # as Asteroid finds them
+    model_class = known.get(name.lower()) if isinstance(name, str) else None
+    if model_class is None:
+        shown = name if isinstance(name, str) else type(name).__name__
+        close = nearest(shown, [one.__name__ for one in known.values()])
+        raise StabError(f"{origin!r} holds a {shown[:_LONGEST_NAME]!r}, which is no known model{close}")
+    if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
+        raise StabError(f"the arguments in {origin!r} must have names")
+    check_weights(weights, origin)
     try:
-        model_class = models.get(name)
-    except ValueError as error:
-        known = [k for k, v in vars(models).items() if isinstance(v, type)]
-        raise StabError(f"{origin!r} holds a {name!r}, which is no known model{nearest(name, known)}") from error
-    try:
-        model = model_class(**conf["model_args"])
-        model.load_state_dict(conf["state_dict"])
-    except (TypeError, RuntimeError) as error:
+        with no_larger_than(weights):
+            model = model_class(**arguments)
+        check_kinds(model.state_dict(), weights, origin)
+        model.load_state_dict(weights)
+    except StabError as error:
+        raise StabError(f"{origin!r} holds no whole {name}: {error}") from error
+    except Exception as error:  # a constructor checks some of its arguments, and trips over the others
         raise StabError(f"the weights or arguments in {origin!r} are not those of a {name}: {error}") from error
+    rate = getattr(model, "sample_rate", None)
+    if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate >= 1):
+        raise StabError(f"the sample rate in {origin!r} must be a number of at least 1 Hz, got {str(rate)[:20]}")
     return fuse_norms(model).eval()
+
+
+def _is_model(value: Any) -> bool:
+    """Whether a name of ``asteroid.models`` is a model's class; others are functions, which a file must not call."""
+    from asteroid.models import BaseModel
+
+    return isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel

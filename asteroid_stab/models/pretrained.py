@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.errors import StabError, some
-from asteroid_stab.models.files import read_saved
+from asteroid_stab.models.saved import check_kinds, check_weights, read_saved
 from asteroid_stab.run.layout import RunLayout
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
@@ -98,6 +98,7 @@ def load_pretrained(
     ]
     if faults:
         raise StabError(f"the weights in {file} are another model's: {some(faults)}{_hint(faults, outputs)}")
+    check_kinds(own, given, str(file))
     model.load_state_dict({**own, **given})
     return Transfer(list(given), left, [key for key in weights if key not in given])
 
@@ -140,11 +141,11 @@ def _weights(file: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
         raise StabError(f"no weights to start with at {file}")
     saved = read_saved(file, "model file")
     weights = saved.get("state_dict", saved) if isinstance(saved, Mapping) else {}
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise StabError(f"{file} holds no weights")
+    check_weights(weights, str(file))
     prefixed = {key.removeprefix("model."): value for key, value in weights.items() if key.startswith("model.")}
     weights = prefixed or weights  # a checkpoint also holds parameters of the loss, under another prefix
     weights = {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # for training only
     # A model file has the model's arguments, a checkpoint the config of its run.
-    arguments = saved.get("model_args") or (saved.get("training_config") or {}).get("model") or {}
-    return weights, arguments
+    config = saved.get("training_config")
+    arguments = saved.get("model_args") or (config.get("model") if isinstance(config, Mapping) else None)
+    return weights, arguments if isinstance(arguments, Mapping) else {}

@@ -57,6 +57,10 @@ def check_sizes(args: Mapping[str, Any]) -> None:
         )
 
 
+MOST_COUNTS = 1000
+"""The most iterations of a block, and blocks: iterations have no weights, so that a file may state any number."""
+
+
 def counts(n_iterations: int | Sequence[int], n_blocks: int, least: int) -> list[int]:
     """A number of iterations for each block.
 
@@ -66,18 +70,23 @@ def counts(n_iterations: int | Sequence[int], n_blocks: int, least: int) -> list
         least: the smallest number allowed.
 
     Raises:
-        StabError: there are more or fewer numbers than blocks, or one is no whole number or too small.
+        StabError: there are more or fewer numbers than blocks, or one is no whole number, too small or beyond
+            :data:`MOST_COUNTS`.
 
     Example:
         >>> counts(4, 3, least=1), counts([2, 0, 1], 3, least=0)
         ([4, 4, 4], [2, 0, 1])
     """
+    if n_blocks > MOST_COUNTS:
+        raise StabError(f"n_blocks must be at most {MOST_COUNTS}, got {n_blocks}")
     numbers = list(n_iterations) if isinstance(n_iterations, Sequence) else [n_iterations] * n_blocks
     if len(numbers) != n_blocks:
         raise StabError(f"n_iterations must be one number or {n_blocks} (n_blocks), got {len(numbers)}: {numbers}")
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise StabError(f"n_iterations must be whole numbers of at least {least}, got {number!r}")
+        if number > MOST_COUNTS:
+            raise StabError(f"n_iterations must be at most {MOST_COUNTS}, got {number}")
     return numbers
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from asteroid_stab.metrics.names import PERCENTILES
 from asteroid_stab.report.metric_tables import class_tables, left_out, metric_tables
 from asteroid_stab.report.palette import run_key, stand_in
-from asteroid_stab.report.parts import Figure, Key, Part, Section
+from asteroid_stab.report.parts import Figure, Key, Note, Part, Section
 from asteroid_stab.report.plot import Plot
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import count, number
@@ -29,6 +29,9 @@ def evaluation(runs: Sequence[Run]) -> Section | None:
     if defined:
         parts += [_histogram(defined), _percentiles(defined), _scatter(defined)]
     parts += metric_tables(evaluated) + class_tables(evaluated)
+    if len({tuple(run.evaluation.utterances["name"]) for run in evaluated if run.evaluation}) > 1:
+        shown = ", ".join(f"{run.name}: {len(run.evaluation.utterances):,}" for run in evaluated if run.evaluation)
+        parts.append(Note(f"The runs were evaluated on different mixtures and cannot be compared ({shown})."))
     for run in evaluated:
         parts += left_out(run, len(finite(run)))
     intro = f"Whole mixtures of the {evaluated[0].split} split; each metric is the mean over a mixture's sources."

@@ -39,11 +39,11 @@ def metric_tables(runs: Sequence[Run]) -> list[Part]:
     names = [name for name in ORDER if name in present] + [name for name in dict.fromkeys(present) if name not in ORDER]
     if len(runs) == 1:
         rows = [[_info(runs, name).title, *_cells(runs[0], name)] for name in names]
-        return [Table(f"Metrics: {TITLE}", ["Metric", *HEAD], rows)]
+        return [Table(f"Metrics: {TITLE}", ["Metric", "n", *HEAD], rows)]
     return [
         Table(
             f"{_info(runs, name).title}: {TITLE}",
-            ["Run", *HEAD],
+            ["Run", "n", *HEAD],
             [[run.name, *_cells(run, name)] for run in runs],
             keys=[run_key(run.index) for run in runs],
             folded=name != "si_sdr_i",
@@ -97,4 +97,5 @@ def _info(runs: Sequence[Run], name: str) -> MetricInfo:
 
 def _cells(run: Run, name: str) -> list[str]:
     values = run.metric(name) or {}
-    return [number(values.get(key), _info([run], name).digits) for key in NUMBERS]
+    n = values.get("n")
+    return [number(n, 0), *(number(values.get(key), _info([run], name).digits) for key in NUMBERS)]

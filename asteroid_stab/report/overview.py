@@ -41,7 +41,8 @@ def _results(run: Run) -> list[tuple[str, str, str, str]]:
     test = run.metric("si_sdr_i")
     of_split = f"{run.split.capitalize()} SI-SDRi"
     median = number(test["p50"] if test else None)
-    over = f"mean ± std over {count(len(run.evaluation.utterances), 'mixture')}" if run.evaluation else ""
+    n_measured = int(run.evaluation.utterances["si_sdr_i"].notna().sum()) if run.evaluation else 0
+    over = f"mean ± std over {count(n_measured, 'mixture')}" if run.evaluation else ""
     validation = run.validation
     best = UNDEFINED if validation is None else number(validation.max())
     best_at = "" if validation is None else f"at epoch {validation.idxmax()}"

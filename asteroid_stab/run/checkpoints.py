@@ -7,6 +7,9 @@ from typing import Any
 
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from asteroid_stab.errors import StabError
+from asteroid_stab.models.saved import check_archive
+
 _DATA_MODULE = "MixtureDataModule"  # Lightning keeps the data module's state under the name of its class
 _PRETEXT = re.compile(r"^pretext\.")
 _STAGES = re.compile(r"^(loss_func\.(?:loss\.)?)stages\.")  # of a SwitchedLossWrapper, alone or in a layer-wise loss
@@ -42,4 +45,8 @@ class UpgradedCheckpoints(TorchCheckpointIO):
     """Lightning's reader and writer of checkpoints, which reads checkpoints of earlier versions too."""
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            check_archive(path)
+        except ValueError as error:
+            raise StabError(f"{str(path)!r} is no readable checkpoint: {error}") from error
         return upgrade_checkpoint(super().load_checkpoint(path, *args, **kwargs))

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import read_saved
+from asteroid_stab.models.saved import check_kinds, check_weights, read_saved
 from asteroid_stab.run.check import check_config
 from asteroid_stab.run.checkpoints import upgrade_checkpoint
 from asteroid_stab.run.folder import RunFolder
@@ -19,9 +19,19 @@ from asteroid_stab.run.overrides import apply, is_plain, keys, read
 CHANGEABLE = ("data", "loader", "trainer", "logger")
 """The groups of a config whose keys may change in a resumed run: where and how it is trained, not what."""
 
-
 _PLACES = ("dirpath", "save_dir", "default_root_dir", "root_dir")
 """Arguments of Lightning's classes that name a folder to write to."""
+# What Lightning writes, as far as it trips over anything else.
+_PARTS = {
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "callbacks": dict,
+    "loops": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+_EXTRA_STATE = "_extra_state"  # torch's name of what a module keeps beside its weights
 
 
 def may_change(text: str) -> bool:
@@ -99,6 +109,16 @@ def check_checkpoint(path: Path, system: torch.nn.Module) -> dict[str, Any]:
     saved = read_saved(path, "checkpoint")
     if not isinstance(saved, dict) or "state_dict" not in saved:
         raise StabError(f"{path} is no readable checkpoint: it has no state_dict")
+    for name, kind in _PARTS.items():
+        if name in saved and not isinstance(saved[name], kind):
+            got = type(saved[name]).__name__
+            raise StabError(f"{path} is no readable checkpoint: its {name} must be a {kind.__name__}, got {got}")
+    if unnamed := next((key for key in saved.get("callbacks", {}) if not isinstance(key, str)), None):
+        raise StabError(f"{path} is no readable checkpoint: its callbacks must have names, got {unnamed!r}")
+    state = saved["state_dict"]
+    if isinstance(state, dict):  # losses keep more than tensors in it, such as the labels that they fixed
+        state = {name: value for name, value in state.items() if not str(name).endswith(_EXTRA_STATE)}
+    check_weights(state, str(path))
     saved = upgrade_checkpoint(saved)
     wanted, found = (
         {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
@@ -108,6 +128,7 @@ def check_checkpoint(path: Path, system: torch.nn.Module) -> dict[str, Any]:
         if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
             shapes = [tuple(part[name].shape) if name in part else "nothing" for part in (found, wanted)]
             raise StabError(f"{path} is of another model: for {name} it has {shapes[0]}, the config's has {shapes[1]}")
+    check_kinds(wanted, found, str(path))
     return saved
 
 

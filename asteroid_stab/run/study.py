@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.metrics.names import INPUT_SNR, NUMBERS, PERCENTILES, MetricInfo, column_info
+from asteroid_stab.metrics.names import MetricInfo, column_info
 from asteroid_stab.run.layout import RunLayout, study_runs
-from asteroid_stab.run.resolve import corpus_value
-from asteroid_stab.run.stored import parse_config
-from asteroid_stab.run.upgrade import upgrade_config
+from asteroid_stab.run.study_items import measured, n_measured, task, unlike_rows
 
 if TYPE_CHECKING:
     from asteroid_stab.report.run_data import Run
-
-QUARTERS = ("lowest quarter of SNR", "second", "third", "highest")
 
 
 class Result(NamedTuple):
@@ -27,48 +23,33 @@ class Result(NamedTuple):
     epochs: float
     test: float  # dB
     test_p10: float  # dB
+    n: float  # mixtures that the two are over
     valid: float  # dB
     switched: float  # mean ratio over the epochs that have one
     switched_last: float
     speed: float  # steps a second
 
 
-_GAIN = column_info("si_sdr_i")
+GAIN = column_info("si_sdr_i")
 HEAD = {
     "epochs": MetricInfo("epochs", digits=0),
-    "test": MetricInfo("{split} " + _GAIN.label, _GAIN.unit, _GAIN.digits),
-    "test_p10": MetricInfo("10th percentile", _GAIN.unit, _GAIN.digits),
-    "valid": MetricInfo("best val " + _GAIN.label, _GAIN.unit, _GAIN.digits),
+    "test": MetricInfo("{split} " + GAIN.label, GAIN.unit, GAIN.digits),
+    "test_p10": MetricInfo("10th percentile", GAIN.unit, GAIN.digits),
+    "n": MetricInfo("mixtures", digits=0),
+    "valid": MetricInfo("best val " + GAIN.label, GAIN.unit, GAIN.digits),
     "switched": MetricInfo("switches, mean", "%", 1),
     "switched_last": MetricInfo("switches, last epoch", "%", 1),
     "speed": MetricInfo("steps/s"),
 }
 
 
-def _title(info: MetricInfo) -> str:
+def title_of(info: MetricInfo) -> str:
     return f"{info.label}, {info.unit}" if info.unit else info.label
-
-
-def _task(run: Run) -> tuple[int | None, bool]:
-    """Number of sources in a run's mixtures, and whether it trains on a pretext task, whose scores mean nothing."""
-    config = upgrade_config(parse_config(run.config, str(RunLayout(run.path).config)))
-    try:
-        n_src = corpus_value(config["data"], "n_src")
-    except (KeyError, TypeError):  # a folder without the data's part, or with another kind of thing there
-        n_src = None
-    return n_src, bool(config.get("pretext"))
-
-
-def _measured(run: Run) -> dict[str, float]:
-    """The numbers of the SI-SDRi; none if the run went on after its evaluation, or trains on a pretext task."""
-    if run.evaluation is None or run.evaluation.of_another_model or _task(run)[1]:
-        return {}
-    return run.metric("si_sdr_i") or {}
 
 
 def result(run: Run) -> Result:
     """The numbers of a run in the study's table."""
-    test = _measured(run)
+    test = measured(run)
     valid = run.validation
     switches, seconds, steps = run.switch_ratio(), run.column("seconds"), run.column("step")
     defined = switches is not None and len(switches) > 0
@@ -76,6 +57,7 @@ def result(run: Run) -> Result:
         epochs=math.nan if run.metrics is None else len(run.metrics),
         test=test.get("mean", math.nan),
         test_p10=test.get("p10", math.nan),
+        n=n_measured(run),
         valid=math.nan if valid is None else float(valid.max()),
         switched=100 * float(switches.mean()) if defined else math.nan,  # type: ignore[union-attr]
         switched_last=100 * float(switches.iloc[-1]) if defined else math.nan,  # type: ignore[union-attr]
@@ -119,16 +101,19 @@ def study(folder: Path) -> dict[str, list[Path]]:
 
 
 def table(folder: Path, split: str) -> list[str]:
-    """The lines of the study's table, in Markdown."""
+    """The lines of the study's table, in Markdown, and notes on evaluations that are of different mixtures."""
     from asteroid_stab.report.run_data import read_runs
 
-    head = ["row", "seeds", *(_title(HEAD[name]).format(split=split) for name in Result._fields)]
+    head = ["row", "seeds", *(title_of(HEAD[name]).format(split=split) for name in Result._fields)]
     lines = [head, ["---"] * len(head)]
-    for row, runs in study(folder).items():
-        columns = zip(*(result(run) for run in read_runs(runs, split)), strict=True)
+    rows = {row: read_runs(runs, split) for row, runs in study(folder).items()}
+    unlike, notes = unlike_rows(rows)
+    for row, runs in rows.items():
+        no_mean = {"test": math.nan, "test_p10": math.nan} if row in unlike else {}
+        columns = zip(*(result(run)._replace(**no_mean) for run in runs), strict=True)
         cells = [spread(values, HEAD[name].digits) for name, values in zip(Result._fields, columns, strict=True)]
         lines.append([row, str(len(runs)), *cells])
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    return [*("| " + " | ".join(cells) + " |" for cells in lines), *notes]
 
 
 def by_epoch(folder: Path) -> list[str]:
@@ -165,9 +150,10 @@ def reached(folder: Path, goal: str) -> list[str]:
     if goal not in rows:
         raise StabError(f"{folder} has no row {goal!r}{nearest(goal, rows)}")
     read = {row: read_runs(runs, "test") for row, runs in rows.items()}
-    task = _task(read[goal][0])
+    goal_task = task(read[goal][0])
     curves = {
-        row: [run.column("val/si_sdr_i") if _task(run) == task else None for run in runs] for row, runs in read.items()
+        row: [run.column("val/si_sdr_i") if task(run) == goal_task else None for run in runs]
+        for row, runs in read.items()
     }
     pairs = zip(rows[goal], curves[goal], strict=True)
     goals = {path.name: float(curve.iloc[-1]) for path, curve in pairs if curve is not None}
@@ -181,68 +167,3 @@ def reached(folder: Path, goal: str) -> list[str]:
             counts.append(math.nan if there is None or not len(there) else float(there[0]))
         lines.append([row, spread(counts, 0)])
     return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-def distribution(folder: Path, split: str) -> list[str]:
-    """The lines of a table of mean, standard deviation and percentiles of the SI-SDRi, for mixtures and classes."""
-    head = ["row", "of", "mean", "std", *(f"q{p}" for p in PERCENTILES)]
-    lines = [head, ["---"] * len(head)]
-    for row, tables in evaluations(folder, split).items():
-        names = list(dict.fromkeys(name for table in tables for name in table))
-        for name in names:
-            columns = [[table.get(name, {}).get(key, math.nan) for table in tables] for key in NUMBERS]
-            lines.append([row, name, *(spread(values, 2) for values in columns)])
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-def by_snr(folder: Path, split: str) -> list[str]:
-    """The lines of a table of the SI-SDRi and the models' figures, for all mixtures and by quarter of their input SNR.
-
-    Raises:
-        StabError: no run was evaluated on noisy mixtures.
-
-    References:
-        Bralios et al., arXiv 2211.11917, figure 5.
-    """
-    import numpy as np
-
-    from asteroid_stab.report.item_figures import binned_means
-    from asteroid_stab.report.run_data import read_runs
-
-    lines = [["row", "of", "all", *QUARTERS], ["---"] * (3 + len(QUARTERS))]
-    for row, runs in study(folder).items():
-        found: dict[str, list[list[float]]] = {}
-        titles = {INPUT_SNR: _title(column_info(INPUT_SNR)), "si_sdr_i": f"{split} {_title(_GAIN)}"}
-        for run in read_runs(runs, split):
-            if not _measured(run) or run.evaluation is None or INPUT_SNR not in run.evaluation.utterances:
-                continue
-            here = run.evaluation.utterances
-            here = here[np.isfinite(here[INPUT_SNR]) & np.isfinite(here["si_sdr_i"])]
-            if len(here) < len(QUARTERS):
-                continue
-            titles |= {name: _title(info) for name, info in run.evaluation.figures.items()}
-            for name in titles.keys() & set(here.columns):
-                [_, means] = binned_means(here[INPUT_SNR].to_numpy(), [here[name].to_numpy()], len(QUARTERS))
-                found.setdefault(name, []).append([float(here[name].mean()), *map(float, means)])
-        for name, title in titles.items():
-            if name in found:
-                cells = [spread(column, 2) for column in zip(*found[name], strict=True)]
-                lines.append([row, title, *cells])
-    if len(lines) == 2:
-        raise StabError(f"no run of {folder} was evaluated on noisy mixtures of {split}")
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-def evaluations(folder: Path, split: str) -> dict[str, list[dict[str, dict[str, float]]]]:
-    """The numbers of the SI-SDRi of every run, by row: for the mixtures, and for the sources of each class."""
-    from asteroid_stab.report.run_data import read_runs
-
-    found: dict[str, list[dict[str, dict[str, float]]]] = {}
-    for row, runs in study(folder).items():
-        found[row] = []
-        for run in read_runs(runs, split):
-            mixtures = _measured(run)
-            found[row].append({"mixtures": mixtures})
-            if mixtures and run.evaluation:
-                found[row][-1].update(run.evaluation.classes)
-    return found

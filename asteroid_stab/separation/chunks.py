@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -9,13 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, cause
 from asteroid_stab.separation.alignment import SpeakerMemory, match
 
 # Windows begin on multiples of this, so that the frames of a model (strides of 2^n or of 5, 10, 20 samples) are at the
 # same samples as in one pass over the whole recording.
 GRID = 1280
 PASSAGE_S = 2.0
+_LONGEST_S = 86_400  # a day; more seconds have no number of samples
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -54,25 +56,29 @@ class Layout(NamedTuple):
         """Length that is discarded at an edge of a window that another window covers."""
         return (self.overlap - self.fade) // 2
 
-    def spans(self, n_samples: int) -> list[tuple[int, int]]:
-        """First sample and end of every window; the last window is moved back to have full length.
+    def spans(self, n_samples: int) -> Iterator[tuple[int, int]]:
+        """Yields first sample and end of every window; the last window is moved back to have full length.
 
         Example:
-            >>> Layout(window=5120, overlap=1280).spans(10_000)
+            >>> list(Layout(window=5120, overlap=1280).spans(10_000))
             [(0, 5120), (3840, 10000)]
         """
         last = max(0, n_samples - self.window) // GRID * GRID
         hop = (self.window - self.overlap) // GRID * GRID
-        return [*((start, start + self.window) for start in range(0, last, hop)), (last, n_samples)]
+        yield from ((start, start + self.window) for start in range(0, last, hop))
+        yield last, n_samples
 
 
 def layout(window_s: float, overlap_s: float, sample_rate: int) -> Layout:
     """The windows for lengths in seconds, rounded so that windows begin on the grid.
 
     Raises:
-        StabError: the overlap is longer than half a window or shorter than 30 ms, or the window is shorter than
-            two steps of the grid.
+        StabError: the overlap is longer than half a window or shorter than 30 ms; or the window is shorter than
+            two steps of the grid, longer than a day, or no number.
     """
+    for name, value in (("window", window_s), ("overlap", overlap_s)):
+        if not (math.isfinite(value) and value <= _LONGEST_S):
+            raise StabError(f"the {name} must be at most {_LONGEST_S} s, got {value:g} s")
     wanted = Layout(round(window_s * sample_rate) // GRID * GRID, round(overlap_s * sample_rate))
     if wanted.window < 2 * GRID:
         raise StabError(f"a window must be at least {2 * GRID / sample_rate:.2f} s, got {window_s:g} s")
@@ -88,7 +94,8 @@ def model_forward(model: nn.Module) -> Forward:
     """``model`` as a function of arrays, from a mixture [N] to estimates [J, N], on the model's device.
 
     Raises:
-        StabError: (the function) the estimates are not finite, or the memory of the device is full.
+        StabError: (the function) the model raises an error, for example because the mixture is shorter than its kernel;
+            the estimates are not finite; or the memory of the device is full.
     """
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -101,6 +108,12 @@ def model_forward(model: nn.Module) -> Forward:
             raise StabError(
                 f"not enough memory for {len(mixture)} samples at once; shorter windows need less"
             ) from error
+        except Exception as error:  # a model may be a user's own
+            raise StabError(f"the model cannot separate {len(mixture)} samples at once: {cause(error)}") from error
+        if estimates.ndim != 2 or estimates.shape[1] != len(mixture):
+            raise StabError(
+                f"the model must give [sources, {len(mixture)}] for {len(mixture)} samples, got {list(estimates.shape)}"
+            )
         if not np.isfinite(estimates).all():
             raise StabError("the model gave estimates that are not finite")
         return estimates
@@ -143,10 +156,9 @@ def separate_blocks(
     """
     buffer = _Buffer(blocks)
     memory = SpeakerMemory(min(round(PASSAGE_S * sample_rate), windows.window // 4))
-    spans = windows.spans(n_samples)
     before = np.empty((0, 0), dtype=np.float32)
     before_stop = written = 0
-    for start, stop in spans:
+    for start, stop in windows.spans(n_samples):
         mixture = buffer.get(start, stop)
         if before_stop == 0:
             estimates = forward(mixture)

@@ -1,10 +1,14 @@
 """Headers and samples of audio files, against libsndfile."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile as sf
 
-from asteroid_stab.audio.file import Header, check_header, read_header, read_headers, read_samples
+from asteroid_stab.audio import file, stream
+from asteroid_stab.audio.file import Header, check_header, probe_headers, read_header, read_headers, read_samples
+from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
 
 
@@ -36,22 +40,102 @@ def test_wav_with_other_chunks_goes_to_libsndfile(tmp_path):
     assert read_header(str(tmp_path / "b.wav")) == Header(100, 16_000, 1)
 
 
-def test_flac_that_does_not_state_its_length_goes_to_libsndfile(tmp_path):
+def test_flac_that_does_not_state_its_length_is_refused(tmp_path):
     path = tmp_path / "a.flac"
     sf.write(path, np.zeros(5000), 16_000)
     data = bytearray(path.read_bytes())
     data[21] &= 0xF0  # the 36 bits of the length
     data[22:26] = b"\0\0\0\0"
     path.write_bytes(data)
-    info = sf.info(path)
-    assert read_header(str(path)) == (info.frames, 16_000, 1)
+    assert verdict(path) == "its header states no length"
 
 
-def test_cut_wav_has_fewer_samples_than_its_header_says(tmp_path):
+def verdict(path):
+    """Why the reader of corpora and the reader of recordings refuse a file; "whole" if both take it as the same."""
+    (header,) = probe_headers([str(path)])
+    if isinstance(header, StabError):
+        with pytest.raises(StabError) as refused:
+            AudioInput(path, 16_000, channel=0, resample=True)
+        assert str(header) == f"cannot use the audio file {path}: {refused.value}"
+        return str(refused.value)
+    with AudioInput(path, header.sample_rate, channel=0) as audio:
+        assert header.n_frames == audio.n_samples == sum(map(len, audio.blocks()))
+    assert len(read_samples(str(path), 0, header.n_frames)) == header.n_frames
+    return "whole"
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_file_that_is_cut_off_is_refused_by_all_readers(tmp_path, kind, subtype):
     path = tmp_path / "a.wav"
-    sf.write(path, np.zeros(1000), 16_000)
-    path.write_bytes(path.read_bytes()[:-600])
-    assert read_header(str(path)).n_frames == 700
+    sf.write(path, 0.1 * np.random.default_rng(0).standard_normal(3000), 16_000, subtype, format=kind)
+    assert verdict(path) == "whole"
+    path.write_bytes(path.read_bytes()[:-1002])
+    assert verdict(path).startswith("truncated: its header states ")
+
+
+@pytest.mark.parametrize("mark", [2**32 - 1, 2**32 - 37, 2**31 - 1, 2**31, 0x7FFFF000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_wav_whose_writer_left_the_length_open_is_whole(tmp_path, mark, subtype):
+    """ffmpeg, sox and arecord state such lengths where they write to a pipe."""
+    path = tmp_path / "a.wav"
+    sf.write(path, 0.1 * np.random.default_rng(0).standard_normal(3000), 16_000, subtype)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = data[4:8] = mark.to_bytes(4, "little")
+    path.write_bytes(data)
+    assert verdict(path) == "whole"
+    assert read_header(str(path)).n_frames == 3000
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 768_001, 43_000_000, 2**31 - 1])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_rates_that_no_recording_has_are_refused(tmp_path, rate, subtype):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.zeros(100), 16_000, subtype)
+    data = bytearray(path.read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(StabError, match=rf"header states {rate} Hz, a sample rate must be from 1000 to 768000 Hz|read"):
+        read_header(str(path))
+    with pytest.raises(StabError, match=rf"header states {rate} Hz|no readable audio"):
+        AudioInput(path, 16_000, resample=True)
+
+
+def test_a_flac_that_states_a_length_beyond_all_memory_is_read_to_its_end_only(tmp_path):
+    path = tmp_path / "a.flac"
+    sf.write(path, 0.1 * np.random.default_rng(0).standard_normal(5000), 16_000)
+    data = bytearray(path.read_bytes())
+    data[21] |= 0x0F
+    data[22:26] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert read_header(str(path)).n_frames == 2**36 - 1  # of which the float32 samples would be 256 GiB
+    tracemalloc.start()
+    with pytest.raises(StabError, match=rf"a\.flac is truncated: wanted samples 0 to {2**36 - 1}, got 5000|damaged"):
+        read_samples(str(path), 0, 2**36 - 1)
+    assert tracemalloc.get_traced_memory()[1] < 2**27
+    tracemalloc.stop()
+
+
+def test_samples_beyond_one_block_are_joined(tmp_path, monkeypatch):
+    monkeypatch.setattr(file, "MOST_VALUES", 2000)
+    monkeypatch.setattr(stream, "MOST_VALUES", 2000)
+    path = tmp_path / "a.wav"
+    sf.write(path, np.random.default_rng(0).uniform(-1, 1, (5001, 2)), 16_000)
+    np.testing.assert_array_equal(read_samples(str(path), 1, 5001), sf.read(path, dtype="float32")[0][1:, 0])
+    with AudioInput(path, 16_000, channel=0) as audio:
+        assert [len(block) for block in audio.blocks()] == [1000] * 5 + [1]
+
+
+def test_all_damaged_files_are_counted(tmp_path):
+    paths = [str(tmp_path / f"{i}.wav") for i in range(6)]
+    for i, path in enumerate(paths):
+        if i % 2:
+            (tmp_path / f"{i}.wav").write_text("no audio")
+        else:
+            sf.write(path, np.zeros(100), 16_000)
+    with pytest.raises(StabError, match=r"3 of 6 audio files cannot be used: .*1\.wav.*3\.wav.*5\.wav"):
+        read_headers(paths)
 
 
 def test_headers_keep_their_order_and_are_none_for_missing_files(tmp_path):
@@ -120,3 +204,13 @@ def test_samples_beyond_the_end_and_of_no_file(tmp_path):
         read_samples(str(path), 40, 120)
     with pytest.raises(StabError, match=r"cannot decode .*b\.wav .*: No such file"):
         read_samples(str(tmp_path / "b.wav"), 0, 1)
+
+
+def test_a_wav_whose_frames_are_not_its_bits_is_read_as_libsndfile_reads_it(tmp_path):
+    path = tmp_path / "a.wav"
+    sf.write(path, 0.1 * np.random.default_rng(0).standard_normal(3000), 16_000)
+    data = bytearray(path.read_bytes())
+    data[34] = 24  # bits a sample, in frames of two bytes
+    path.write_bytes(data)
+    assert read_header(str(path)).n_frames == sf.info(path).frames == 2000
+    assert verdict(path) == "whole"

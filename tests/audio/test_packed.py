@@ -167,3 +167,40 @@ def test_writes_that_the_system_takes_in_parts_are_completed(tmp_path, monkeypat
     PackedTracks.open_or_pack(tracks, tmp_path / "whole")
     (parts,), (whole,) = (tmp_path / "parts").iterdir(), (tmp_path / "whole").iterdir()
     assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_all_damaged_tracks_are_named_and_no_file_is_left(tmp_path):
+    tracks = make_tracks(tmp_path)
+    for name in ("0.flac", "1.flac"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:2000])
+    with pytest.raises(StabError, match=r"2 of 3 tracks cannot be packed: .*0\.flac.*1\.flac"):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
+
+
+def test_samples_that_are_not_finite_stay_so_and_spoil_no_other_track(tmp_path):
+    for i, value in enumerate((0.1, np.nan, np.inf)):
+        signal = np.full(LENGTHS[i], 0.1)
+        signal[7] = value
+        sf.write(tmp_path / f"{i}.wav", signal, 8000, "FLOAT")
+    tracks = Tracks([str(tmp_path)] * 3, [f"{i}.wav" for i in range(3)], LENGTHS, LENGTHS, 8000, [8000] * 3)
+    packed = PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    np.testing.assert_allclose(read(packed, 0, 0, 9000), 0.1, atol=1e-5)
+    for track in (1, 2):
+        assert not np.isfinite(read(packed, track, 0, 100)).any()
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_cache_that_is_cut_off_in_use_raises_an_error(tmp_path, pickled):
+    """A mapped file would end the process by SIGBUS."""
+    tracks = make_tracks(tmp_path)
+    packed = PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    before = read(packed, 0, 0, 100)
+    packed = pickle.loads(pickle.dumps(packed)) if pickled else packed
+    os.truncate(packed.path, packed.path.stat().st_size - 2 * tracks.lengths[2] - 2)
+    np.testing.assert_array_equal(read(packed, 0, 0, 100), before)
+    for track in (1, 2):
+        with pytest.raises(
+            StabError, match=r"\.pack was cut off while it was in use: it ends at byte \d+, 2 more|\d+ more"
+        ):
+            read(packed, track, 0, tracks.lengths[track])

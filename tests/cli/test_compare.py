@@ -41,11 +41,21 @@ def test_rows_have_mean_and_spread_over_seeds(study, capsys):
     head, rule, *rows = [
         [c.strip() for c in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()
     ]
-    assert head[:4] == ["row", "seeds", "epochs", "test SI-SDRi, dB"]
+    assert head[:6] == ["row", "seeds", "epochs", "test SI-SDRi, dB", "10th percentile, dB", "mixtures"]
     assert set(rule) == {"---"}
     assert rows == [
-        ["b", "2", "2", "3.00 (1 of 2)", "1.00 (1 of 2)", "5.00 ± 1.41", *["20.0 (1 of 2)"] * 2, "2.00 ± 0.00"],
-        ["a", "1", "2", "2.50", "0.50", "5.00", "10.0", "10.0", "2.00"],
+        [
+            "b",
+            "2",
+            "2",
+            "3.00 (1 of 2)",
+            "1.00 (1 of 2)",
+            "1 (1 of 2)",
+            "5.00 ± 1.41",
+            *["20.0 (1 of 2)"] * 2,
+            "2.00 ± 0.00",
+        ],
+        ["a", "1", "2", "2.50", "0.50", "1", "5.00", "10.0", "10.0", "2.00"],
     ]
 
 
@@ -54,7 +64,7 @@ def test_an_evaluation_of_an_older_model_does_not_count(study, capsys):
     summary = study / "a" / "1" / "evaluation" / "test" / "summary.json"
     summary.write_text(json.dumps({**json.loads(summary.read_text()), "model_sha256": "of the older"}))
     assert main(["compare", str(study)]) == 0
-    assert "| a | 1 | 2 | – | – | 5.00 |" in capsys.readouterr().out
+    assert "| a | 1 | 2 | – | – | – | 5.00 |" in capsys.readouterr().out
 
 
 def test_a_folder_without_runs_is_told(tmp_path, capsys):
@@ -66,7 +76,12 @@ def with_distribution(study):
     for i, folder in enumerate(sorted(study.glob("*/*/evaluation/test"))):
         summary = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").exists() else None
         if summary:
-            numbers = {"mean": 3.0 + i, "std": 2.0, **{f"p{p}": p / 10 + i for p in (1, 5, 10, 25, 50, 75, 90, 95, 99)}}
+            numbers = {
+                "n": 7 + i,
+                "mean": 3.0 + i,
+                "std": 2.0,
+                **{f"p{p}": p / 10 + i for p in (1, 5, 10, 25, 50, 75, 90, 95, 99)},
+            }
             summary["metrics"]["si_sdr_i"] = numbers
             summary["classes"] = {"speech": {**numbers, "mean": 4.0 + i}} if i else {}
             (folder / "summary.json").write_text(json.dumps(summary))
@@ -82,7 +97,8 @@ def test_the_distribution_is_a_table_of_percentiles_and_classes(study, capsys):
         ["b", "speech", "5.00 (1 of 2)"],
         ["a", "mixtures", "3.00"],
     ]
-    assert rows[4][-1] == "9.90"
+    assert rows[4][-2:] == ["9.90", "7"]
+    assert rows[0][-1] == "n"
 
 
 def test_the_picture_has_a_line_for_each_row(study, tmp_path, capsys):
@@ -140,9 +156,54 @@ def test_figures_are_shown_by_snr(study, capsys):
     assert main(["compare", str(study), "--by-snr"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:] == [  # the undefined one is in no quarter
-        "| b | input SNR, dB | 4.00 | 1.50 | 3.50 | 5.50 | 7.00 |",
-        "| b | test SI-SDRi, dB | 5.00 | 2.50 | 4.50 | 6.50 | 8.00 |",
-        "| b | iterations | 2.00 | 3.50 | 2.00 | 1.00 | 1.00 |",
-        "| a | input SNR, dB | 4.00 | 1.50 | 3.50 | 5.50 | 7.00 |",
-        "| a | test SI-SDRi, dB | 5.00 | 2.50 | 4.50 | 6.50 | 8.00 |",
+        "| b | input SNR, dB | 4.00 | 1.50 | 3.50 | 5.50 | 7.00 | 7 |",
+        "| b | test SI-SDRi, dB | 5.00 | 2.50 | 4.50 | 6.50 | 8.00 | 7 |",
+        "| b | iterations | 2.00 | 3.50 | 2.00 | 1.00 | 1.00 | 7 |",
+        "| a | input SNR, dB | 4.00 | 1.50 | 3.50 | 5.50 | 7.00 | 7 |",
+        "| a | test SI-SDRi, dB | 5.00 | 2.50 | 4.50 | 6.50 | 8.00 | 7 |",
     ]
+
+
+def evaluated_on(run, names, mean):
+    """An evaluation of a run on these mixtures."""
+    folder = run / "evaluation/test"
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = {"n": len(names), "mean": mean, "std": 1.0, "p10": mean - 2}
+    summary = {"metrics": {"si_sdr_i": numbers}, "failures": {}, "command": "c"}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    table = pd.DataFrame({"name": names, "si_sdr_i": mean, "input_si_sdr": 0.0, "input_snr": range(len(names))})
+    table.to_csv(folder / "utterances.csv", index=False)
+
+
+@pytest.mark.parametrize("other", [list("abcd"), list("abcdefgx")], ids=["limit", "list"])
+def test_seeds_that_were_evaluated_on_different_mixtures_have_no_mean(study, capsys, other):
+    """One with --limit, or on another list of as many mixtures: what is averaged must be of the same mixtures."""
+    for seed, names in ((1, list("abcdefgh")), (2, other)):
+        evaluated_on(study / "b" / str(seed), names, 4.0 * seed)
+    evaluated_on(study / "a" / "1", list("abcdefgh"), 3.0)
+    note = (
+        f"note: b has no mean: its runs were evaluated on different mixtures (b/1 on 8, b/2 on {len(other)}); evaluate"
+    )
+    for option, wanted in (([], "| b | 2 | 2 | – | – | "), (["--distribution"], ""), (["--by-snr"], "")):
+        assert main(["compare", str(study), *option]) == 0
+        out = capsys.readouterr().out
+        assert note in out
+        assert "6.00" not in out
+        assert ("\n| b |" in out) == bool(wanted)
+        assert wanted in out
+    evaluated_on(study / "b" / "2", list("abcdefgh"), 8.0)
+    assert main(["compare", str(study)]) == 0
+    out = capsys.readouterr().out
+    assert "6.00 ± 2.83" in out
+    assert "| 8 |" in out
+    assert "note" not in out
+
+
+def test_rows_that_were_evaluated_on_different_mixtures_are_told_apart(study, capsys):
+    for seed in (1, 2):
+        evaluated_on(study / "b" / str(seed), list("abcdefgh"), 4.0 * seed)
+    evaluated_on(study / "a" / "1", list("abcd"), 3.0)
+    assert main(["compare", str(study)]) == 0
+    out = capsys.readouterr().out
+    assert "note: these rows cannot be compared, they were evaluated on different mixtures: b on 8; a on 4" in out
+    assert "6.00 ± 2.83" in out

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from asteroid_stab.cli import evaluate
+from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus, MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
@@ -92,7 +93,7 @@ def test_evaluation_from_beginning_to_end(run, capsys):
     folder = run / "evaluation" / "test"
     summary = json.loads((folder / "summary.json").read_text())
     mean = summary["metrics"]["si_sdr_i"]["mean"]
-    assert f"\ntest SI-SDRi: {mean:.2f} dB\n" in out
+    assert f"\ntest SI-SDRi: {mean:.2f} dB (n = 4)\n" in out
     assert "stoi is undefined for 1 of 4 mixtures: talk 1 (less than 400 ms of speech in a source)" in out
     assert summary["command"] == f"asteroid-stab evaluate {run} --n-jobs 1"
     assert summary["sample_rate"] == 8000
@@ -121,6 +122,27 @@ def test_table(run, here, capsys):
     header = next(line for line in out.splitlines() if "mean ± std" in line)
     assert all(f"p{p}" in header for p in (1, 5, 10, 25, 50, 75, 90, 95, 99))
     assert "2.00 ± 0.00" in out  # PESQ
+
+
+def test_a_file_that_cannot_be_measured_is_named_at_the_end(run, here, monkeypatch, capsys):
+    """The table of the others stays, and the exit status says that some are missing."""
+    read = SpeechSet.read
+
+    def damaged(self, row, start, stop):
+        mixture, sources = read(self, row, start, stop)
+        mixture[:] = np.nan if row == 2 else mixture
+        return mixture, sources
+
+    monkeypatch.setattr(SpeechSet, "read", damaged)
+    assert main(["evaluate", str(run), "--metrics", "si_sdr"]) == 2
+    shown = capsys.readouterr()
+    assert "1 of 4 mixtures could not be measured\n  talk 2: audio must be finite, got NaN" in shown.err
+    assert "test SI-SDRi: " in shown.out
+    table = pd.read_csv(run / "evaluation/test/utterances.csv")
+    assert table["si_sdr_i"].notna().tolist() == [True, True, False, True]
+    assert main(["evaluate", str(run), "--metrics", "si_sdr"]) == 2  # the same table, and the same answer
+    assert "talk 2" in capsys.readouterr().err
+    assert HerePool.made == 1
 
 
 def test_same_evaluation_is_shown_again(run, here, capsys):
@@ -308,6 +330,33 @@ def test_pesq_is_left_out_at_other_rates(run, here, capsys):
         capsys.readouterr().out
     )
     assert "pesq" not in json.loads((run / "evaluation/test/summary.json").read_text())["metrics"]
+
+
+def test_the_sir_of_one_source_is_left_out(run, here, tiny_model, capsys):
+    """Nothing interferes with it, so that the cap of 100 dB would stand for every mixture."""
+    save_model(tiny_model(n_src=1), run / "best_model.pth")
+    evaluate.main([str(run), "data.n_src=1"])
+    out = capsys.readouterr().out
+    assert "SIR is left out: it measures the other sources in an estimate, and these data have one source" in out
+    summary = json.loads((run / "evaluation/test/summary.json").read_text())
+    assert {"sdr", "sar"} < set(summary["metrics"])
+    assert not {"sir", "input_sir", "sir_i"} & set(summary["metrics"])
+    assert "100.00" not in out.replace("SAR", "")
+
+
+def test_the_sir_of_one_source_in_an_earlier_evaluation_is_not_shown(run, here, capsys):
+    evaluate.main([str(run)])
+    file = run / "evaluation/test/summary.json"
+    summary = json.loads(file.read_text())
+    cap = {"n": 4, "std": 0.0, **dict.fromkeys(["mean", *(k for k in summary["metrics"]["sir"] if k[0] == "p")], 100.0)}
+    file.write_text(json.dumps({**summary, "metrics": {**summary["metrics"], "sir": cap, "input_sir": cap}}))
+    capsys.readouterr()
+    evaluate.main([str(run)])
+    out = capsys.readouterr().out
+    assert "SDRi dB" in out
+    assert "SIR" not in out
+    (read,) = read_runs([run])
+    assert "sir" not in read.evaluation.metrics
 
 
 def test_bad_input(run, here, tmp_path):

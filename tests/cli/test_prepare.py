@@ -51,6 +51,17 @@ def test_noise(corpus, tmp_path):
     assert set(mixtures.noises) == {"tr/n.wav"}
 
 
+def test_a_damaged_file_is_named_at_the_end(corpus, tmp_path, capsys):
+    path = corpus / "train-clean-100/3/1/3-1-0.wav"
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert prepare(corpus, tmp_path / "lists") == 2
+    shown = capsys.readouterr()
+    assert "1 files cannot be used; the lists were made without them" in shown.err
+    assert f"{path}: truncated: its header states 20000 bytes of audio, it holds 19000" in shown.err
+    assert len(read_mixture_list(tmp_path / "lists/libri2mix_train-clean-100.csv")) == 5
+    assert "mixtures" in shown.out
+
+
 def test_bad_input_exits_with_2_and_no_traceback(corpus, tmp_path, capsys):
     assert prepare(corpus, tmp_path / "lists", "--n-mixtures", "3000") == 2
     shown = capsys.readouterr().err

@@ -277,3 +277,48 @@ def test_sources_with_classes_are_listed_and_summed_up(tmp_path):
     dataset.labels[0, 0] = -1  # no class
     assert len(evaluate(Oracle(dataset), dataset, HerePool(("si_sdr",))).sources) == 11
     assert classes["env"]["mean"] == pytest.approx(table[table["class"] == "env"]["si_sdr_i"].mean(), rel=1e-4)
+
+
+class Damaged(Speech):
+    """The same; item 1 holds a NaN, and item 2 has a file that cannot be decoded."""
+
+    def read(self, row, start, stop):
+        mixture, sources = super().read(row, start, stop)
+        if row == 1:
+            mixture[7] = np.nan
+        if row == 2:
+            raise OSError("Input/output error")
+        return mixture, sources
+
+
+class Moody(Oracle):
+    """Fails on item 3, forgets samples of item 4, and gives NaN for item 5."""
+
+    def forward(self, mixture):
+        item = (mixture.shape[1] - 6000) // 10
+        if item == 3:
+            raise RuntimeError("the kernel is longer than the input\n at line 7")
+        estimates = super().forward(mixture)
+        return {4: estimates[..., 1:], 5: estimates * float("nan")}.get(item, estimates)
+
+
+def test_items_that_cannot_be_measured_are_named_and_the_others_measured(tmp_path):
+    dataset = Damaged(7)
+    steps = []
+    found = evaluate(Moody(dataset), dataset, HerePool(("si_sdr", "stoi")), advance=lambda: steps.append(1))
+    assert len(steps) == 7
+    assert found.broken == {
+        "mix-1": "audio must be finite, got NaN or infinite samples in item 'mix-1'",
+        "mix-2": "OSError: Input/output error",
+        "mix-3": "RuntimeError: the kernel is longer than the input",
+        "mix-4": "the model must give [3, 6040] (sources, samples) for 'mix-4', got [3, 6039]",
+        "mix-5": "the model gave estimates that are not finite",
+    }
+    assert [row["name"] for row in found.rows if np.isfinite(row["si_sdr"])] == ["mix-0", "mix-6"]
+    whole = evaluate(Oracle(dataset), Speech(1), HerePool(("si_sdr", "stoi")))
+    assert {**found.rows[0], "input_snr": 0} == {**whole.rows[0], "input_snr": 0}  # it is NaN without noise
+    write_tables(found, tmp_path, {})
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["broken"] == found.broken
+    assert summary["failures"]["stoi"] == list(found.broken)
+    assert summary["metrics"]["si_sdr_i"]["n"] == 2

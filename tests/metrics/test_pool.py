@@ -69,6 +69,19 @@ def test_error_of_the_items_reaches_the_caller(two_processes):
         dict(two_processes.run(broken()))
 
 
+def test_signals_on_which_a_metric_fails_do_not_stop_the_others(two_processes):
+    first, broken, last = items(3)
+    results = dict(two_processes.run([first, broken._replace(mixture=broken.mixture[1:]), last]))
+    assert [results[key].broken for key in range(3)] == [
+        "",
+        "ValueError: mixture and sources must be [T] and [J, T], got [2999], [3, 3000]",
+        "",
+    ]
+    assert results[1].failures == dict.fromkeys(("si_sdr", "sdr"), results[1].broken)
+    assert np.isnan([*results[1].values.values()]).all()
+    assert np.isfinite(results[2].values["sdr"])
+
+
 class Killer:
     """Kills the process that unpickles it, as PESQ's C code may kill the one that measures."""
 

@@ -211,3 +211,13 @@ def test_arguments():
     with pytest.raises(ValueError, match="8000 or 16000 for PESQ, got 44100"):
         measure(mixture, sources, estimates, 44_100)
     assert set(measure(mixture, sources, estimates, 44_100, ["stoi"]).values) == columns("stoi")
+
+
+def test_one_source_has_no_sir():
+    rng = np.random.default_rng(0)
+    source = rng.standard_normal((1, 4000))
+    noisy = source + 0.1 * rng.standard_normal((1, 4000))
+    measured = measure(noisy[0], source, noisy, 8000, ["si_sdr", "sdr", "sir", "sar"])
+    assert measured.failures == {"sir": "one source, which no other interferes with"}
+    assert np.isnan([measured.values[name] for name in ("sir", "input_sir", "sir_i")]).all()
+    assert 15 < measured.values["sdr"] < 25

@@ -1,11 +1,12 @@
 """Model files: what is saved is what is loaded, in plain Asteroid too, and what is no model file says so."""
 
+import numpy as np
 import pytest
 import torch
 from asteroid.models import BaseModel, ConvTasNet
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import build_model, conv_tasnet, load_model, save_model
+from asteroid_stab.models import build_model, conv_tasnet, load_model, load_pretrained, save_model
 
 
 @pytest.fixture
@@ -36,6 +37,11 @@ def test_only_plain_values_are_saved(tmp_path, tiny_model):
     assert list(tmp_path.iterdir()) == []
 
 
+def change_first(conf, change):
+    name = next(iter(conf["state_dict"]))
+    conf["state_dict"][name] = change(conf["state_dict"][name])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -43,6 +49,30 @@ def test_only_plain_values_are_saved(tmp_path, tiny_model):
         (lambda c: c.update(model_name="ConvTasNett"), r"'ConvTasNett', which is no known model \(did you mean 'ConvT"),
         (lambda c: c["model_args"].update(bn_chan=12), r"not those of a ConvTasNet: [\s\S]*size mismatch"),
         (lambda c: c["model_args"].pop("n_src"), "not those of a ConvTasNet: .*n_src"),
+        (lambda c: c.update(model_args=[1]), "the arguments in 'some.pth' must have names"),
+        (lambda c: c.update(model_args={3: 4}), "the arguments in 'some.pth' must have names"),
+        (lambda c: c["model_args"].update(kernel_size="x"), "not those of a ConvTasNet: "),
+        (lambda c: c["model_args"].update(n_filters=10**8), "far larger model than the"),
+        (lambda c: c["model_args"].update(n_filters=10**12), "far larger model than the"),
+        (lambda c: c["model_args"].update(n_repeats=10**9), "far larger model than the"),
+        (
+            lambda c: c["model_args"].update(sample_rate=float("nan")),
+            "sample rate in 'some.pth' must be a number .*got nan",
+        ),
+        (lambda c: c["model_args"].update(sample_rate="8k"), "sample rate in 'some.pth' must be a number .*got 8k"),
+        (lambda c: c.update(model_name=["ConvTasNet"]), "holds a 'list', which is no known model"),
+        (lambda c: c.update(state_dict={}), "'some.pth' holds no weights"),
+        (lambda c: c.update(state_dict=[1]), "'some.pth' holds no weights"),
+        (
+            lambda c: c["state_dict"].update({7: torch.zeros(1)}),
+            "names of the weights in 'some.pth' must be text, got int",
+        ),
+        (lambda c: c["state_dict"].update(a=1.0), "holds no weights: 'a' is a float, no tensor"),
+        (lambda c: change_first(c, lambda w: w.to_sparse()), "must be dense, .* is sparse"),
+        (lambda c: change_first(c, lambda w: w.to("meta")), "must be dense, .* is without values"),
+        (lambda c: change_first(c, lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8)), "is quantised"),
+        (lambda c: change_first(c, lambda w: w.to(torch.int8)), "must be torch.float32, got torch.int8"),
+        (lambda c: change_first(c, lambda w: w.to(torch.complex64)), "must be torch.float32, got torch.complex64"),
     ],
 )
 def test_a_file_of_something_else_is_named(saved, change, message):
@@ -50,6 +80,44 @@ def test_a_file_of_something_else_is_named(saved, change, message):
     change(conf)
     with pytest.raises(StabError, match=message):
         build_model(conf, "some.pth")
+
+
+@pytest.mark.parametrize(
+    "name", ["save_publishable", "register_model", "get", "upload_publishable", "BaseModel", "torch"]
+)
+def test_a_file_names_no_functions(saved, name, tmp_path):
+    """``asteroid.models`` has functions beside the models; with a file's arguments one would write where it says."""
+    victim = tmp_path / "thesis"
+    conf = torch.load(saved[0] / "best_model.pth", weights_only=True)
+    conf.update(model_name=name, model_args={"publish_dir": str(victim), "model_dict": {}})
+    with pytest.raises(StabError, match=f"holds a {name!r}, which is no known model"):
+        build_model(conf, "some.pth")
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize("name", ["convtasnet", "CONVTASNET"])
+def test_models_are_found_in_any_case_as_asteroid_finds_them(saved, name):
+    conf = torch.load(saved[0] / "best_model.pth", weights_only=True)
+    assert type(build_model({**conf, "model_name": name}, "some.pth")) is ConvTasNet
+
+
+def test_files_of_plain_asteroid_are_loaded(saved, tmp_path):
+    """Its ``serialize`` holds torch's version, which is no plain text, and perhaps numbers of NumPy."""
+    _, model = saved
+    conf = {**model.serialize(), "infos": {"score": np.float64(3.5), "epoch": np.int64(3)}}
+    torch.save(conf, tmp_path / "plain.pth")
+    assert type(conf["infos"].get("score")) is np.float64
+    wav = torch.randn(1, 800)
+    torch.testing.assert_close(load_model(tmp_path / "plain.pth")(wav), model(wav), rtol=0, atol=0)
+    other = tiny(model)
+    assert load_pretrained(other, tmp_path / "plain.pth").new == []
+    torch.testing.assert_close(other(wav), model(wav))
+
+
+def tiny(model):
+    """A model of the same arguments and other weights."""
+    torch.manual_seed(99)
+    return ConvTasNet(**model.get_model_args())
 
 
 def test_a_training_checkpoint_is_told_apart():

@@ -619,3 +619,16 @@ def test_arguments_out_of_range_are_refused(arguments, message):
 def test_calls_that_do_not_fit_are_refused(call, message):
     with pytest.raises(StabError, match=message):
         call(net(n_blocks=2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_iterations": 1001}, "n_iterations must be at most 1000, got 1001"),
+        ({"n_iterations": [1, 10**9]}, "n_iterations must be at most 1000, got 1000000000"),
+        ({"n_blocks": 10**9}, "n_blocks must be at most 1000, got 1000000000"),
+    ],
+)
+def test_counts_that_never_end_are_refused(arguments, message):
+    with pytest.raises(StabError, match=message):
+        LatentRefinementNet(2, **{"n_blocks": 2, "n_filters": 16, "bn_chan": 8, "upsampling_depth": 2, **arguments})

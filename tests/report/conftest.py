@@ -94,11 +94,16 @@ def write_evaluation(
     for column in table.columns[3:]:
         values = table[column].dropna()
         percentiles = {f"p{level}": float(np.percentile(values, level)) for level in LEVELS}
-        metrics[column] = {"mean": float(values.mean()), "std": float(values.std(ddof=0)), **percentiles}
+        metrics[column] = {
+            "n": len(values),
+            "mean": float(values.mean()),
+            "std": float(values.std(ddof=0)),
+            **percentiles,
+        }
     summary = {"split": "test", "n": n_items, "sample_rate": RATE, "model": "best_model.pth"}
     summary |= {"command": "asteroid-stab evaluate RUN", "metrics": metrics}
     summary |= {"failures": {"pesq": ["mix_0003"], "stoi": []}}
-    summary |= {"classes": {name: {"n": n_items, **metrics["si_sdr_i"]} for name in classes}} if classes else {}
+    summary |= {"classes": {name: {**metrics["si_sdr_i"], "n": n_items} for name in classes}} if classes else {}
     if iterations:
         shown = {"n_iterations": FigureInfo("iterations", meaning="passes of a block", most=iterations)}
         shown |= {"n_sub_blocks": FigureInfo("sub-blocks", most=2 * iterations, is_cost=True)}

@@ -105,7 +105,7 @@ def test_only_models_with_figures_have_the_section(make_run, counted):
     assert (item_figures(runs) is not None) == counted
     assert ('id="item-figures"' in render(runs)) == counted
     [table] = metric_tables(runs)
-    assert [row[1] for row in table.rows if row[0] == "iterations"] == (
+    assert [row[2] for row in table.rows if row[0] == "iterations"] == (
         [number(runs[0].metric("n_iterations")["mean"])] if counted else []
     )
 
@@ -130,7 +130,7 @@ def test_any_figure_has_its_label_and_unit(make_run):
     assert by_difficulty.title == "SI-SDRi and effort of a gate against the mixture's SI-SDR"
     assert tips(by_difficulty)[-1].endswith(" ms")
     [table] = metric_tables(runs)
-    assert [row[1] for row in table.rows if row[0] == "effort of a gate (ms)"] == ["5.1"]
+    assert [row[2] for row in table.rows if row[0] == "effort of a gate (ms)"] == ["5.1"]
     assert item_figures(runs).intro == "Figures that the model reports of each mixture: effort of a gate."
 
 

@@ -119,7 +119,7 @@ def test_the_percentiles_are_those_of_the_summary(one, whole_run):
     for label, metric, digits in (("SI-SDRi (dB)", "si_sdr_i", 2), ("input STOI", "input_stoi", 3)):
         keys = ["mean", "std", "p1", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99"]
         wanted = [f"{summary[metric][key]:.{digits}f}".replace("-", "−") for key in keys]
-        assert cells[label] == wanted
+        assert cells[label] == [str(summary[metric]["n"]), *wanted]  # the number of mixtures beside their mean
 
 
 def test_nothing_is_asked_for_from_outside(one, three):

@@ -1,12 +1,15 @@
 """What a run goes on with."""
 
 import pytest
+import torch
+from asteroid.losses import PairwiseNegSDR
 from omegaconf import OmegaConf
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.losses import FixedPITLossWrapper
 from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.layout import RunLayout
-from asteroid_stab.run.resume import may_change, resumed_config
+from asteroid_stab.run.resume import check_checkpoint, may_change, resumed_config
 
 
 @pytest.fixture
@@ -58,3 +61,58 @@ def test_another_recipe_is_refused(run):
         resumed_config(str(run), None, ["seed=4"])
     with pytest.raises(StabError, match=r"trainer.max_epochs: must be .*got 'many'"):
         resumed_config(str(run), None, ["trainer.max_epochs=many"])
+
+
+@pytest.fixture
+def checkpoint(tmp_path, tiny_system):
+    """A checkpoint with a loss that keeps more than tensors, and the system that it is of."""
+    loss = FixedPITLossWrapper(PairwiseNegSDR("sisdr"))
+    system = tiny_system(loss=loss)
+    state = {"epoch": 1, "state_dict": system.state_dict(), "callbacks": {}}
+    assert any(not isinstance(value, torch.Tensor) for value in state["state_dict"].values())
+    torch.save(state, tmp_path / "last.ckpt")
+    return tmp_path / "last.ckpt", state, system
+
+
+def test_a_checkpoint_with_the_state_of_a_loss_is_taken(checkpoint):
+    path, state, system = checkpoint
+    assert check_checkpoint(path, system)["epoch"] == state["epoch"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("state_dict"), "no readable checkpoint: it has no state_dict"),
+        (lambda state: state.update(epoch="3"), "its epoch must be a int, got str"),
+        (lambda state: state.update(callbacks=[1]), "its callbacks must be a dict, got list"),
+        (lambda state: state.update(callbacks={4: {}}), "its callbacks must have names, got 4"),
+        (lambda state: state.update({"pytorch-lightning_version": 2}), "lightning_version must be a str, got int"),
+        (lambda state: state.update(state_dict=[1]), "holds no weights"),
+        (lambda state: state["state_dict"].update({5: torch.zeros(1)}), "must be text, got int"),
+        (lambda state: state["state_dict"].update(a="b"), "holds no weights: 'a' is a str"),
+        (lambda state: with_first(state, lambda w: w.to_sparse()), "must be dense, .* is sparse"),
+        (lambda state: with_first(state, lambda w: w.to(torch.int32)), "must be torch.float32, got torch.int32"),
+    ],
+)
+def test_checkpoints_that_no_training_wrote_are_refused(checkpoint, change, message):
+    path, state, system = checkpoint
+    state["state_dict"] = dict(state["state_dict"])
+    change(state)
+    torch.save(state, path)
+    with pytest.raises(StabError, match=message):
+        check_checkpoint(path, system)
+
+
+def with_first(state, change):
+    name = next(iter(state["state_dict"]))
+    state["state_dict"][name] = change(state["state_dict"][name])
+
+
+def test_a_damaged_checkpoint_is_refused(checkpoint):
+    path, _, system = checkpoint
+    data = bytearray(path.read_bytes())
+    for at in range(len(data) // 3, len(data) // 2, 97):
+        data[at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StabError, match=r"last.ckpt' is no readable checkpoint: "):
+        check_checkpoint(path, system)

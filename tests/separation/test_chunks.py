@@ -127,7 +127,7 @@ def test_seam_of_estimates_that_differ_is_smooth():
 @pytest.mark.parametrize("n_samples", [1, 5_000, 16_001, 40_000, 123_457])
 def test_spans_cover_everything_and_overlap(n_samples):
     windows = layout(2.0, 0.5, RATE)
-    spans = windows.spans(n_samples)
+    spans = list(windows.spans(n_samples))
     assert spans[0][0] == 0
     assert spans[-1][1] == n_samples
     for (start, stop), (next_start, next_stop) in itertools.pairwise(spans):
@@ -192,3 +192,11 @@ def test_model_forward():
     np.testing.assert_array_equal(estimates, np.stack([2 * np.arange(5)] * 3))
     with pytest.raises(StabError, match="not finite"):
         model_forward(Constant(float("nan")))(np.ones(5, dtype=np.float32))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, -float("inf")])
+def test_lengths_that_are_no_number_of_seconds_are_refused(value):
+    with pytest.raises(StabError, match="the window must be at most 86400 s, got"):
+        layout(value, 0.5, 8000)
+    with pytest.raises(StabError, match="the overlap must be at most 86400 s, got"):
+        layout(2.0, value, 8000)

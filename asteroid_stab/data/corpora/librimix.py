@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import numpy as np
 import soundfile as sf
 from asteroid.data import LibriMix
 
-from asteroid_stab.audio.file import check_header, read_headers
+from asteroid_stab.audio.file import check_header, probe_headers
 from asteroid_stab.data.corpora.mixture_tracks import MODES
 from asteroid_stab.data.corpus import Corpus, check_choice, check_folder, check_rate, check_split
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.lists.mixture_list import source_numbers
+from asteroid_stab.data.lists.table import ListTable
 from asteroid_stab.errors import StabError, some
 
 log = logging.getLogger(__name__)
@@ -80,16 +82,35 @@ def _open(folder: Path, subset: str, task: str, sample_rate: int, n_src: int) ->
         if not path.is_file():
             raise StabError(f"there is no {path}; LibriMix's generator writes it last, so it may not have finished")
     with tempfile.TemporaryDirectory() as alone:
-        for path in lists:
-            shutil.copy(path, alone)
+        names = [_copy(path, Path(alone), n_src, task) for path in lists]
         items = LibriMix(alone, task=task, sample_rate=sample_rate, n_src=n_src, segment=None)
+    if any(other != names[0] for other in names):
+        raise StabError(f"{' and '.join(map(str, lists))} must have the same mixtures in the same order")
+    items.df["mixture_ID"] = names[0]  # as they are written: pandas takes some for numbers
     items.csv_dir, items.csv_path = str(metadata), str(lists[0])
-    n_listed = sum(column.startswith("source_") and column.endswith("_path") for column in items.df.columns)
-    if task.startswith("sep") and n_listed != n_src:
-        raise StabError(f"{lists[0]} has {n_listed} sources in a mixture, but n_src={n_src} was asked for")
     _relocate(items, folder)
     _check_files(items, str(lists[0]), sample_rate)
     return items
+
+
+def _copy(path: Path, folder: Path, n_src: int, task: str) -> list[str]:
+    """Writes a list into ``folder`` with the columns that Asteroid reads, and returns the names of its mixtures.
+
+    Raises:
+        StabError: it cannot be read, has another number of sources, or lacks a column or a cell.
+    """
+    table = ListTable(path, "list of mixtures")
+    n_listed = len(source_numbers(table.columns))
+    if task.startswith("sep") and n_listed != n_src:
+        raise StabError(f"{path} has {n_listed} sources in a mixture, but n_src={n_src} was asked for")
+    n_read = 0 if task == "enh_both" else n_src
+    texts = ["mixture_ID", "mixture_path", *(f"source_{k + 1}_path" for k in range(n_read))]
+    table.require([*texts, "length"])
+    columns = [table.texts(name) for name in texts]
+    lengths = [round(number) for number in table.numbers("length")]
+    with open(folder / path.name, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([[*texts, "length"], *zip(*columns, lengths, strict=True)])
+    return columns[0]
 
 
 def _tables(items: LibriMix) -> list:
@@ -123,9 +144,12 @@ def _check_files(items: LibriMix, label: str, sample_rate: int) -> None:
             paths += table[column].tolist()
             lengths += table["length"].tolist()
     faults = []
-    for path, length, header in zip(paths, lengths, read_headers(paths), strict=True):
+    for path, length, header in zip(paths, lengths, probe_headers(paths), strict=True):
         if header is None:
             faults.append(f"{path} is missing")
+            continue
+        if isinstance(header, StabError):
+            faults.append(str(header))
             continue
         check_header(path, header, sample_rate, mono=True)
         if header.n_frames != length:

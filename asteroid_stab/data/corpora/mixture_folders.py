@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from asteroid_stab.audio.file import read_headers, read_samples
+from asteroid_stab.audio.file import Header, probe_headers, read_samples
 from asteroid_stab.data.corpora.mixture_tracks import MODES
 from asteroid_stab.data.corpus import Corpus, check_choice, check_rate, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, some
 
+_AUDIO = (".wav", ".flac")
 _PARTS = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
 class FolderMixtures(MixtureDataset):
-    """The mixtures of ``folder/ROLE/NAME.wav``: an item's id is its file name's place in sorted order.
+    """The mixtures of ``folder/ROLE/NAME.wav`` or ``.flac``: an item's id is its name's place in sorted order.
 
     Every file's header is checked first. Of the audio only the crop is read.
 
@@ -46,49 +47,67 @@ class FolderMixtures(MixtureDataset):
         segment_s: float | None = None,
         seed: int = 0,
     ):
-        self.folder, self.roles = str(folder), [mixture, *sources]
-        self.files, lengths = _check_files(Path(folder), self.roles, sample_rate)
-        names = [Path(file).stem for file in self.files]
+        self.roles = [mixture, *sources]
+        names, self.paths, lengths = _check_files(Path(folder), self.roles, sample_rate)
         super().__init__(names, lengths, len(sources), sample_rate, segment_s, seed)
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        mixture, *sources = (read_samples(f"{self.folder}/{r}/{self.files[row]}", start, stop) for r in self.roles)
+        mixture, *sources = (read_samples(self.paths[role][row], start, stop) for role in self.roles)
         return mixture, np.stack(sources)
 
 
-def _check_files(folder: Path, roles: Sequence[str], sample_rate: int) -> tuple[list[str], list[int]]:
-    """Checks all files; returns the file names that all roles have, in order, and the mixtures' lengths."""
-    found = {role: _names(folder / role) for role in roles}
-    files = sorted(set().union(*found.values()))
-    headers = {role: read_headers([f"{folder}/{role}/{file}" for file in files]) for role in roles}
+def _check_files(
+    folder: Path, roles: Sequence[str], sample_rate: int
+) -> tuple[list[str], dict[str, list[str]], list[int]]:
+    """Checks all files; returns the items' names in order, the paths of each role, and the mixtures' lengths."""
+    found = {role: _files(folder / role) for role in roles}
+    # In the order of the file names that the generators write, which ids keep: "a-b.wav" comes before "a.wav".
+    names = sorted(set().union(*found.values()), key=lambda name: f"{name}.wav")
+    paths = {role: [f"{folder}/{role}/{found[role].get(name, name + '.wav')}" for name in names] for role in roles}
+    headers = {role: probe_headers(paths[role]) for role in roles}
     faults = []
-    for i, file in enumerate(files):
+    for i in range(len(names)):
         mixture = headers[roles[0]][i]
         for role in roles:
-            header = headers[role][i]
+            header, file = headers[role][i], os.path.relpath(paths[role][i], folder)
             if header is None:
-                faults.append(f"{role}/{file} is missing")
+                faults.append(f"{file} is missing")
+            elif isinstance(header, StabError):
+                faults.append(str(header))
             elif header.sample_rate != sample_rate:
-                faults.append(f"{role}/{file} is sampled at {header.sample_rate} Hz instead of {sample_rate}")
+                faults.append(f"{file} is sampled at {header.sample_rate} Hz instead of {sample_rate}")
             elif header.n_channels != 1:
-                faults.append(f"{role}/{file} has {header.n_channels} channels instead of 1")
+                faults.append(f"{file} has {header.n_channels} channels instead of 1")
             elif header.n_frames == 0:
-                faults.append(f"{role}/{file} has no samples")
-            elif mixture is not None and header.n_frames != mixture.n_frames:
-                faults.append(f"{role}/{file} has {header.n_frames} samples, its mixture {mixture.n_frames}")
+                faults.append(f"{file} has no samples")
+            elif isinstance(mixture, Header) and header.n_frames != mixture.n_frames:
+                faults.append(f"{file} has {header.n_frames} samples, its mixture {mixture.n_frames}")
     if faults:
-        n_files = len(files) * len(roles)
+        n_files = len(names) * len(roles)
         raise StabError(f"{len(faults)} of the {n_files} files of {folder} cannot be used: {some(faults)}")
-    return files, [header.n_frames for header in headers[roles[0]] if header is not None]
+    return names, paths, [header.n_frames for header in headers[roles[0]] if isinstance(header, Header)]
 
 
-def _names(folder: Path) -> set[str]:
+def _files(folder: Path) -> dict[str, str]:
+    """Returns the audio files of a folder by their names without suffix.
+
+    Raises:
+        StabError: there is no such folder, it has no audio files, or two of one name.
+    """
     if not folder.is_dir():
         raise StabError(f"there is no folder {folder}; its generator makes one for each role")
-    names = {name for name in os.listdir(folder) if name.endswith(".wav") and not name.startswith(".")}
-    if not names:
-        raise StabError(f"{folder} must hold .wav files, got none")
-    return names
+    files: dict[str, str] = {}
+    for file in sorted(os.listdir(folder)):
+        name, suffix = os.path.splitext(file)
+        if suffix.lower() in _AUDIO and not file.startswith("."):
+            if name in files:
+                raise StabError(f"{folder} must have one file of each name, got {files[name]} and {file}")
+            files[name] = file
+    if not files:
+        folders = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        got = f"the folders {some(folders)}" if folders else "none"
+        raise StabError(f"{folder} must hold {' or '.join(_AUDIO)} files, got {got}")
+    return files
 
 
 class FolderMixtureCorpus(Corpus):

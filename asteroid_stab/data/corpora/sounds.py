@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,11 @@ from asteroid_stab.audio.mixing import SOURCE_RATE
 from asteroid_stab.audio.packed import PackedTracks
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.data.lists.speech_folder import find_speech
+from asteroid_stab.data.lists.table import ListTable
 from asteroid_stab.errors import StabError, nearest
 
 SPEECH = "speech"
-_COLUMNS = {"filename", "fold", "category"}
+_COLUMNS = ("filename", "fold", "category")
 _AUDIO = (".wav", ".flac", ".ogg")
 _SILENT = 1e-3  # of the recording's peak; samples below are no sound (digital silence, a coder's residue)
 
@@ -60,31 +60,28 @@ def find_esc(root: str | os.PathLike[str], folds: Sequence[int], classes: Sequen
     table = Path(root) / "meta" / "esc50.csv"
     if not table.is_file():
         raise StabError(f"there is no ESC-50 at {root}: it must hold meta/esc50.csv and audio/")
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except UnicodeDecodeError as error:
-        raise StabError(f"{table} must be a table in UTF-8: {error}") from error
-    if not rows or not set(rows[0]) >= _COLUMNS:
-        raise StabError(f"{table} must have the columns filename, fold and category")
-    if ragged := next((i for i, row in enumerate(rows, start=2) if None in (row[name] for name in _COLUMNS)), None):
-        raise StabError(f"line {ragged} of {table} must have a filename, a fold and a category")
+    listed = ListTable(table, "ESC-50 table")
+    listed.require(_COLUMNS)
+    rows = list(zip(*(listed.texts(column) for column in _COLUMNS), strict=True))
     if classes is not None and not classes:
         raise StabError("classes must name a class of ESC-50, got none; null keeps all")
     for name, asked, known in (
-        ("folds", [str(fold) for fold in folds], sorted({row["fold"] for row in rows})),
-        ("classes", list(classes or []), sorted({row["category"] for row in rows})),
+        ("folds", [str(fold) for fold in folds], sorted({fold for _, fold, _ in rows})),
+        ("classes", list(classes or []), sorted({category for *_, category in rows})),
     ):
         if wrong := next((one for one in asked if one not in known), None):
             raise StabError(f"{name} must be of {', '.join(known)}, got {wrong}{nearest(wrong, known)}")
-    rows = [row for row in rows if row["fold"] in map(str, folds) and (not classes or row["category"] in classes)]
-    names = [f"audio/{row['filename']}" for row in rows]
+    asked_folds = set(map(str, folds))
+    rows = [row for row in rows if row[1] in asked_folds and (not classes or row[2] in classes)]
+    names = [f"audio/{filename}" for filename, *_ in rows]
     sounds = []
-    for row, name, header in zip(rows, names, read_headers([f"{root}/{name}" for name in names]), strict=True):
+    for (*_, category), name, header in zip(
+        rows, names, read_headers([f"{root}/{name}" for name in names]), strict=True
+    ):
         if header is None:
             raise StabError(f"{root}/{name} is in {table.name}, but there is no such file")
         check_header(f"{root}/{name}", header, header.sample_rate, mono=False)
-        sounds.append(Sound(str(root), name, row["category"], row["category"], header.n_frames, header.sample_rate))
+        sounds.append(Sound(str(root), name, category, category, header.n_frames, header.sample_rate))
     return sounds
 
 

@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -62,6 +62,7 @@ class ListSummary:
         n_too_short: utterances of the speakers' folders that were too short to be used.
         unused: utterances that were long enough and are in no mixture.
         noise_passes: number of passes through the noises; 0 without noise.
+        damaged: paths of the files of speech and noise that cannot be used and were left out, and why.
     """
 
     path: str
@@ -74,6 +75,15 @@ class ListSummary:
     n_too_short: int
     unused: list[str]
     noise_passes: int
+    damaged: dict[str, str] = field(default_factory=dict)
+
+
+class DamagedAudioError(Exception):
+    """Files cannot be used in a list; ``reasons`` has their paths and why."""
+
+    def __init__(self, reasons: dict[str, str]):
+        super().__init__(f"{len(reasons)} files cannot be used")
+        self.reasons = reasons
 
 
 class ListMaker:
@@ -87,6 +97,7 @@ class ListMaker:
         noises: noises to add; empty for none.
         noise_root: the noise corpus.
         seed: of all draws.
+        levels: loudness of utterances by name, as far as it is known; takes what is measured here.
     """
 
     def __init__(
@@ -98,6 +109,7 @@ class ListMaker:
         noises: Sequence[Utterance],
         noise_root: str | os.PathLike[str] | None,
         seed: int,
+        levels: dict[str, Level],
     ):
         self.label, self.utterances, self.mixtures, self.seed = label, utterances, mixtures, seed
         self.root, self.noises, self.noise_root = root, noises, noise_root
@@ -109,26 +121,28 @@ class ListMaker:
             lengths = [noise.n_frames for noise in noises]
             self.dealt, self.noise_passes = deal_noise(lengths, self.longest, stream(seed, label, "noise"))
         self._kept = lru_cache(_N_DECODED)(self._decode_16_bit)
-        self._levels: dict[int, Level] = {}
+        self._levels = levels
 
-    def make(self, path: str, n_too_short: int, progress: Progress) -> tuple[MixtureList, ListSummary]:
-        """Makes the list, and its summary.
+    def make(self, progress: Progress) -> tuple[MixtureList, ListSummary]:
+        """Makes the list, and its summary, which the caller completes with what it knows alone.
 
         Args:
-            path: path of the list, for the summary.
-            n_too_short: utterances that were left out, for the summary.
             progress: wraps the long loops.
 
         Raises:
-            StabError: audio cannot be decoded, or an utterance is silent.
+            DamagedAudioError: utterances cannot be decoded, are silent or hold NaN; or noises do, or are too short.
         """
         used = sorted({u for mixture in self.mixtures for u in mixture})
         # Threads, since decoding, filtering and the disk work outside Python's lock; results come in order.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            levels = progress(pool.map(self._measured, used), "loudness", len(used))
-            self._levels = dict(zip(used, levels, strict=True))
+            new = [u for u in used if self.utterances[u].name not in self._levels]
+            levels = list(progress(pool.map(_kept_error(self._measured), new), "loudness", len(new)))
+            paths = [f"{self.root}/{self.utterances[u].name}" for u in new]
+            _check_usable(paths, levels)
+            self._levels.update((self.utterances[u].name, level) for u, level in zip(new, levels, strict=True))
             rows = range(len(self.mixtures))
-            gains: list[Gains] = list(progress(pool.map(self._gains, rows), "mixtures", len(rows)))
+            gains: list[Any] = list(progress(pool.map(_kept_error(self._gains), rows), "mixtures", len(rows)))
+            _check_usable([f"{self.noise_root}/{self.noises[noise].name}" for noise in self.dealt], gains)
         sources = [[self.utterances[u] for u in mixture] for mixture in self.mixtures]
         mixtures = MixtureList(
             names=self._names(),
@@ -139,14 +153,14 @@ class ListMaker:
         )
         unused = set(range(len(self.utterances))) - set(used)
         summary = ListSummary(
-            path=path,
+            path=f"{self.label}.csv",
             n_mixtures=len(mixtures),
             n_speakers=len({u.speaker for row in sources for u in row}),
             hours_min=sum(min(u.n_frames for u in row) for row in sources) / SOURCE_RATE / 3600,
             hours_max=sum(self.longest) / SOURCE_RATE / 3600,
             n_clipped_sources=sum(row.n_clipped for row in gains),
             n_clipped_mixtures=sum(row.mixture_clipped for row in gains),
-            n_too_short=n_too_short,
+            n_too_short=0,
             unused=[self.utterances[u].name for u in sorted(unused)],
             noise_passes=self.noise_passes,
         )
@@ -160,14 +174,15 @@ class ListMaker:
         return np.clip(np.rint(self._decode(utterance) * 32_768), -32_768, 32_767).astype(np.int16)
 
     def _measured(self, utterance: int) -> Level:
-        level = measure(self._decode(utterance))
+        path = f"{self.root}/{self.utterances[utterance].name}"
+        level = measure(_finite(self._decode(utterance), path))
         if math.isinf(level.loudness):
-            raise StabError(f"{self.root}/{self.utterances[utterance].name} must be louder than -70 LUFS, got silence")
+            raise StabError(f"{path} must be louder than -70 LUFS, got silence")
         return level
 
     def _gains(self, row: int) -> Gains:
         """Draws the gains of one mixture, which depend on the row alone."""
-        levels = [self._levels[u] for u in self.mixtures[row]]
+        levels = [self._levels[self.utterances[u].name] for u in self.mixtures[row]]
         noise = np.zeros(0, np.float32)
         if self.noises:
             noise = self._noise(row)
@@ -188,7 +203,7 @@ class ListMaker:
         """Reads the noise of a mixture, cut or repeated to the longest utterance."""
         source, n_frames = self.noises[self.dealt[row]], self.longest[row]
         path = f"{self.noise_root}/{source.name}"
-        noise = read_samples(path, 0, min(source.n_frames, n_frames))
+        noise = _finite(read_samples(path, 0, min(source.n_frames, n_frames)), path)
         try:
             return extend_noise(noise, n_frames)
         except ValueError as error:
@@ -207,3 +222,29 @@ class ListMaker:
                 name = f"{self.n_src}src_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
             names.append(name)
         return names
+
+
+def _finite(samples: np.ndarray, path: str) -> np.ndarray:
+    if not np.isfinite(samples).all():
+        where = int(np.argmin(np.isfinite(samples)))
+        raise StabError(f"{path} must hold finite samples, got {samples[where]} at {where / SOURCE_RATE:.2f} s")
+    return samples
+
+
+def _kept_error(work: Callable[[int], Any]) -> Callable[[int], Any]:
+    """``work``, which returns a StabError in place of raising it, so that the work on the others is done."""
+
+    def tried(number: int) -> Any:
+        try:
+            return work(number)
+        except StabError as error:
+            return error
+
+    return tried
+
+
+def _check_usable(paths: Sequence[str], results: Sequence[Any]) -> None:
+    """Raises :class:`DamagedAudioError` for the paths whose results are errors."""
+    reasons = {path: str(one) for path, one in zip(paths, results, strict=False) if isinstance(one, StabError)}
+    if reasons:
+        raise DamagedAudioError(reasons)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from asteroid_stab.atomic import replacing
-from asteroid_stab.errors import StabError
+from asteroid_stab.data.lists.table import ListTable
 
 
 @dataclass(frozen=True)
@@ -68,49 +67,30 @@ def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
     Raises:
         StabError: no such file, a column is missing, an entry is empty or no number, or there are no rows.
     """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), list(reader.fieldnames or [])
-    except FileNotFoundError as error:
-        raise StabError(f"there is no mixture list {path}; `asteroid-stab prepare` makes one") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StabError(f"cannot read the mixture list {path}: {error}") from error
-    numbers = [int(match[1]) for column in columns if (match := re.fullmatch(r"source_(\d+)_path", column))]
-    n_src = max(numbers, default=1)
-    wanted = ["mixture_ID", *(f"source_{k + 1}_{what}" for k in range(n_src) for what in ("path", "gain"))]
-    if "noise_path" in columns or "noise_gain" in columns:
-        wanted += ["noise_path", "noise_gain"]
-    if absent := [column for column in wanted if column not in columns]:
-        raise StabError(f"the mixture list {path} must have the columns {', '.join(absent)}; it has {columns}")
-    if not rows:
-        raise StabError(f"the mixture list {path} must have rows, got none")
-
-    def text(row: int, column: str) -> str:
-        value = rows[row][column]
-        if not value:
-            raise StabError(f"row {row + 1} of the mixture list {path} must have a {column}, got nothing")
-        return value
-
-    def number(row: int, column: str) -> float:
-        value = text(row, column)
-        try:
-            gain = float(value)
-        except ValueError:
-            gain = math.nan
-        if not math.isfinite(gain):
-            raise StabError(f"row {row + 1} of the mixture list {path}: {column} must be a number, got {value!r}")
-        return gain
-
-    every, sources = range(len(rows)), range(1, n_src + 1)
-    noisy = "noise_path" in columns
+    table = ListTable(path, "mixture list", "; `asteroid-stab prepare` makes one")
+    n_src = max(source_numbers(table.columns), default=1)
+    table.require(["mixture_ID", *(f"source_{k + 1}_{what}" for k in range(n_src) for what in ("path", "gain"))])
+    noisy = "noise_path" in table.columns or "noise_gain" in table.columns
+    if noisy:
+        table.require(["noise_path", "noise_gain"])
+    every, sources = range(len(table)), range(1, n_src + 1)
     return MixtureList(
-        names=[text(row, "mixture_ID") for row in every],
-        sources=[[text(row, f"source_{k}_path") for k in sources] for row in every],
-        gains=[[number(row, f"source_{k}_gain") for k in sources] for row in every],
-        noises=[text(row, "noise_path") for row in every] if noisy else [],
-        noise_gains=[number(row, "noise_gain") for row in every] if noisy else [],
+        names=table.texts("mixture_ID"),
+        sources=[[table.text(row, f"source_{k}_path") for k in sources] for row in every],
+        gains=[[table.number(row, f"source_{k}_gain") for k in sources] for row in every],
+        noises=table.texts("noise_path") if noisy else [],
+        noise_gains=table.numbers("noise_gain") if noisy else [],
     )
+
+
+def source_numbers(columns: Sequence[str]) -> list[int]:
+    """Returns the numbers k of the columns ``source_k_path``.
+
+    Example:
+        >>> source_numbers(["mixture_ID", "source_1_path", "source_2_path", "source_2_gain"])
+        [1, 2]
+    """
+    return [int(match[1]) for column in columns if (match := re.fullmatch(r"source_(\d+)_path", column))]
 
 
 def write_mixture_list(mixtures: MixtureList, path: str | os.PathLike[str]) -> None:

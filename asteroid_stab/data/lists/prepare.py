@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.audio.mixing import SOURCE_RATE
-from asteroid_stab.data.lists.levels import MIN_SECONDS
-from asteroid_stab.data.lists.maker import ListMaker, ListSummary, Progress, hold_out, stream
-from asteroid_stab.data.lists.mixture_list import write_mixture_list
+from asteroid_stab.data.lists.levels import MIN_SECONDS, Level
+from asteroid_stab.data.lists.maker import DamagedAudioError, ListMaker, ListSummary, Progress, hold_out, stream
+from asteroid_stab.data.lists.mixture_list import MixtureList, write_mixture_list
 from asteroid_stab.data.lists.pairing import Mixture, most_mixtures, pair_utterances, shuffle
 from asteroid_stab.data.lists.speech_folder import Utterance, find_noise, find_speech
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, some
 
 
 @dataclass(frozen=True)
@@ -87,33 +87,99 @@ def prepare_lists(
         overwrite: replace lists that are there.
         progress: wraps the long loops.
 
+    A file that cannot be used (damaged, silent, of another rate) is left out, as if it were not there, and is in
+    ``damaged`` of the summaries.
+
     Raises:
-        StabError: a list is there already, audio cannot be used, or there are fewer different mixtures than
+        StabError: a list is there already, no audio can be used, or there are fewer different mixtures than
             asked for.
     """
     paths = [Path(out) / f"{stem}.csv" for stem in plan.stems]
     if there := [str(path) for path in paths if path.exists() and not overwrite]:
         raise StabError(f"{', '.join(there)} must not be there yet; --overwrite replaces lists")
-    every = find_speech(root, plan.subsets)
+    damaged: dict[str, str] = {}
+    every = find_speech(root, plan.subsets, damaged)
     usable = [u for u in every if u.n_frames >= plan.min_seconds * SOURCE_RATE]
-    noises = [] if noise_root is None else find_noise(noise_root, plan.noise_subset)
+    noises = [] if noise_root is None else find_noise(noise_root, plan.noise_subset, damaged)
+    if not usable:
+        longest = max(u.n_frames for u in every) / SOURCE_RATE
+        raise StabError(
+            f"min_seconds must be at most {longest:.2f}, the longest of {len(every)} utterances, got {plan.min_seconds}"
+        )
+    levels: dict[str, Level] = {}
+    while True:  # only decoding shows damage to the samples: the files are left out, and the others paired again
+        try:
+            made = _make(plan, root, noise_root, usable, noises, levels, progress)
+            break
+        except DamagedAudioError as error:
+            damaged.update(error.reasons)
+            usable = [u for u in usable if f"{root}/{u.name}" not in damaged]
+            noises = _undamaged(noises, noise_root, damaged)
+        except StabError as error:
+            raise StabError(f"{error}{_hint(plan, every, usable, damaged)}") from error
+    n_too_short = sum(u.n_frames < plan.min_seconds * SOURCE_RATE for u in every)
+    summaries = []
+    for stem, (rows, summary) in zip(plan.stems, made, strict=True):
+        path = Path(out) / f"{stem}.csv"
+        summary = replace(summary, path=str(path), n_too_short=n_too_short, damaged=damaged)
+        with replacing(path.with_name(f"{stem}_info.json")) as info:
+            # Names only, so that the file does not depend on the place of the corpus.
+            names = sorted(os.path.relpath(one, root if one.startswith(f"{root}/") else noise_root) for one in damaged)
+            report = {**asdict(summary), "path": path.name, "unused": len(summary.unused), "damaged": names}
+            info.write_text(json.dumps({"plan": asdict(plan), "list": report}, indent=1) + "\n", "utf-8")
+        write_mixture_list(rows, path)
+        summaries.append(summary)
+    return summaries
+
+
+def _make(
+    plan: Plan,
+    root: str | os.PathLike[str],
+    noise_root: str | os.PathLike[str] | None,
+    usable: list[Utterance],
+    noises: list[Utterance],
+    levels: dict[str, Level],
+    progress: Progress,
+) -> list[tuple[MixtureList, ListSummary]]:
+    """Makes the lists of these utterances and noises."""
     speech_parts, noise_parts = _split_speech(usable, plan), _split_noise(noises, plan)
     # All pairs before the first loudness: an error comes at once, and no list is written.
     pairs = [
         _pair(part, n_mixtures, stem, plan)
         for part, n_mixtures, stem in zip(speech_parts, (plan.n_mixtures, plan.n_valid), plan.stems, strict=False)
     ]
-    made = []
-    for path, speech, mixtures, noise in zip(paths, speech_parts, pairs, noise_parts, strict=True):
-        maker = ListMaker(path.stem, speech, mixtures, root, noise, noise_root, plan.seed)
-        rows, summary = maker.make(str(path), len(every) - len(usable), progress)
-        made.append((path, rows, summary))
-    for path, rows, summary in made:
-        with replacing(path.with_name(f"{path.stem}_info.json")) as info:
-            report = {**asdict(summary), "path": path.name, "unused": len(summary.unused)}
-            info.write_text(json.dumps({"plan": asdict(plan), "list": report}, indent=1) + "\n", "utf-8")
-        write_mixture_list(rows, path)
-    return [summary for _, _, summary in made]
+    return [
+        ListMaker(stem, speech, mixtures, root, noise, noise_root, plan.seed, levels).make(progress)
+        for stem, speech, mixtures, noise in zip(plan.stems, speech_parts, pairs, noise_parts, strict=True)
+    ]
+
+
+def _undamaged(
+    noises: list[Utterance], root: str | os.PathLike[str] | None, damaged: dict[str, str]
+) -> list[Utterance]:
+    """Returns the noises that can be used.
+
+    Raises:
+        StabError: there are none; lists without noise were not asked for.
+    """
+    kept = [noise for noise in noises if f"{root}/{noise.name}" not in damaged]
+    if noises and not kept:
+        raise StabError(f"none of the {len(noises)} noises can be used: {damaged[f'{root}/{noises[0].name}']}")
+    return kept
+
+
+def _hint(plan: Plan, every: list[Utterance], usable: list[Utterance], damaged: dict[str, str]) -> str:
+    """Returns what keeps the lists small, behind an error that they would be too small."""
+    hints = []
+    speakers = sorted({u.speaker for u in every})
+    if len(speakers) < plan.n_src + plan.valid_speakers:
+        hints.append(f"speakers are the folders in {', '.join(plan.subsets)}: {some(speakers)}")
+    if n_short := len(every) - sum(u.n_frames >= plan.min_seconds * SOURCE_RATE for u in every):
+        n_gone = len(speakers) - len({u.speaker for u in usable})
+        hints.append(f"{n_short} utterances are shorter than min_seconds={plan.min_seconds}, all of {n_gone} speakers")
+    if damaged:
+        hints.append(f"{len(damaged)} files were left out: {some(list(damaged.values()))}")
+    return f" ({'; '.join(hints)})" if hints else ""
 
 
 def _split_speech(utterances: list[Utterance], plan: Plan) -> list[list[Utterance]]:

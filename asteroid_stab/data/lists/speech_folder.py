@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from asteroid_stab.audio.file import check_header, read_headers
+from asteroid_stab.audio.file import check_header, probe_headers
 from asteroid_stab.audio.mixing import SOURCE_RATE
 from asteroid_stab.errors import StabError, nearest
 
@@ -29,16 +29,19 @@ class Utterance:
     n_frames: int
 
 
-def find_speech(root: str | os.PathLike[str], subsets: Sequence[str]) -> list[Utterance]:
+def find_speech(
+    root: str | os.PathLike[str], subsets: Sequence[str], damaged: dict[str, str] | None = None
+) -> list[Utterance]:
     """Finds all utterances of ``root/subset/speaker/.../*.flac`` or ``.wav``, sorted by name.
 
     Args:
         root: the corpus.
         subsets: folders of the corpus to look in.
+        damaged: takes the paths of the files that cannot be used, and why; None stops at the first.
 
     Raises:
-        StabError: no such corpus or subset, no audio in it, audio outside a speaker's folder, or a file
-            that is not mono at 16 kHz.
+        StabError: no such corpus or subset, no audio in it, audio outside a speaker's folder, or a file (with
+            ``damaged``: every file) is damaged or not mono at 16 kHz.
     """
     root = _folder(root, "speech corpus")
     names: list[str] = []
@@ -47,7 +50,9 @@ def find_speech(root: str | os.PathLike[str], subsets: Sequence[str]) -> list[Ut
             raise StabError(f"a subset must be a folder of {root}, got {subset!r}")
         if not (root / subset).is_dir():
             there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-            raise StabError(f"{root} has no subset {subset!r}{nearest(subset, there)}; it has {', '.join(there)}")
+            deeper = next((f"; {root / one} has it" for one in there if (root / one / subset).is_dir()), "")
+            has = f"it has {', '.join(there) or 'no folders'}"
+            raise StabError(f"{root} has no subset {subset!r}{nearest(subset, there)}; {has}{deeper}")
         found = sorted(_walk(root, subset))
         if not found:
             raise StabError(f"{root / subset} must hold .flac or .wav files, got none")
@@ -55,18 +60,21 @@ def find_speech(root: str | os.PathLike[str], subsets: Sequence[str]) -> list[Ut
     for name in names:
         if len(PurePosixPath(name).parts) < 3:
             raise StabError(f"utterances must stand in subset/speaker/, got {root / name}")
-    return _with_lengths(root, names, mono=True)
+    return _with_lengths(root, names, True, damaged)
 
 
-def find_noise(root: str | os.PathLike[str], subset: str | None = None) -> list[Utterance]:
+def find_noise(
+    root: str | os.PathLike[str], subset: str | None = None, damaged: dict[str, str] | None = None
+) -> list[Utterance]:
     """Finds all ``.wav`` and ``.flac`` files in a folder of noise, sorted by name.
 
     Args:
         root: the noise corpus.
         subset: folder of the corpus to look in; None: all.
+        damaged: takes the paths of the files that cannot be used, and why; None stops at the first.
 
     Raises:
-        StabError: no such folder, no audio in it, or a file that is not at 16 kHz.
+        StabError: no such folder, no audio in it, or a file (with ``damaged``: every file) is damaged or not at 16 kHz.
     """
     root = _folder(root, "noise corpus")
     if subset is not None:
@@ -74,7 +82,7 @@ def find_noise(root: str | os.PathLike[str], subset: str | None = None) -> list[
     names = sorted(_walk(root, subset or ""))
     if not names:
         raise StabError(f"{root / (subset or '')} must hold .flac or .wav files, got none")
-    return _with_lengths(root, names, mono=False)
+    return _with_lengths(root, names, False, damaged)
 
 
 def _folder(path: str | os.PathLike[str], what: str) -> Path:
@@ -90,12 +98,22 @@ def _walk(root: Path, subset: str) -> Iterator[str]:
                 yield (Path(folder) / file).relative_to(root).as_posix()
 
 
-def _with_lengths(root: Path, names: Sequence[str], mono: bool) -> list[Utterance]:
+def _with_lengths(root: Path, names: Sequence[str], mono: bool, damaged: dict[str, str] | None) -> list[Utterance]:
     paths = [f"{root}/{name}" for name in names]
-    found = []
-    for name, path, header in zip(names, paths, read_headers(paths), strict=True):
-        if header is None:
-            raise StabError(f"{path} is a link to a file that is missing")
-        check_header(path, header, SOURCE_RATE, mono)
+    found, first = [], ""
+    for name, path, header in zip(names, paths, probe_headers(paths), strict=True):
+        try:
+            if header is None:
+                raise StabError(f"{path} is a link to a file that is missing")
+            if isinstance(header, StabError):
+                raise header
+            check_header(path, header, SOURCE_RATE, mono)
+        except StabError as error:
+            if damaged is None:
+                raise
+            damaged[path], first = str(error), first or str(error)
+            continue
         found.append(Utterance(name, PurePosixPath(name).parts[1] if mono else "", header.n_frames))
+    if not found:
+        raise StabError(f"none of the {len(names)} audio files of {root} can be used: {first}")
     return found

@@ -1,4 +1,4 @@
-"""The toy corpus' utterances: spoken once by eSpeak NG, then kept in one memory-mapped file."""
+"""The toy corpus' utterances: spoken once by eSpeak NG, then kept in one file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import resample_poly
 
 from asteroid_stab.atomic import replacing
+from asteroid_stab.audio.integers import IntegerFile
 from asteroid_stab.data.toy import espeak
 from asteroid_stab.data.toy.sentences import sentence
 from asteroid_stab.data.toy.synthesis import Request, espeak_files, synthesize
@@ -54,24 +55,19 @@ class ToySpeech:
     """
 
     def __init__(self, path: Path, start: int, utterances: list[Utterance], digest: str):
-        self.path, self.start, self.digest = path, start, digest
+        self.path, self.digest = path, digest
         self.names = [utterance.name for utterance in utterances]
         self.speakers = [utterance.speaker for utterance in utterances]
         self.texts = [utterance.text for utterance in utterances]
         self.lengths = [utterance.length for utterance in utterances]
         self.peaks = [utterance.peak for utterance in utterances]
         self._offsets = [utterance.offset for utterance in utterances]
-        self._samples: np.ndarray | None = None
+        self._samples = IntegerFile(path, start)
 
     def read(self, utterance: int, start: int, stop: int) -> np.ndarray:
         """Reads samples ``[stop - start]`` of an utterance, float32."""
-        if self._samples is None:
-            self._samples = np.memmap(self.path, "<i2", "r", offset=self.start)
         at = self._offsets[utterance]
-        return self._samples[at + start : at + stop].astype(np.float32) / np.float32(32768)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_samples": None}  # a pickled memory-map would be a copy of the whole corpus
+        return self._samples.read(at + start, at + stop).astype(np.float32) / np.float32(32768)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:

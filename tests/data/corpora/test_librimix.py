@@ -157,9 +157,54 @@ def test_half_a_folder_is_not_taken_as_whole(tmp_path, task):
     gone, cut = folder / "test/mix_clean/test-1-0_1-1.wav", folder / "test/mix_clean/test-3-0_3-1.wav"
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-200])
-    message = rf"2 of the {n_files} files of .*: {gone} is missing, {cut} has 7000 samples instead of 7100"
+    message = rf"2 of the {n_files} files of .*: {gone} is missing, cannot use the audio file {cut}: truncated"
     with pytest.raises(StabError, match=message):
         data.dataset("test")
+
+
+def test_tables_that_other_programs_wrote_are_the_same_mixtures(tmp_path):
+    """A byte order mark, line ends of another system, further columns and an empty line; names like numbers."""
+    folder = generate(tmp_path, "test")
+    table = folder / "metadata/mixture_test_mix_clean.csv"
+    text = table.read_text().replace("test-0-0_0-1,", "007,")
+    table.write_text(text)
+    plain = LibriMixCorpus(str(tmp_path)).dataset("test")
+    assert plain.names[0] == "007"
+    lines = [f"{line},{i or 'note'}" for i, line in enumerate(text.splitlines())]
+    table.write_bytes(("\ufeff" + "\r\n".join([*lines, "", ""])).encode())
+    other = LibriMixCorpus(str(tmp_path)).dataset("test")
+    assert other.fingerprint == plain.fingerprint
+    for item in range(4):
+        assert other[item][0].equal(plain[item][0])
+        assert other[item][1].equal(plain[item][1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "", "must have columns and rows, it is empty"),
+        (lambda text: text.splitlines()[0] + "\n", "must have rows, got none"),
+        (lambda text: text.replace("length", "size"), "must have the columns length; it has"),
+        (lambda text: text.replace(",5700", ","), "row 2 of .* must have a length, got nothing"),
+        (lambda text: text.replace(",5700", ",5700,9"), "row 2 of .* must have 5 cells, got 6: '9' has no column"),
+        (lambda text: text.replace(",5700", ",long"), "row 2 of .*: length must be a number, got 'long'"),
+    ],
+)
+def test_faults_of_a_list_are_named(tmp_path, change, message):
+    table = generate(tmp_path, "test") / "metadata/mixture_test_mix_clean.csv"
+    table.write_text(change(table.read_text()))
+    with pytest.raises(StabError, match=message):
+        LibriMixCorpus(str(tmp_path)).dataset("test")
+
+
+def test_two_lists_of_other_mixtures_are_refused(tmp_path):
+    """Asteroid takes the targets of enh_both by their row in the other list."""
+    folder = generate(tmp_path, "test")
+    table = folder / "metadata/mixture_test_mix_clean.csv"
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([head, *rows[::-1]]) + "\n")
+    with pytest.raises(StabError, match="must have the same mixtures in the same order"):
+        LibriMixCorpus(str(tmp_path), task="enh_both", n_src=1).dataset("test")
 
 
 def test_a_folder_without_its_list_is_not_whole(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -168,8 +169,38 @@ def test_trees_that_are_not_there(tmp_path, wsj0_2mix, wham_tree):
     with pytest.raises(StabError, match=f"there is no folder {tree}/tt/s2"):
         Wsj0MixCorpus(str(tmp_path)).dataset("test")
     (tree / "tt/s2").mkdir()
-    with pytest.raises(StabError, match=f"{tree}/tt/s2 must hold .wav files, got none"):
+    with pytest.raises(StabError, match=f"{tree}/tt/s2 must hold .wav or .flac files, got none"):
         Wsj0MixCorpus(str(tmp_path)).dataset("test")
+    (tree / "tt/s2/s2").mkdir()
+    with pytest.raises(StabError, match=f"{tree}/tt/s2 must hold .wav or .flac files, got the folders s2"):
+        Wsj0MixCorpus(str(tmp_path)).dataset("test")
+
+
+def test_suffixes_in_any_case_and_flac_are_the_same_mixtures(wsj0_2mix, tmp_path):
+    tree = shutil.copytree(wsj0_2mix / "2speakers/wav8k/min", tmp_path / "wav8k/min")
+    for i, path in enumerate(sorted((tree / "tt").rglob("*.wav"))):
+        if i % 3 == 0:
+            path.rename(path.with_suffix(".WAV"))
+        elif i % 3 == 1:
+            soundfile.write(path.with_suffix(".Flac"), *soundfile.read(path, dtype="int16"), format="FLAC")
+            path.unlink()
+    ours, theirs = (Wsj0MixCorpus(str(root)).dataset("test") for root in (tmp_path, wsj0_2mix))
+    assert ours.fingerprint == theirs.fingerprint
+    assert_same(ours, theirs)
+    twice = next(iter((tree / "tt/s1").iterdir()))
+    shutil.copy(twice, twice.with_suffix(".wAV"))
+    with pytest.raises(StabError, match=f"tt/s1 must have one file of each name, got {twice.stem}.* and {twice.stem}"):
+        Wsj0MixCorpus(str(tmp_path)).dataset("test")
+
+
+def test_ids_keep_the_order_of_the_file_names(wsj0_2mix, tmp_path):
+    """A hyphen comes before the dot of ``.wav``, so that names without suffix have another order."""
+    tree = shutil.copytree(wsj0_2mix / "2speakers/wav8k/min", tmp_path / "wav8k/min")
+    for role in (tree / "tt").iterdir():
+        first, second, *_ = sorted(role.iterdir())
+        first.rename(role / "a.wav")
+        second.rename(role / "a-b.wav")
+    assert Wsj0MixCorpus(str(tmp_path)).dataset("test").names[-2:] == ["a-b", "a"]
 
 
 @pytest.mark.parametrize(

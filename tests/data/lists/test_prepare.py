@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -225,6 +227,96 @@ def test_audio_that_cannot_be_used_stops_before_a_list_is_there(tmp_path, make_s
     with pytest.raises(StabError, match=r"101-7-0000\.flac must be louder than -70 LUFS, got silence"):
         prepare_lists(plan, tmp_path, tmp_path / "lists")
     assert not (tmp_path / "lists").exists()
+
+
+def damage(path, kind):
+    """Damages a file so that its header, its end or its samples show it."""
+    if kind == "text":
+        path.write_text("no audio")
+    elif kind == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "rate":
+        sf.write(path, sf.read(path)[0], 22_050)
+    elif kind == "silent":
+        sf.write(path, np.zeros(20_000), 16_000)
+    else:
+        signal = np.full(20_000, 0.1)
+        signal[4000] = np.nan
+        sf.write(path.with_suffix(".wav"), signal, 16_000, "FLOAT")
+        path.unlink()
+        return path.with_suffix(".wav")
+    return path
+
+
+def test_damaged_files_are_left_out_as_if_they_were_not_there(tmp_path, make_speech, noise):
+    """One bad file ends no job: the lists are those of the folder without it, and it is named."""
+    plan = replace(PLAN, n_mixtures=12, reuse=True, valid_speakers=3, n_valid=3)
+    reasons = {
+        "text": "cannot read the audio file .*100-7-0000.flac",
+        "cut": "101-7-0000.flac",
+        "rate": "102-7-0000.flac must be sampled at 16000 Hz, got 22050",
+        "silent": "103-7-0000.flac must be louder than -70 LUFS, got silence",
+        "nan": "104-7-0000.wav must hold finite samples, got nan at 0.25 s",
+    }
+    for root, noises in ((tmp_path / "damaged", tmp_path / "noisy"), (tmp_path / "clean", tmp_path / "quiet")):
+        make_speech(root)
+        shutil.copytree(noise, noises)
+    bad = []
+    for speaker, kind in enumerate(reasons, start=100):
+        name = f"train-clean-100/{speaker}/7/{speaker}-7-0000.flac"
+        bad.append(damage(tmp_path / "damaged" / name, kind))
+        (tmp_path / "clean" / name).unlink()
+    bad.append(tmp_path / "noisy/tt/n1.wav")
+    damage(bad[-1], "cut")
+    (tmp_path / "quiet/tt/n1.wav").unlink()
+    made = prepare_lists(plan, tmp_path / "damaged", tmp_path / "lists", tmp_path / "noisy")
+    clean = prepare_lists(plan, tmp_path / "clean", tmp_path / "wanted", tmp_path / "quiet")
+    for summary in made:
+        assert sorted(summary.damaged) == sorted(map(str, bad))
+        for path, reason in zip(bad, [*reasons.values(), "n1.wav: truncated"], strict=True):
+            assert re.search(reason, summary.damaged[str(path)])
+    for name in (f"{NAME}.csv", f"{NAME}-valid.csv"):
+        assert (tmp_path / "lists" / name).read_bytes() == (tmp_path / "wanted" / name).read_bytes()
+    assert [summary.damaged for summary in clean] == [{}, {}]
+    info = json.loads((tmp_path / "lists" / f"{NAME}_info.json").read_text())
+    assert info["list"]["damaged"] == sorted(
+        ["tt/n1.wav", *(str(p.relative_to(tmp_path / "damaged")) for p in bad[:-1])]
+    )
+
+
+def test_a_corpus_of_damaged_files_alone(tmp_path, make_speech):
+    make_speech(tmp_path, 2, 1)
+    for path in list(tmp_path.rglob("*.flac")):
+        damage(path, "rate")
+    with pytest.raises(StabError, match=r"none of the 2 audio files of .* can be used: .*must be sampled at 16000 Hz"):
+        prepare_lists(PLAN, tmp_path, tmp_path / "lists")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"min_seconds": 3.0}, r"min_seconds must be at most 1\.\d\d, the longest of 18 utterances, got 3.0"),
+        (
+            {"min_seconds": 1.38},
+            r"number of speakers, got 2 \(1[67] utterances are shorter than min_seconds=1.38, all of",
+        ),
+        ({"n_src": 7}, r"got 7 \(speakers are the folders in train-clean-100: 100, 101, 102, \.\.\.\)"),
+    ],
+)
+def test_short_corpora_get_the_true_reason(speech, tmp_path, changes, message):
+    with pytest.raises(StabError, match=message):
+        prepare_lists(replace(PLAN, **changes), speech, tmp_path / "lists")
+
+
+def test_nested_folders_get_the_true_reason(tmp_path, make_speech):
+    make_speech(tmp_path / "LibriSpeech/LibriSpeech")
+    with pytest.raises(
+        StabError, match=rf"no subset .*; it has LibriSpeech; {tmp_path}/LibriSpeech/LibriSpeech has it"
+    ):
+        prepare_lists(PLAN, tmp_path / "LibriSpeech", tmp_path / "lists")
+    make_speech(tmp_path / "twice/train-clean-100")
+    with pytest.raises(StabError, match=r"speakers are the folders in train-clean-100: train-clean-100\)"):
+        prepare_lists(PLAN, tmp_path / "twice", tmp_path / "lists")
 
 
 def test_noise_that_cannot_be_used(speech, tmp_path):
