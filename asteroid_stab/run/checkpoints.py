@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 _DATA_MODULE = "MixtureDataModule"  # Lightning keeps the data module's state under the name of its class
@@ -39,7 +40,15 @@ def upgrade_checkpoint(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 class UpgradedCheckpoints(TorchCheckpointIO):
-    """Lightning's reader and writer of checkpoints, which reads checkpoints of earlier versions too."""
+    """Lightning's reader and writer of checkpoints, which reads checkpoints of earlier versions too.
+
+    It writes at the given path alone: Lightning's own writes to the system's folder for temporary files first, whose
+    disk may be small, and where a kill leaves a copy behind. That the old checkpoint stays whole is
+    :class:`~asteroid_stab.callbacks.RunCheckpoint`'s work.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        torch.save(checkpoint, path)
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return upgrade_checkpoint(super().load_checkpoint(path, *args, **kwargs))

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.run.check import check_config
-from asteroid_stab.run.overrides import keys, read
+from asteroid_stab.run.overrides import expand_home, keys, read
 from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.resolve import corpus_value
 
@@ -56,6 +56,7 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         raise StabError(f"recipe {recipe!r}: {str(error).splitlines()[0]}") from error
+    expand_home(config)
     check_config(config)
     return config
 
@@ -89,7 +90,7 @@ def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str
             parsed.key_or_group, ObjectType.CONFIG, config_name=recipe, overrides=[search]
         )
         if not options:
-            values.append(text)
+            values.append(str(parsed.input_line))  # with paths in quotes
             continue
         chosen = parsed.value()
         for option in chosen if isinstance(chosen, list) else [chosen]:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile as sf
 
+from asteroid_stab.atomic import working_folder
 from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
 from asteroid_stab.separation.chunks import Forward, Layout, separate_blocks
@@ -60,9 +60,7 @@ def separate_file(
     """
     n_src = 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".separate-", dir=folder) as name, ExitStack() as stack:
-            place = Path(name)
+        with working_folder(folder) as place, ExitStack() as stack:
             outputs: list[sf.SoundFile] = []
             energy = inner = peak = np.zeros(0)
             for piece in separate_blocks(forward, audio.blocks(), audio.n_samples, windows, audio.sample_rate):
