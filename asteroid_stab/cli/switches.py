@@ -41,7 +41,6 @@ def main(argv: list[str]) -> int:
         )
     data = run.datamodule(options.overrides)
     with within("data"):
-        data.prepare_data()
         dataset = data.test_dataset(options.split)
     if dataset.n_src == 1:
         raise StabError(f"{run.path} has one source in a mixture, whose labels cannot switch")

@@ -19,6 +19,7 @@ from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.figures import figures_of, separate_with_figures
 from asteroid_stab.metrics.input_snr import input_snr
+from asteroid_stab.metrics.journal import Journal
 from asteroid_stab.metrics.names import INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured
@@ -98,6 +99,7 @@ def evaluate(
     pool: MetricPool,
     limit: int | None = None,
     advance: Callable[[], object] = lambda: None,
+    journal: Journal | None = None,
 ) -> Evaluation:
     """Separates the whole mixtures of ``dataset`` and measures the estimates.
 
@@ -111,10 +113,11 @@ def evaluate(
         pool: the processes that measure.
         limit: how many mixtures to take, from the first; None takes all.
         advance: called after every mixture.
+        journal: keeps every mixture when it is measured; the ones that it has already are not measured again.
 
     Raises:
-        StabError: the model works at another sample rate or separates another number of sources, or no
-            mixture has a SI-SDR.
+        StabError: the model works at another sample rate or separates another number of sources, no mixture has a
+            SI-SDR, or the journal cannot be written.
         ValueError: a figure of the model has the name of another column.
     """
     check_model(model, dataset)
@@ -125,10 +128,14 @@ def evaluate(
     if taken:
         raise ValueError(f"a model's figure must have a name of its own, got the column {sorted(taken)[0]!r}")
 
-    of_mixture: dict[int, dict[str, float]] = {}  # input SNR and figures
+    of_mixture: dict[int, dict[str, float]] = dict(journal.own) if journal else {}  # input SNR and figures
+    measured: dict[int, Measured] = dict(journal.measured) if journal else {}
+    todo = [i for i in range(n_items) if i not in measured]
+    for _ in range(n_items - len(todo)):
+        advance()
 
     def items() -> Iterator[Item]:
-        for i in range(n_items):
+        for i in todo:
             mixture, sources, _ = dataset[i]
             estimates, figures = _separate(model, mixture)
             if estimates.shape != sources.shape:
@@ -139,9 +146,10 @@ def evaluate(
             of_mixture[i] = {INPUT_SNR: input_snr(mixture.numpy(), sources.numpy()), **figures}
             yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy())
 
-    measured: dict[int, Measured] = {}
     for i, found in pool.run(items()):
         measured[i] = found
+        if journal is not None:
+            journal.add(i, found, of_mixture[i])
         advance()
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]

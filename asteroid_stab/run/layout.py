@@ -138,14 +138,20 @@ class EvaluationLayout:
         utterances: a row a mixture.
         sources: a row a source, where sources have classes.
         examples: the sounds that were kept.
+        journal: the mixtures measured so far, beside the folder, until the evaluation is whole.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
+        self.journal = self.folder.with_name(f"part_of_{self.folder.name}.jsonl")
         self.summary = self.folder / "summary.json"
         self.utterances = self.folder / "utterances.csv"
         self.sources = self.folder / "sources.csv"
         self.examples = ExamplesLayout(self.folder / "examples")
+
+    def files(self) -> list[Path]:
+        """The files and folders that an evaluation consists of; the summary, by which it is known, comes last."""
+        return [self.utterances, self.sources, self.examples.folder, self.summary]
 
     @property
     def run(self) -> RunLayout:
