@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from asteroid_stab.errors import StabError
@@ -71,6 +71,7 @@ def making(path: str | os.PathLike[str], advice: str | None = None) -> Iterator[
         StabError: another process makes it.
     """
     path = Path(path)
+    absent = _absent(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A lock that a killed process left is removed as its unfinished files are.
     claim = path.with_name(f".asteroid-stab-{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.tmp.lock")
@@ -81,6 +82,7 @@ def making(path: str | os.PathLike[str], advice: str | None = None) -> Iterator[
         yield
     finally:
         claim.unlink(missing_ok=True)
+        _remove_empty(absent)
         unlock(descriptor)
 
 
@@ -107,7 +109,7 @@ def check_writable(folder: str | os.PathLike[str], mend: str) -> None:
         StabError: the folder cannot be made or written, or its disk is full.
     """
     folder = Path(folder)
-    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    absent = _absent(folder)
     try:
         with working_folder(folder) as place, open(place / "probe", "wb") as probe:
             probe.write(bytes(_PROBE_BYTES))
@@ -116,9 +118,7 @@ def check_writable(folder: str | os.PathLike[str], mend: str) -> None:
     except OSError as error:
         raise StabError(f"cannot write to {str(folder)!r}: {error.strerror}; {mend}") from error
     finally:
-        for place in absent:
-            if place.is_dir():
-                place.rmdir()
+        _remove_empty(absent)
 
 
 def remove_unfinished(folder: str | os.PathLike[str]) -> None:
@@ -164,6 +164,17 @@ def _new(folder: Path, suffix: str | None) -> tuple[Path, int | None]:
             continue
         except OSError:  # a file system without locks: nobody removes what is not locked there
             return path, None
+
+
+def _absent(folder: Path) -> list[Path]:
+    """The folders, from the innermost, that would be made with ``folder``."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):  # something is in it, or it was never made
+        for folder in folders:
+            folder.rmdir()
 
 
 def _remove(path: Path) -> None:

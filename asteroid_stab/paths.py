@@ -79,7 +79,7 @@ def folder_names(names: Iterable[str], what: str) -> list[str]:
 
 
 def inside(name: str, what: str) -> str:
-    """Returns a path that a table of a corpus gives, relative to the corpus.
+    """Returns a path relative to a corpus, as a user or a table of the corpus gives it.
 
     Raises:
         StabError: it leads out of the corpus: it is absolute or has ``..`` in it.

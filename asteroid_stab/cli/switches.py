@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.cli.arguments import check_data_overrides, positive
+from asteroid_stab.cli.arguments import check_data_overrides, path, positive
 from asteroid_stab.errors import StabError, within
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "the mixtures whose labels differ from the epoch before. The run must have kept its models "
         "(callbacks=[tracker,epoch_models]).",
     )
-    parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
+    parser.add_argument("run", type=path, metavar="RUN", help="run folder, as written by asteroid-stab train")
     parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="changes to the run's data")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="train", help="default: %(default)s")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.cli.arguments import path
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.run.layout import RunLayout
 
@@ -57,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         "trainer.* and logger.*.",
     )
     parser.add_argument("arguments", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe, then overrides of it")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder of recipes and ingredients of your own")
+    parser.add_argument(
+        "--config-dir", type=path, metavar="DIR", help="a folder of recipes and ingredients of your own"
+    )
     parser.add_argument(
         "--or-resume",
         action="store_true",

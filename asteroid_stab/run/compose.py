@@ -21,7 +21,7 @@ from asteroid_stab.run.resolve import corpus_value
 OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_root_.data, key), replace=True)
 
 
-def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
+def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
     """Returns the resolved and checked config of ``recipe``.
 
     Args:

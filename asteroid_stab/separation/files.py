@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,12 @@ def estimate_path(folder: Path, recording: Path, number: int) -> Path:
         'out/talk_est2.wav'
     """
     return folder / f"{recording.stem}_est{number}.wav"
+
+
+def find_estimates(folder: Path, recording: Path) -> list[Path]:
+    """Finds the files of a recording's estimates in a folder, of any number of speakers."""
+    name = re.compile(re.escape(recording.stem) + r"_est[1-9]\d*\.wav")
+    return sorted(path for path in folder.glob("*") if name.fullmatch(path.name)) if folder.is_dir() else []
 
 
 def separate_file(

@@ -16,6 +16,7 @@ from asteroid_stab.audio.packed import PackedTracks
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.data.lists.speech_folder import find_speech
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.paths import inside
 
 SPEECH = "speech"
 _COLUMNS = {"filename", "fold", "category"}
@@ -113,7 +114,7 @@ def find_sounds(root: str | os.PathLike[str], kind: str, subset: str = "") -> li
     Raises:
         StabError: no such folder, no such file in it, or one that cannot be read.
     """
-    folder = Path(root) / subset
+    folder = Path(root) / inside(subset, f"a folder of {kind}")
     if not folder.is_dir():
         raise StabError(f"there is no folder of {kind} at {folder}")
     files = (path for path in folder.rglob("*") if path.suffix.lower() in _AUDIO and not path.name.startswith("."))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError
+from asteroid_stab.paths import inside
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
         path: a CSV file, as LibriMix publishes them and ``asteroid-stab prepare`` writes them.
 
     Raises:
-        StabError: no such file, a column is missing, an entry is empty or no number, or there are no rows.
+        StabError: no such file, a column is missing, an entry is empty or no number, a path leads out of the corpus,
+            or there are no rows.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -102,13 +104,16 @@ def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
             raise StabError(f"row {row + 1} of the mixture list {path}: {column} must be a number, got {value!r}")
         return gain
 
+    def within(row: int, column: str) -> str:
+        return inside(text(row, column), f"row {row + 1} of the mixture list {path}: {column}")
+
     every, sources = range(len(rows)), range(1, n_src + 1)
     noisy = "noise_path" in columns
     return MixtureList(
         names=[text(row, "mixture_ID") for row in every],
-        sources=[[text(row, f"source_{k}_path") for k in sources] for row in every],
+        sources=[[within(row, f"source_{k}_path") for k in sources] for row in every],
         gains=[[number(row, f"source_{k}_gain") for k in sources] for row in every],
-        noises=[text(row, "noise_path") for row in every] if noisy else [],
+        noises=[within(row, "noise_path") for row in every] if noisy else [],
         noise_gains=[number(row, "noise_gain") for row in every] if noisy else [],
     )
 
