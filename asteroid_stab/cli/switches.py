@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.atomic import check_writable
 from asteroid_stab.cli.arguments import check_data_overrides, path, positive
 from asteroid_stab.errors import StabError, within
 
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
             f"{run.path} holds models of {len(models)} epoch(s), and two are needed: train with "
             "callbacks=[tracker,epoch_models]"
         )
+    check_writable(run.path, "the labels of every epoch are kept there")
     data = run.datamodule(options.overrides)
     with within("data"):
         dataset = data.test_dataset(options.split)

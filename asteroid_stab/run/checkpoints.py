@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from asteroid_stab.models.files import write_saved
 
 _DATA_MODULE = "MixtureDataModule"  # Lightning keeps the data module's state under the name of its class
 _PRETEXT = re.compile(r"^pretext\.")
@@ -48,7 +49,7 @@ class UpgradedCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        torch.save(checkpoint, path)
+        write_saved(checkpoint, path)
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return upgrade_checkpoint(super().load_checkpoint(path, *args, **kwargs))

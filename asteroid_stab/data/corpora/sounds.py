@@ -79,7 +79,7 @@ def find_esc(root: str | os.PathLike[str], folds: Sequence[int], classes: Sequen
         if wrong := next((one for one in asked if one not in known), None):
             raise StabError(f"{name} must be of {', '.join(known)}, got {wrong}{nearest(wrong, known)}")
     rows = [row for row in rows if row["fold"] in map(str, folds) and (not classes or row["category"] in classes)]
-    names = [f"audio/{row['filename']}" for row in rows]
+    names = [inside(f"audio/{row['filename']}", f"a filename of {table}") for row in rows]
     sounds = []
     for row, name, header in zip(rows, names, read_headers([f"{root}/{name}" for name in names]), strict=True):
         if header is None:
