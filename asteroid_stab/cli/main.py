@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         if not any(map(_nobody_reads, (sys.stdout, sys.stderr))):
             raise  # another pipe, of ours
-        _silence(sys.stdout, sys.stderr)
+        _silence(sys.stdout)
+        _silence(sys.stderr)
         return CLOSED_PIPE
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE or os.environ.get("ASTEROID_STAB_TRACEBACK"):
@@ -72,15 +73,14 @@ def _nobody_reads(stream: Any) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _silence(*streams: Any) -> None:
-    """Sends to nowhere what streams hold and cannot write, or the interpreter would fail again in its end."""
-    for stream in streams:
-        try:
-            stream.flush()
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+def _silence(stream: Any) -> None:
+    """Sends to nowhere what a stream holds and cannot write, or the interpreter would fail again in its end."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _main(argv: list[str]) -> int:

@@ -46,7 +46,7 @@ class RunFolder:
         file = self.layout.config
         try:
             config = OmegaConf.load(file)
-        except (YAMLError, OmegaConfBaseException) as error:
+        except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError, RecursionError) as error:
             raise StabError(f"{str(file)!r} is no readable config: {error}") from error
         if not isinstance(config, DictConfig) or "data" not in config:
             raise StabError(f"{str(file)!r} is no config of a run: it has no 'data'")

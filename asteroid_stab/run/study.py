@@ -52,9 +52,12 @@ def _title(info: MetricInfo) -> str:
 
 def _task(run: Run) -> tuple[int | None, bool]:
     """Number of sources in a run's mixtures, and whether it trains on a pretext task, whose scores mean nothing."""
-    config = upgrade_config(yaml.safe_load(run.config) or {})
-    data = config.get("data")
-    return corpus_value(data, "n_src") if data else None, bool(config.get("pretext"))
+    try:
+        config = upgrade_config(yaml.safe_load(run.config) or {})
+        data = config.get("data")
+        return corpus_value(data, "n_src") if data else None, bool(config.get("pretext"))
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:  # of another type, or without a part
+        raise StabError(f"the config of {run.path} is of no run: {error}") from error
 
 
 def _measured(run: Run) -> dict[str, float]:
