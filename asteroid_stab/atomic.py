@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.locks import lock, unlock
+from asteroid_stab.locks import lock, lock_if_possible, unlock
 
 _UNFINISHED = re.compile(r"\.asteroid-stab-[0-9a-f]{12}\.tmp(\..*)?")
 _PROBE_BYTES = 1 << 16
@@ -91,7 +91,7 @@ def _hold(claim: Path, wait: bool) -> int | None:
     while True:
         os.close(os.open(claim, os.O_CREAT | os.O_RDWR, 0o666))
         try:
-            return lock(claim, wait)
+            return lock_if_possible(claim, wait)
         except FileNotFoundError:  # its holder has just removed it
             continue
         except BlockingIOError:

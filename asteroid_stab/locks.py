@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +13,9 @@ from pathlib import Path
 from asteroid_stab.errors import StabError
 
 _LOCK_FILE = ".asteroid-stab.lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 _held: set[int] = set()
+log = logging.getLogger(__name__)
 
 
 def _drop() -> None:
@@ -49,6 +53,24 @@ def lock(path: str | os.PathLike[str], wait: bool = False) -> int:
             _held.add(descriptor)
             return descriptor
         os.close(descriptor)
+
+
+def lock_if_possible(path: str | os.PathLike[str], wait: bool = False) -> int:
+    """Locks a file as :func:`lock` does; where the file system has no locks, warns and goes on without.
+
+    Raises:
+        BlockingIOError: another process, or another lock of this one, holds it.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        return lock(path, wait)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        log.warning("the file system of %s has no locks: nothing keeps a second process out", path)
+        descriptor = os.open(path, os.O_RDWR)
+        _held.add(descriptor)
+        return descriptor
 
 
 def unlock(descriptor: int) -> None:
@@ -124,4 +146,4 @@ def _lock_folder(folder: Path, wait: bool) -> tuple[int, Path | None]:
     except OSError:
         file = folder / _LOCK_FILE
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o666))
-        return lock(file, wait), file  # FileNotFoundError: its holder has just removed it
+        return lock_if_possible(file, wait), file  # FileNotFoundError: its holder has just removed it

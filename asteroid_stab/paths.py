@@ -20,7 +20,7 @@ def user_path(text: str | os.PathLike[str], what: str) -> str:
         what: name of the option or key, for the message.
 
     Raises:
-        StabError: it is empty, or longer than a file system can hold.
+        StabError: it is empty, longer than a file system can hold, or no text in UTF-8, which our tables hold.
 
     Example:
         >>> user_path("runs/a=b, c/", "run_dir"), user_path("./~", "run_dir")
@@ -32,6 +32,7 @@ def user_path(text: str | os.PathLike[str], what: str) -> str:
     path = os.path.expanduser(os.fspath(text))
     if not path.strip():
         raise StabError(f"{what} needs a path, got nothing")
+    check_text(path, what)
     longest = max((len(os.fsencode(name)) for name in path.split("/")), default=0)
     if longest > NAME_BYTES or len(os.fsencode(path)) > PATH_BYTES:
         raise StabError(
@@ -39,6 +40,18 @@ def user_path(text: str | os.PathLike[str], what: str) -> str:
             f"{len(os.fsencode(path))} bytes with {longest} in a name"
         )
     return path
+
+
+def check_text(name: str, what: str) -> None:
+    """Checks that a name can be written into a table: it may come from a file system that holds any bytes.
+
+    Raises:
+        StabError: it is no text in UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise StabError(f"{what} must have a name in UTF-8, got {name!a}: rename it") from error
 
 
 def check_name(name: str, what: str) -> str:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from asteroid_stab import locks
+from asteroid_stab.atomic import making, write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.locks import claimed, lock, unlock
 
@@ -100,3 +101,17 @@ def test_a_file_system_that_locks_no_folders_locks_a_file(tmp_path, monkeypatch)
         with pytest.raises(StabError, match="in use"), claimed(tmp_path, "wait"):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_used_without_them(tmp_path, monkeypatch, caplog):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", none)
+    with claimed(tmp_path / "run", "wait"):
+        (tmp_path / "run" / "file").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
+    assert "has no locks: nothing keeps a second process out" in caplog.text
+    with making(tmp_path / "a", "wait"):
+        write_text(tmp_path / "a", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "run"]

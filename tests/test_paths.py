@@ -48,3 +48,8 @@ def test_a_path_that_leads_out_of_its_corpus(name):
     with pytest.raises(StabError, match="row 1 must be a path within the corpus, got "):
         inside(name, "row 1")
     assert inside("a/x..wav", "row 1") == "a/x..wav"
+
+
+def test_a_name_that_no_table_can_hold():
+    with pytest.raises(StabError, match=r"run_dir must have a name in UTF-8, got 'a\\udcff': rename it"):
+        user_path("a\udcff", "run_dir")

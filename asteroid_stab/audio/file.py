@@ -11,6 +11,7 @@ import numpy as np
 import soundfile as sf
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.paths import check_text
 
 # On a network disk, opening a file takes far more waiting than computing, so more threads than cores pay off.
 _N_THREADS = 16
@@ -78,10 +79,11 @@ def read_headers(paths: Sequence[str]) -> list[Header | None]:
     """Returns the header of every path, in order; None for a file that is missing.
 
     Raises:
-        StabError: a file is there but is no audio.
+        StabError: a file is there but is no audio, or its name is no text in UTF-8.
     """
 
     def one(path: str) -> Header | None:
+        check_text(path, "a file of a corpus")
         return read_header(path) if os.path.isfile(path) else None
 
     if len(paths) < 2 * _N_THREADS:

@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains a recipe ('asteroid-stab recipes' lists them) into a run folder.",
         epilog="Overrides follow Hydra: key=value, group=option, +new=value, ~gone. run_dir=DIR names the folder; "
         "resume=RUN, without a recipe, goes on with a run; then overrides may change data.*, loader.*, "
-        "trainer.* and logger.*.",
+        "trainer.* and logger.*. Paths are taken as they are written; any other value with commas, brackets or other "
+        "special characters needs quotes of its own: \"KEY='VALUE'\".",
     )
     parser.add_argument("arguments", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe, then overrides of it")
     parser.add_argument(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.locks import lock, unlock
+from asteroid_stab.locks import lock_if_possible, unlock
 from asteroid_stab.metrics.separation_metrics import Measured
 
 
@@ -116,7 +116,7 @@ def journal(path: Path, settings: Mapping[str, Any], advice: str) -> Iterator[Jo
 
 def _locked(path: Path) -> int | None:
     try:
-        return lock(path)
+        return lock_if_possible(path)
     except FileNotFoundError:  # another process has just ended its evaluation
         return None
 

@@ -120,3 +120,8 @@ def test_samples_beyond_the_end_and_of_no_file(tmp_path):
         read_samples(str(path), 40, 120)
     with pytest.raises(StabError, match=r"cannot decode .*b\.wav .*: No such file"):
         read_samples(str(tmp_path / "b.wav"), 0, 1)
+
+
+def test_a_name_that_no_table_can_hold_is_named(tmp_path):
+    with pytest.raises(StabError, match=r"a file of a corpus must have a name in UTF-8, got '.*udcff.wav': rename it"):
+        read_headers([f"{tmp_path}/\udcff.wav"])

@@ -149,7 +149,11 @@ def test_a_run_given_twice_is_refused(make_run, monkeypatch):
         ),
         ("switches.csv", "epoch,layer\n0,0\n", "switches.csv must be a table .* no column 'switch_ratio'"),
         ("evaluation/test/utterances.csv", "id,name,si_sdr_i\n0,a,1\n", "no column 'input_si_sdr'"),
-        ("metrics.csv", "epoch,step\n1.5,1\n", "metrics.csv must be a table .* epoch with an entry that is no whole number from 0"),
+        (
+            "metrics.csv",
+            "epoch,step\n1.5,1\n",
+            "metrics.csv must be a table .* epoch with an entry that is no whole number from 0",
+        ),
         ("metrics.csv", f"epoch,step\n{'9' * 30},1\n", "epoch with an entry that is no whole number from 0"),
         ("metrics.csv", "epoch,val/si_sdr_i\n0,many\n", "could not convert string to float: 'many'"),
         ("versions.json", "[1]", "versions.json cannot be used: it must be a mapping, got \\[1\\]"),
