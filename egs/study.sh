@@ -9,11 +9,11 @@ if [ -z "$rows" ] || [ -z "$out" ]; then echo "$0: error: --rows FILE and --out 
 if [ ! -f "$rows" ]; then echo "$0: error: there is no $rows" >&2; exit 2; fi
 
 for seed in $seeds; do
-  while read -r -u 3 name recipe words; do
+  while read -r -u 3 name recipe line; do
     run=$out/$name/$seed
-    words=${words//\{out\}/$out} words=${words//\{seed\}/$seed}
-    # shellcheck disable=SC2086  # a row's words are words
-    train_into "$run" "$recipe" seed="$seed" $words "$@"
+    read -r -a words <<< "$line"   # before {out}, which may hold spaces, is filled in
+    words=("${words[@]//\{out\}/"$out"}") words=("${words[@]//\{seed\}/"$seed"}")
+    train_into "$run" "$recipe" seed="$seed" "${words[@]}" "$@"
     asteroid-stab evaluate "$run" --metrics si_sdr
   done 3< <(grep -v '^#' "$rows" | grep .)
 done

@@ -29,6 +29,8 @@ FLOORS = [
     ("_compat", 0),  # pure functions
     ("errors", 0),
     ("atomic", 0),
+    ("locks", 0),
+    ("paths", 0),
     ("items", 0),
     ("threads", 0),
     ("run.__init__", 0),

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile as sf
 
 from asteroid_stab.errors import StabError, some
+from asteroid_stab.paths import check_text
 
 # On a network disk, opening a file takes far more waiting than computing, so more threads than cores pay off.
 _N_THREADS = 16
@@ -127,6 +128,7 @@ def probe_headers(paths: Sequence[str]) -> list[Header | StabError | None]:
 
     def one(path: str) -> Header | StabError | None:
         try:
+            check_text(path, "a file of a corpus")
             return read_header(path) if os.path.isfile(path) else None
         except StabError as error:
             return error

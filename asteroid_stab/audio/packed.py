@@ -16,7 +16,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track as progress
 
+from asteroid_stab.atomic import making, replacing
 from asteroid_stab.audio.integers import IntegerFile
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError, some
@@ -113,8 +113,8 @@ class PackedTracks:
     def open_or_pack(cls, tracks: Tracks, folder: Path) -> PackedTracks:
         """Opens the packed copy of these tracks in ``folder``; makes it unless a whole and current one is there.
 
-        The file appears under its name complete or not at all. Two processes that pack the same tracks at
-        once do the work twice and leave one good file.
+        The file appears under its name complete or not at all. Of several processes that need it at once, one packs
+        and the others wait.
 
         Args:
             tracks: the tracks to pack.
@@ -124,12 +124,17 @@ class PackedTracks:
             StabError: a file cannot be decoded, or the disk has not enough room.
         """
         path, digest = folder / _name(tracks), _digest(tracks)
-        if path.exists():
-            defect = _defect(path, digest, _packed_size(tracks))
-            if defect is None:
-                return cls(path, tracks.lengths)
-            log.warning("packing %s again: it %s", path, defect)
-        _pack(tracks, path, digest)
+        size = _packed_size(tracks)
+        if _defect(path, digest, size) is not None:
+            try:
+                with making(path):
+                    defect = _defect(path, digest, size)  # another process may have packed while this one waited
+                    if defect is not None:
+                        if path.exists():
+                            log.warning("packing %s again: it %s", path, defect)
+                        _pack(tracks, path, digest)
+            except OSError as error:
+                raise StabError(f"cannot write the packed cache {path}: {error.strerror}") from error
         return cls(path, tracks.lengths)
 
 
@@ -139,6 +144,8 @@ def _packed_size(tracks: Tracks) -> int:
 
 def _defect(path: Path, digest: bytes, size: int) -> str | None:
     """Returns why the packed file cannot be used; None if it can."""
+    if not path.exists():
+        return "is not there"
     got = path.stat().st_size
     if got != size:
         return f"must have {size} bytes, has {got}"
@@ -150,45 +157,39 @@ def _defect(path: Path, digest: bytes, size: int) -> str | None:
 
 
 def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
-    """Decodes all tracks into a temporary file beside ``path``, which then takes its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Decodes all tracks into an unfinished file beside ``path``, which then takes its name."""
     size, free = _packed_size(tracks), shutil.disk_usage(path.parent).free
     if free < size:
         raise StabError(f"the packed cache must have {size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB")
     log.info("packing %d tracks into %s (%.2f GB)", len(tracks), path, size / 1e9)
     offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    with replacing(path) as part:
+        descriptor = os.open(part, os.O_WRONLY)
 
-    damaged: list[str] = []
+        damaged: list[str] = []
 
-    def pack_one(track: int) -> np.float32:
+        def pack_one(track: int) -> np.float32:
+            try:
+                integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
+            except StabError as error:  # the others are decoded too, so that all damaged files are found at once
+                damaged.append(str(error))
+                return np.float32(np.nan)
+            _write_at(descriptor, integers.tobytes(), int(offsets[track]))
+            return scale
+
         try:
-            integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
-        except StabError as error:  # the others are decoded too, so that all damaged files are found at once
-            damaged.append(str(error))
-            return np.float32(np.nan)
-        _write_at(descriptor, integers.tobytes(), int(offsets[track]))
-        return scale
-
-    try:
-        # Threads: libsndfile and the disk work outside Python's lock.
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            done = pool.map(pack_one, range(len(tracks)))
-            shown = progress(done, "packing", len(tracks), transient=True, disable=not sys.stderr.isatty())
-            scales = np.fromiter(shown, np.float32, len(tracks))
-        if damaged:
-            counted = f"{len(damaged)} of {len(tracks)} tracks cannot be packed: " if len(damaged) > 1 else ""
-            raise StabError(f"{counted}{some(sorted(damaged))}")
-        os.ftruncate(descriptor, size)
-        _write_at(descriptor, _MAGIC + digest + scales.tobytes(), 0)
-        os.fsync(descriptor)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except OSError as error:
-        raise StabError(f"cannot write the packed cache {path}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
-        Path(part).unlink(missing_ok=True)
+            # Threads: libsndfile and the disk work outside Python's lock.
+            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+                done = pool.map(pack_one, range(len(tracks)))
+                shown = progress(done, "packing", len(tracks), transient=True, disable=not sys.stderr.isatty())
+                scales = np.fromiter(shown, np.float32, len(tracks))
+            if damaged:
+                counted = f"{len(damaged)} of {len(tracks)} tracks cannot be packed: " if len(damaged) > 1 else ""
+                raise StabError(f"{counted}{some(sorted(damaged))}")
+            os.ftruncate(descriptor, size)
+            _write_at(descriptor, _MAGIC + digest + scales.tobytes(), 0)
+        finally:
+            os.close(descriptor)
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:

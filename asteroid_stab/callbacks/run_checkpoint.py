@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from asteroid_stab.atomic import replacing
+from asteroid_stab.atomic import replacing, write_text
 from asteroid_stab.callbacks.loaders import validates
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import save_model
@@ -39,6 +39,12 @@ class RunCheckpoint(Checkpoint):
         self.best_score: float | None = None
         self.best_epoch: int | None = None
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Notes in the run folder that there is no checkpoint yet."""
+        run = RunLayout(trainer.default_root_dir)
+        if trainer.is_global_zero and not run.last_checkpoint.exists() and not run.first_epoch.exists():
+            write_text(run.first_epoch, "No epoch of this run has ended yet: resumed, it starts over.\n")
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Writes the epoch's checkpoints; Lightning calls checkpoint callbacks after all others."""
         run = RunLayout(trainer.default_root_dir)
@@ -53,6 +59,8 @@ class RunCheckpoint(Checkpoint):
                 with self._explained(run.model):
                     save_model(pl_module.exported(), run.model, facts)
         self._save(trainer, run.last_checkpoint)
+        if trainer.is_global_zero:
+            run.first_epoch.unlink(missing_ok=True)
 
     def forget_best(self) -> None:
         """Makes the next epoch the best so far."""

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.paths import user_path
+
+
+def path(text: str) -> Path:
+    """Parses a path, with ``~`` as the home folder; for ``add_argument(type=path)``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, or longer than a file system can hold.
+    """
+    try:
+        return Path(user_path(text, "it"))
+    except StabError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> int:
@@ -50,6 +64,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config-dir",
+        type=path,
         metavar="DIR",
         help="a folder of recipes and ingredients of your own; the classes that they name are trusted",
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asteroid_stab.atomic import check_writable, replacing
+from asteroid_stab.cli.arguments import path
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import PERCENTILES
 from asteroid_stab.run.study import by_epoch, reached, table
 from asteroid_stab.run.study_distribution import by_snr, distribution, evaluations
 
+PICTURES = (".svg", ".png", ".pdf")
 SUMMARY = "prints the table of a study: DIR/ROW/SEED run folders, mean and spread over the seeds"
 
 
@@ -17,7 +20,7 @@ def picture(folder: Path, split: str, file: Path) -> None:
     """Draws the percentiles of the SI-SDRi of every row: mean over the seeds, and range.
 
     Raises:
-        StabError: no run was evaluated, or the file cannot be written or has an unknown suffix.
+        StabError: no run was evaluated, or the file cannot be written.
     """
     import matplotlib as mpl
     import numpy as np
@@ -40,17 +43,29 @@ def picture(folder: Path, split: str, file: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     try:
-        figure.savefig(file, dpi=150)
+        with replacing(file) as new:
+            figure.savefig(new, dpi=150)
     except (OSError, ValueError) as error:
         raise StabError(f"cannot draw {file}: {error}") from error
     finally:
         plt.close(figure)
 
 
+def check_picture(file: Path) -> None:
+    """Checks, before the runs are read, that a picture can be written.
+
+    Raises:
+        StabError: its suffix is of no picture, it is a folder, or its folder cannot be written.
+    """
+    if file.suffix.lower() not in PICTURES or file.is_dir():
+        raise StabError(f"--picture must be a file that ends in {', '.join(PICTURES)}, got {str(file)!r}")
+    check_writable(file.parent, "--picture names another file")
+
+
 def main(argv: list[str]) -> int:
     """Prints the table that the options choose."""
     parser = argparse.ArgumentParser(prog="asteroid-stab compare", description=SUMMARY)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
+    parser.add_argument("folder", type=path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--by-epoch", action="store_true", help="switches in every epoch, in percent")
     parser.add_argument(
@@ -63,9 +78,11 @@ def main(argv: list[str]) -> int:
         help="mean, standard deviation and percentiles of the SI-SDRi, also by class",
     )
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw the percentiles into FILE (.svg, .png, .pdf)"
+        "--picture", type=path, metavar="FILE", help="draw the percentiles into FILE (.svg, .png, .pdf)"
     )
     options = parser.parse_args(argv)
+    if options.picture is not None:
+        check_picture(options.picture)
     if options.by_epoch:
         lines = by_epoch(options.folder)
     elif options.by_snr:

@@ -5,29 +5,30 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
-from asteroid_stab.cli.arguments import add_trust, add_variant, check_data_overrides, positive, take_trust
+from asteroid_stab.atomic import check_writable, working_folder
+from asteroid_stab.cli.arguments import add_trust, add_variant, check_data_overrides, path, positive, take_trust
 from asteroid_stab.cli.evaluation_table import show
-from asteroid_stab.errors import StabError, within
+from asteroid_stab.errors import StabError, nearest, within
 from asteroid_stab.metrics.names import METRICS
 from asteroid_stab.run.layout import EvaluationLayout, RunLayout
 
 SUMMARY = "measures a run's model on whole mixtures"
+_ELSEWHERE = "--out DIR writes the evaluation elsewhere"
 
 
 def main(argv: list[str]) -> int:
     """Evaluates a run and prints its table; an evaluation that exists already is printed again.
 
     Raises:
-        StabError: the run, its data, the variant or the device cannot be used, or another evaluation is in the folder
-            of this one.
+        StabError: the run, its data, the variant or the device cannot be used, another evaluation is in the folder of
+            this one, or the folder cannot be written.
     """
-    options = _parser().parse_intermixed_args(argv)  # overrides may follow an option
+    options = _options(argv)
     metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
     check_data_overrides(options.overrides)
 
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     variant = find_variant(run.path, options.variant)
     if run.config.get("pretext"):
         print("note: this run's pretext task does not train the model to separate or enhance, which is measured here")
-    folder = run.layout.evaluation(options.split, variant.name).folder
+    folder = options.out or run.layout.evaluation(options.split, variant.name).folder
     digest = hashlib.sha256(variant.file.read_bytes()).hexdigest()
     settings = {
         "model_sha256": digest,
@@ -63,6 +64,20 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _options(argv: list[str]) -> argparse.Namespace:
+    """Parses the words; overrides may follow an option, ``--metrics`` too, though it takes several words."""
+    parser = _parser()
+    options = parser.parse_intermixed_args(argv)
+    words = options.metrics or []
+    options.overrides += [word for word in words if "=" in word or word.startswith("~")]
+    options.metrics = [word for word in words if word not in options.overrides]
+    for word in options.metrics:
+        if word not in METRICS:
+            known = ", ".join(METRICS)
+            parser.error(f"argument --metrics: must be some of {known}, got {word!r}{nearest(word, METRICS)}")
+    return options
+
+
 def _check_broken(summary: dict[str, Any]) -> None:
     """Checks that every mixture of an evaluation was read, separated and measured.
 
@@ -82,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the folder "
         "is SPLIT_VARIANT, and the report draws the variant beside the run itself.",
     )
-    parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
+    parser.add_argument("run", type=path, metavar="RUN", help="run folder, as written by asteroid-stab train")
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -90,9 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         help="changes to the run's data, e.g. for a corpus that was moved",
     )
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
-    parser.add_argument(
-        "--metrics", nargs="+", choices=tuple(METRICS), metavar="METRIC", help="some of: %(choices)s (all)"
-    )
+    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"some of: {', '.join(METRICS)} (all)")
+    parser.add_argument("--out", type=path, metavar="DIR", help="folder of the evaluation (default: in the run folder)")
     parser.add_argument(
         "--n-jobs",
         type=positive,
@@ -131,19 +145,41 @@ def _existing(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
+def _check_place(place: EvaluationLayout, is_ours: bool) -> None:
+    """Checks, before anything is measured, that the evaluation can be written.
+
+    Args:
+        place: where it will be.
+        is_ours: whether the folder is of a run; another one must be new, or hold an evaluation.
+
+    Raises:
+        StabError: it cannot be written.
+    """
+    folder = place.folder
+    if folder.exists() and not folder.is_dir():
+        raise StabError(f"the folder of the evaluation is a file: {str(folder)!r}; {_ELSEWHERE}")
+    if not is_ours and folder.is_dir() and any(folder.iterdir()) and not place.summary.is_file():
+        raise StabError(f"--out must be a new folder or one of an evaluation, got {str(folder)!r} with other files")
+    check_writable(folder.parent, _ELSEWHERE)
+
+
 def _evaluate(
     run: Any, variant: Any, options: argparse.Namespace, metrics: tuple[str, ...], facts: dict[str, Any], folder: Path
 ) -> dict[str, Any]:
-    """Evaluates, writes ``folder`` whole or not at all, and returns the summary."""
+    """Evaluates, writes ``folder`` and returns the summary; an interrupted evaluation is gone on with."""
     from rich.console import Console
     from rich.progress import Progress
 
+    from asteroid_stab import __version__
     from asteroid_stab.metrics.evaluation import check_model, evaluate, write_tables
     from asteroid_stab.metrics.examples import write_examples
+    from asteroid_stab.metrics.journal import journal
     from asteroid_stab.metrics.pool import MetricPool, available_cores
     from asteroid_stab.separation.device import to_device
     from asteroid_stab.threads import torch_threads
 
+    place = EvaluationLayout(folder)
+    _check_place(place, is_ours=options.out is None)
     model = variant.load()
     data = run.datamodule(options.overrides)
     sample_rate = data.corpus.sample_rate
@@ -151,29 +187,50 @@ def _evaluate(
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
     with (
         torch_threads(n_threads),
-        MetricPool(sample_rate, metrics, n_jobs) as pool,  # starts while the data are prepared
+        MetricPool(sample_rate, metrics, n_jobs) as pool,  # starts while the data are read
     ):
         model = to_device(model, options.device)
         with within("data"):
-            data.prepare_data()
-            dataset = data.test_dataset(options.split)
+            dataset = data.test_dataset(options.split)  # makes what it lacks of this split, and of no other
         check_model(model, dataset)
         n_items = min(options.limit or len(dataset), len(dataset))
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        measured = {key: facts[key] for key in ("model_sha256", "variant", "overrides")}
+        measured |= {"metrics": list(metrics), "data": dataset.fingerprint, "version": __version__}
+        with (
+            journal(place.journal, measured, "wait for its end, or name another folder with --out DIR") as kept,
+            Progress(console=Console(stderr=True), transient=True) as progress,
+        ):
+            if kept.measured:
+                print(f"goes on with an evaluation that was interrupted: {len(kept.measured)} mixtures are measured")
             task = progress.add_task(f"{options.split}: {n_items} mixtures", total=n_items)
-            evaluation = evaluate(model, dataset, pool, options.limit, lambda: progress.advance(task))
-    new, old = (folder.with_name(f".{os.getpid()}.{state}.{folder.name}") for state in ("new", "old"))
-    try:
-        facts = {"split": options.split, "sample_rate": sample_rate, **facts}
-        write_tables(evaluation, new, facts)
-        write_examples(evaluation, model, dataset, EvaluationLayout(new).examples)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    finally:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-    return json.loads(EvaluationLayout(folder).summary.read_text(encoding="utf-8"))
+            evaluation = evaluate(model, dataset, pool, options.limit, lambda: progress.advance(task), kept)
+            try:
+                with working_folder(folder.parent) as new:
+                    write_tables(evaluation, new, {"split": options.split, "sample_rate": sample_rate, **facts})
+                    write_examples(evaluation, model, dataset, EvaluationLayout(new).examples)
+                    _move(EvaluationLayout(new), place)
+            except OSError as error:
+                raise StabError(
+                    f"the evaluation cannot be written to {str(folder)!r}: {error.strerror or error}; all mixtures are "
+                    f"measured and kept in {place.journal.name} beside it: make room, and the same command goes on"
+                ) from error
+    return json.loads(place.summary.read_text(encoding="utf-8"))
+
+
+def _move(new: EvaluationLayout, place: EvaluationLayout) -> None:
+    """Moves a whole evaluation to its place; what else somebody keeps in that folder stays.
+
+    The summary, by which an evaluation is known, goes first and comes last: in between there is none.
+    """
+    place.folder.mkdir(exist_ok=True)
+    for old in reversed(place.files()):
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
+    for made in new.files():
+        if made.exists():
+            made.rename(place.folder / made.name)
 
 
 def share_cores(n_cores: int, n_jobs: int | None, on_cpu: bool) -> tuple[int, int]:

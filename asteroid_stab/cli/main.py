@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
+import select
 import sys
+from typing import Any
 
 from asteroid_stab.errors import StabError, nearest
 
 VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "bench", "recipes")
+
+
+CLOSED_PIPE = 128 + 13
+"""Exit status where nobody reads the output any more, as a shell gives it for SIGPIPE."""
+# The machine's and the user's faults, not this program's: full and read-only disks, rights, names, limits.
+_OF_THE_MACHINE = {
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EFBIG", "EIO", "EACCES", "EPERM", "ENAMETOOLONG", "ENOTDIR", "EISDIR"),
+        *("ELOOP", "EMFILE", "ENFILE", "ENOLCK", "ESTALE"),
+    )
+}
 
 
 def _usage() -> str:
@@ -18,8 +34,57 @@ def _usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one verb and returns the exit status: 0, or 2 where the user's input could not be used."""
+    """Runs one verb and returns the exit status.
+
+    Returns:
+        0; 2 where the user's input or the machine (a full disk) ended the work; 141 where the output's reader has gone.
+    """
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know no letter beyond ASCII
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()  # or the interpreter, in its end, would find that nobody reads it
+    except BrokenPipeError:
+        if not any(map(_nobody_reads, (sys.stdout, sys.stderr))):
+            raise  # another pipe, of ours
+        _silence(sys.stdout)
+        _silence(sys.stderr)
+        return CLOSED_PIPE
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE or os.environ.get("ASTEROID_STAB_TRACEBACK"):
+            raise
+        _silence(sys.stdout)
+        where = f" {str(error.filename)!r}" if error.filename else ""
+        print(f"asteroid-stab: error: cannot read or write{where}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _nobody_reads(stream: Any) -> bool:
+    """Whether a stream is a pipe whose reader has gone."""
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno(), 0)  # errors are reported unasked
+    except (OSError, ValueError):  # no file, in a test
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _silence(stream: Any) -> None:
+    """Sends to nowhere what a stream holds and cannot write, or the interpreter would fail again in its end."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _main(argv: list[str]) -> int:
+    """Runs one verb; returns 0, or 2 where the user's input could not be used."""
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
         return 0 if argv else 2

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from asteroid_stab.cli.arguments import path
 from asteroid_stab.errors import StabError, some
 
 if TYPE_CHECKING:
@@ -35,12 +36,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--librispeech",
+        type=path,
         required=True,
         metavar="ROOT",
         help="folder of speech: ROOT/subset/speaker/.../*.flac or .wav",
     )
     add("--subset", required=True, nargs="+", metavar="NAME", help="folders of ROOT whose speech is mixed")
-    add("--out", required=True, metavar="DIR", help="output folder of the lists")
+    add("--out", type=path, required=True, metavar="DIR", help="output folder of the lists")
     add("--n-src", type=int, default=2, metavar="J", help="speakers in a mixture (2)")
     add("--n-mixtures", type=int, metavar="N", help="number of mixtures (default: each utterance is used once)")
     add("--reuse", action="store_true", help="use utterances more than once if N needs it, but no combination twice")
@@ -53,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         help="hold out N speakers for a list of their own",
     )
     add("--n-valid", type=int, metavar="N", help="number of mixtures of these speakers (default: as for --n-mixtures)")
-    add("--noise", metavar="ROOT", help="folder of noise, .wav or .flac at 16 kHz (default: no noise)")
+    add("--noise", type=path, metavar="ROOT", help="folder of noise, .wav or .flac at 16 kHz (default: no noise)")
     add("--noise-subset", metavar="NAME", help="take the noise from this subfolder only")
     add("--min-seconds", type=float, default=3.0, metavar="S", help="leave out utterances shorter than S seconds (3.0)")
     add("--overwrite", action="store_true", help="replace existing lists")

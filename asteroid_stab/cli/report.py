@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asteroid_stab.cli.arguments import path
 from asteroid_stab.run.layout import RunLayout
 
 SUMMARY = "writes one self-contained HTML page about one or several runs"
@@ -23,11 +24,11 @@ def main(argv: list[str]) -> int:
         "self-contained: it loads nothing from elsewhere.",
     )
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="run folder, as written by asteroid-stab train"
+        "runs", nargs="+", type=path, metavar="RUN", help="run folder, as written by asteroid-stab train"
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         metavar="FILE",
         help=f"the page (default: {RunLayout('RUN').report}, or {RunLayout('.').report} here for several runs)",
     )
@@ -39,15 +40,13 @@ def main(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
 
-    from asteroid_stab.errors import StabError
-    from asteroid_stab.report.page import render, write
+    from asteroid_stab.report.page import check_place, render, write
     from asteroid_stab.report.run_data import read_runs
     from asteroid_stab.run.folder import RunFolder
 
-    folders = [RunFolder(path) for path in args.runs]
+    folders = [RunFolder(run) for run in args.runs]
     out: Path = args.out or RunLayout(folders[0].path if len(folders) == 1 else Path()).report
-    if out.is_dir():
-        raise StabError(f"--out must be a file, got the folder {str(out)!r}")
+    check_place(out)
     for folder in folders:
         _ = folder.config  # raises if it cannot be read, and names the folder
     write(render(read_runs([folder.path for folder in folders], args.split)), out)

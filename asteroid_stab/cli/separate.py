@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_stab.cli.arguments import add_variant
+from asteroid_stab.cli.arguments import add_variant, path
 from asteroid_stab.errors import StabError, cause
 
 if TYPE_CHECKING:
@@ -29,11 +28,11 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.separation.chunks import layout, model_forward
     from asteroid_stab.separation.device import to_device
 
-    model = to_device(find_variant(Path(options.model), options.variant).load(), options.device)
+    model = to_device(find_variant(options.model, options.variant).load(), options.device)
     sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
     windows = layout(options.window_s, options.overlap_s, sample_rate)
     forward = model_forward(model)
-    taken: dict[Path, str] = {}
+    taken: dict[Path, Path] = {}
     reasons = [_attempt(name, options, forward, windows, sample_rate, taken) for name in options.files]
     lines = [f"{name}: {reason}" for name, reason in zip(options.files, reasons, strict=True) if reason]
     if len(options.files) > 1 and lines:
@@ -44,12 +43,12 @@ def main(argv: list[str]) -> int:
 
 
 def _attempt(
-    name: str,
+    name: Path,
     options: argparse.Namespace,
     forward: Forward,
     windows: Layout,
     sample_rate: int,
-    taken: dict[Path, str],
+    taken: dict[Path, Path],
 ) -> str:
     """Separates a file; returns the reason if it cannot, else an empty string."""
     from rich.console import Console
@@ -58,17 +57,20 @@ def _attempt(
     from asteroid_stab.audio.stream import AudioInput
     from asteroid_stab.separation.files import separate_file
 
-    folder = Path(options.out) if options.out else Path(name).parent
+    folder = options.out or name.parent
     begin = time.perf_counter()
     try:
-        _check_place(name, folder, taken, options.overwrite)
+        old = _check_place(name, folder, taken, options)
         with (
             AudioInput(name, sample_rate, options.channel, options.resample) as audio,
             Progress(console=Console(stderr=True), transient=True) as progress,
         ):
-            task = progress.add_task(Path(name).name, total=audio.n_samples)
+            task = progress.add_task(name.name, total=audio.n_samples)
             paths = separate_file(forward, audio, folder, windows, lambda n: progress.advance(task, n))
             length_s = audio.n_samples / sample_rate
+        for file in old:
+            if file not in paths:  # of a speaker whom this model does not have
+                file.unlink()
     except StabError as error:
         return str(error)
     except (OSError, MemoryError) as error:  # a name that the system refuses, ...
@@ -78,17 +80,23 @@ def _attempt(
     return ""
 
 
-def _check_place(name: str, folder: Path, taken: dict[Path, str], overwrite: bool) -> None:
-    """Checks that the estimates of ``name`` may be written to ``folder``."""
-    from asteroid_stab.separation.files import estimate_path
+def _check_place(name: Path, folder: Path, taken: dict[Path, Path], options: argparse.Namespace) -> list[Path]:
+    """Checks that the estimates of ``name`` may be written to ``folder``; returns the ones that they replace."""
+    from asteroid_stab.separation.files import estimate_path, find_estimates
 
-    first = estimate_path(folder, Path(name), 1)
+    first = estimate_path(folder.resolve(), name, 1)
     if first in taken:
         raise StabError(f"its estimates would replace the estimates of {taken[first]}")
     taken[first] = name
-    there = sorted(folder.glob(f"{glob.escape(Path(name).stem)}_est*.wav"))
-    if there and not overwrite:
+    there = find_estimates(folder, name)
+    inputs = {file.resolve() for file in (options.model, *options.files)}
+    if read := [file for file in there if file.resolve() in inputs]:
+        raise StabError(
+            f"its estimates would replace {read[0]}, which is an input too: --out DIR writes them elsewhere"
+        )
+    if there and not options.overwrite:
         raise StabError(f"{there[0]} exists; --overwrite replaces it")
+    return there
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,9 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "sample rate), with each speaker in one file from beginning to end. A recording longer than a window is "
         "separated window by window; the memory needed does not grow with its length.",
     )
-    parser.add_argument("model", metavar="MODEL", help="run folder or model file (.pth)")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="recording: WAV, FLAC, OGG, MP3, ...")
-    parser.add_argument("--out", metavar="DIR", help="output folder (default: the folder of each file)")
+    parser.add_argument("model", type=path, metavar="MODEL", help="run folder or model file (.pth)")
+    parser.add_argument("files", type=path, nargs="+", metavar="FILE", help="recording: WAV, FLAC, OGG, MP3, ...")
+    parser.add_argument("--out", type=path, metavar="DIR", help="output folder (default: the folder of each file)")
     parser.add_argument("--window-s", type=float, default=10.0, help="length of a window in seconds (%(default)s)")
     parser.add_argument("--overlap-s", type=float, default=2.5, help="overlap of two windows in seconds (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")

@@ -7,7 +7,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.cli.arguments import add_trust, check_data_overrides, positive, take_trust
+from asteroid_stab.atomic import check_writable
+from asteroid_stab.cli.arguments import add_trust, check_data_overrides, path, positive, take_trust
 from asteroid_stab.errors import StabError, within
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def main(argv: list[str]) -> int:
             f"{run.path} holds models of {len(models)} epoch(s), and two are needed: train with "
             "callbacks=[tracker,epoch_models]"
         )
+    check_writable(run.path, "the labels of every epoch are kept there")
     data = run.datamodule(options.overrides)
     with within("data"):
-        data.prepare_data()
         dataset = data.test_dataset(options.split)
     if dataset.n_src == 1:
         raise StabError(f"{run.path} has one source in a mixture, whose labels cannot switch")
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "the mixtures whose labels differ from the epoch before. The run must have kept its models "
         "(callbacks=[tracker,epoch_models]).",
     )
-    parser.add_argument("run", metavar="RUN", help="run folder, as written by asteroid-stab train")
+    parser.add_argument("run", type=path, metavar="RUN", help="run folder, as written by asteroid-stab train")
     parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="changes to the run's data")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="train", help="default: %(default)s")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")

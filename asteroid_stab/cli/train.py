@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,34 +17,38 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SUMMARY = "trains a recipe; resume=RUN goes on with a run"
-RUN_DIR_VARIABLE = "ASTEROID_STAB_RUN_DIR"
 
 
 def main(argv: list[str]) -> int:
     """Trains, and prints a table of the run.
 
     Raises:
-        StabError: the words of the command line, the config, the data or the run to go on with cannot be used.
+        StabError: the words of the command line, the config, the data or the run to go on with cannot be used, or
+            another training is in the run folder.
     """
     options = _parser().parse_intermixed_args(argv)
     take_trust(options.trust)
     recipe, overrides, resume = _split(options.arguments)
     if options.or_resume:
         resume, overrides = _begun(recipe, overrides, resume)
-    if resume is None:
-        config = _composed(recipe, overrides, options.config_dir)
-    else:
-        from asteroid_stab.run.resume import resumed_config
+    with ExitStack() as claims:  # the run folder is this training's until it ends
+        if resume is None:
+            config = _composed(recipe, overrides, options, claims)
+        else:
+            from asteroid_stab.run.place import resumed_run_dir
+            from asteroid_stab.run.resume import resumed_config
 
-        config = resumed_config(resume, recipe, overrides, options.config_dir)
-    if options.print_config:
-        from omegaconf import OmegaConf
+            config = resumed_config(resume, recipe, overrides, options.config_dir)
+            if not options.print_config:
+                claims.enter_context(resumed_run_dir(resume))
+        if options.print_config:
+            from omegaconf import OmegaConf
 
-        print(OmegaConf.to_yaml(config), end="")
-        return 0
-    if resume is None:
-        _trust_own(config)
-    _train(config, resume)
+            print(OmegaConf.to_yaml(config), end="")
+            return 0
+        if resume is None:
+            _trust_own(config)
+        _train(config, resume)
     return 0
 
 
@@ -55,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains a recipe ('asteroid-stab recipes' lists them) into a run folder.",
         epilog="Overrides follow Hydra: key=value, group=option, +new=value, ~gone. run_dir=DIR names the folder; "
         "resume=RUN, without a recipe, goes on with a run; then overrides may change data.*, loader.*, "
-        "trainer.* and logger.*.",
+        "trainer.* and logger.*. Paths are taken as they are written; any other value with commas, brackets or other "
+        "special characters needs quotes of its own: \"KEY='VALUE'\".",
     )
     parser.add_argument("arguments", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe, then overrides of it")
     add_trust(parser)
@@ -76,8 +80,6 @@ def _split(arguments: Sequence[str]) -> tuple[str | None, list[str], str | None]
     for word in arguments:
         if word.startswith("resume="):
             resume = path_in(read(word))
-            if not resume:
-                raise StabError("resume=RUN needs the folder of a run, got nothing")
         elif "=" in word or word.startswith("~"):
             overrides.append(word)
         elif recipe is None:
@@ -96,7 +98,12 @@ def _begun(recipe: str | None, overrides: list[str], resume: str | None) -> tupl
     run_dir = _run_dir(overrides)
     if resume is not None or not run_dir:
         raise StabError("--or-resume needs RECIPE run_dir=DIR; resume=RUN always goes on with a run")
-    if not RunLayout(run_dir).last_checkpoint.exists():
+    run = RunLayout(run_dir)
+    if not run.last_checkpoint.exists():
+        if run.config.exists():
+            from asteroid_stab.run.resume import resumed_config
+
+            resumed_config(run_dir, recipe, [])  # of this recipe, or it is not started over
         return None, overrides
     return run_dir, [word for word in overrides if may_change(word)]
 
@@ -109,28 +116,23 @@ def _run_dir(overrides: Sequence[str]) -> str:
     return given[-1] if given else ""
 
 
-def _composed(recipe: str | None, overrides: Sequence[str], config_dir: str | None) -> DictConfig:
+def _composed(
+    recipe: str | None, overrides: Sequence[str], options: argparse.Namespace, claims: ExitStack
+) -> DictConfig:
+    """Returns the config of a new run, whose folder ``claims`` holds unless the config is only printed."""
     from asteroid_stab.run.compose import compose_recipe
     from asteroid_stab.run.overrides import quoted
+    from asteroid_stab.run.place import check_new, default_run_dir, new_run_dir
 
     assert recipe is not None
-    # The folder's name holds the time, so the children that Lightning starts by repeating this command find it here.
-    if "LOCAL_RANK" in os.environ and RUN_DIR_VARIABLE in os.environ:
-        run_dir = os.environ[RUN_DIR_VARIABLE]
+    run_dir = _run_dir(overrides)
+    words = [word for word in overrides if not word.startswith("run_dir=")]
+    if options.print_config:
+        run_dir = run_dir or default_run_dir(recipe)
+        check_new(run_dir, options.or_resume)
     else:
-        run_dir = _run_dir(overrides) or f"runs/{recipe}/{_job_name()}"
-        if RunLayout(run_dir).last_checkpoint.exists():
-            raise StabError(f"{run_dir} holds a run already: resume={run_dir} goes on with it, run_dir= names another")
-        os.environ[RUN_DIR_VARIABLE] = run_dir
-    return compose_recipe(recipe, [*overrides, f"run_dir={quoted(run_dir)}"], config_dir)
-
-
-def _job_name() -> str:
-    """Returns the time, or the number of the job where several machines must agree on a name."""
-    for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
-        if os.environ.get(variable, "none") != "none":
-            return os.environ[variable]
-    return datetime.now().strftime("%Y%m%d-%H%M%S")
+        run_dir = claims.enter_context(new_run_dir(run_dir, recipe, options.or_resume))
+    return compose_recipe(recipe, [*words, f"run_dir={quoted(run_dir)}"], options.config_dir)
 
 
 def _trust_own(config: DictConfig) -> None:

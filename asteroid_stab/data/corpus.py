@@ -68,7 +68,10 @@ class Corpus(ABC):
         return PaddedMixtures(self.dataset(split, None, seed), segment_s, seed)
 
     def prepare(self) -> None:  # noqa: B027  a corpus that makes no file has nothing to prepare
-        """Makes the files for training and validation that are not there yet. One process of a machine calls it."""
+        """Makes the files for training and validation that are not there yet, before several processes need them.
+
+        A training calls it. An evaluation does not: :meth:`dataset` makes what its split lacks.
+        """
 
     def utterances(self, split: str) -> Utterances:
         """Returns the single utterances that a split's mixtures are made of.

@@ -19,6 +19,7 @@ from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.metrics.figures import figures_of, separate_with_figures
 from asteroid_stab.metrics.input_snr import input_snr
+from asteroid_stab.metrics.journal import Journal
 from asteroid_stab.metrics.names import INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured, undefined
@@ -101,6 +102,7 @@ def evaluate(
     pool: MetricPool,
     limit: int | None = None,
     advance: Callable[[], object] = lambda: None,
+    journal: Journal | None = None,
 ) -> Evaluation:
     """Separates the whole mixtures of ``dataset`` and measures the estimates.
 
@@ -114,13 +116,14 @@ def evaluate(
         pool: the processes that measure.
         limit: how many mixtures to take, from the first; None takes all.
         advance: called after every mixture.
+        journal: keeps every mixture when it is measured; the ones that it has already are not measured again.
 
     A mixture that cannot be read, separated or measured is one of the ``broken`` ones of the result, without values;
     the others are measured.
 
     Raises:
-        StabError: the model works at another sample rate or separates another number of sources, or no
-            mixture has a SI-SDR.
+        StabError: the model works at another sample rate or separates another number of sources, no mixture has a
+            SI-SDR, or the journal cannot be written.
         ValueError: a figure of the model has the name of another column.
     """
     check_model(model, dataset)
@@ -131,11 +134,14 @@ def evaluate(
     if taken:
         raise ValueError(f"a model's figure must have a name of its own, got the column {sorted(taken)[0]!r}")
 
-    of_mixture: dict[int, dict[str, float]] = {}  # input SNR and figures
-    measured: dict[int, Measured] = {}
+    of_mixture: dict[int, dict[str, float]] = dict(journal.own) if journal else {}  # input SNR and figures
+    measured: dict[int, Measured] = dict(journal.measured) if journal else {}
+    todo = [i for i in range(n_items) if i not in measured]
+    for _ in range(n_items - len(todo)):
+        advance()
 
     def items() -> Iterator[Item]:
-        for i in range(n_items):
+        for i in todo:
             try:
                 mixture, sources, _ = dataset[i]
                 estimates, figures = _separate(model, mixture)
@@ -152,6 +158,8 @@ def evaluate(
 
     for i, found in pool.run(items()):
         measured[i] = found
+        if journal is not None:
+            journal.add(i, found, of_mixture[i])
         advance()
     absent = dict.fromkeys([INPUT_SNR, *evaluation.figures], np.nan)
     for i in range(n_items):

@@ -68,4 +68,7 @@ def write_examples(evaluation: Evaluation, model: nn.Module, dataset: MixtureDat
 
 def _write(path: Path, signal: np.ndarray, sample_rate: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    sf.write(path, signal, sample_rate, subtype="PCM_16")
+    try:
+        sf.write(path, signal, sample_rate, subtype="PCM_16")
+    except sf.LibsndfileError as error:  # a full disk
+        raise OSError(f"{path.name}: {error}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any
     conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
     conf["infos"] = {**conf["infos"], **(infos or {})}
     with replacing(path) as new:
-        torch.save(_plain(conf), new)
+        write_saved(_plain(conf), new)
 
 
 def load_model(path: str | Path) -> torch.nn.Module:
@@ -65,6 +67,22 @@ def load_model(path: str | Path) -> torch.nn.Module:
     if not file.is_file():
         raise StabError(f"no model file at {str(file)!r}; a run folder has one from its first epoch on")
     return build_model(read_saved(file, "model file"), origin=str(file))
+
+
+def write_saved(value: Any, file: str | Path) -> None:
+    """Writes a file of ``torch.save``.
+
+    Raises:
+        OSError: it cannot be written; torch has errors of its own for a full disk.
+    """
+    try:
+        torch.save(value, file)
+    except RuntimeError as error:
+        if "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
+            raise
+        cause = error.__context__ if isinstance(error.__context__, OSError) else None
+        number = cause.errno if cause is not None and cause.errno else errno.ENOSPC
+        raise OSError(number, os.strerror(number), str(file)) from error
 
 
 def build_model(conf: Any, origin: str) -> torch.nn.Module:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import FigureInfo
-from asteroid_stab.report.files import read_json, read_table
+from asteroid_stab.report.files import check_shape, read_json, read_table
+from asteroid_stab.report.shapes import EXAMPLES, SUMMARY
 from asteroid_stab.run.layout import EvaluationLayout, ExamplesLayout, RunLayout
 from asteroid_stab.run.summary import current
 
@@ -68,21 +69,26 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
     Raises:
         StabError: a file of it cannot be read.
     """
-    summary = read_json(files.summary)
+    summary = read_json(files.summary, dict)
     utterances = read_table(files.utterances, needed=("name", "si_sdr_i", "input_si_sdr"))
     if summary is None or utterances is None:  # never made, or interrupted before its end
         return None
     absent = {"metrics", "failures", "command"} - set(summary)
     if absent:
         raise StabError(f"{files.summary} must be an evaluation's, got one without {sorted(absent)[0]!r}")
-    summary = current(summary, files.folder)
+    try:
+        summary = current(summary, files.folder)
+        figures = {name: FigureInfo(**info) for name, info in summary.get("figures", {}).items()}
+    except (TypeError, AttributeError, KeyError) as error:  # keys of an earlier version, or of none
+        raise StabError(f"{files.summary} cannot be used: its figures are of no known form ({error})") from error
+    check_shape(summary, SUMMARY, files.summary)
     return Evaluation(
         split=split,
         utterances=utterances,
         metrics=_numbers(summary["metrics"]),
         classes=_numbers(summary.get("classes", {})),
         failures={metric: _reasons(summary, metric) for metric, names in summary["failures"].items() if names},
-        figures={name: FigureInfo(**info) for name, info in summary.get("figures", {}).items()},
+        figures=figures,
         variant=summary.get("variant") or "",
         command=str(summary["command"]),
         of_another_model=_differs(_model(files.run, summary), summary.get("model_sha256")),
@@ -128,7 +134,7 @@ def _differs(model: Path, digest: str | None) -> bool:
 
 
 def _read_examples(files: ExamplesLayout) -> list[Example]:
-    listed = read_json(files.listing) or []
+    listed = read_json(files.listing, EXAMPLES) or []
     return [
         Example(
             kind=str(entry["kind"]),

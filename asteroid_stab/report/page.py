@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from asteroid_stab.atomic import write_text
+from asteroid_stab.atomic import check_writable, write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.configuration import configuration
 from asteroid_stab.report.distribution import evaluation
@@ -24,6 +24,7 @@ from asteroid_stab.report.training import training
 
 # Megabytes of base64 text: a page of one run stays below 5 MB, and a page of many runs can still be sent by mail.
 RUN_AUDIO_MB, PAGE_AUDIO_MB = 3.5, 12.0
+_GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="asteroid-stab', 1000  # of a page of this program
 SECTIONS: tuple[SectionMaker, ...] = (
     overview,
     training,
@@ -65,6 +66,21 @@ def render(runs: Sequence[Run], sections: Sequence[SectionMaker] = SECTIONS) -> 
         made=datetime.now().isoformat(" ", "minutes"),
         version=importlib.metadata.version("asteroid-stab"),
     )
+
+
+def check_place(path: Path) -> None:
+    """Checks, before the runs are read, that their page can be written and replaces nothing but a page.
+
+    Raises:
+        StabError: it is a folder, a file of another kind, or in a folder that cannot be written.
+    """
+    if path.is_dir():
+        raise StabError(f"--out must be a file, got the folder {str(path)!r}")
+    if path.suffix not in (".html", ".htm"):
+        raise StabError(f"--out must end in .html, got {str(path)!r}")
+    if path.is_file() and _GENERATOR not in path.read_bytes()[:_HEAD_BYTES]:
+        raise StabError(f"{str(path)!r} is no page of this program, and would be replaced: --out names another file")
+    check_writable(path.parent, "--out names another file")
 
 
 def write(page: str, path: Path) -> None:

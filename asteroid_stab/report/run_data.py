@@ -14,6 +14,7 @@ import pandas as pd
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_variants
 from asteroid_stab.report.files import read_json, read_table
+from asteroid_stab.report.shapes import VERSIONS
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import last_part
 
@@ -123,7 +124,7 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[Run]:
 
 def _read_run(path: Path, name: str, index: int, split: str) -> Run:
     files = RunLayout(path)
-    versions = read_json(files.versions) or {}
+    versions = read_json(files.versions, VERSIONS) or {}
     written = datetime.fromtimestamp(files.config.stat().st_mtime).isoformat(" ", "minutes")
     return Run(
         name=name,

@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.models.files import write_saved
 from asteroid_stab.models.saved import check_archive
 
 _DATA_MODULE = "MixtureDataModule"  # Lightning keeps the data module's state under the name of its class
@@ -42,7 +43,15 @@ def upgrade_checkpoint(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 class UpgradedCheckpoints(TorchCheckpointIO):
-    """Lightning's reader and writer of checkpoints, which reads checkpoints of earlier versions too."""
+    """Lightning's reader and writer of checkpoints, which reads checkpoints of earlier versions too.
+
+    It writes at the given path alone: Lightning's own writes to the system's folder for temporary files first, whose
+    disk may be small, and where a kill leaves a copy behind. That the old checkpoint stays whole is
+    :class:`~asteroid_stab.callbacks.RunCheckpoint`'s work.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        write_saved(checkpoint, path)
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:

@@ -19,7 +19,7 @@ from yaml import YAMLError
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.run.check import check_config
-from asteroid_stab.run.overrides import keys, quoted, read
+from asteroid_stab.run.overrides import expand_home, keys, quoted, read
 from asteroid_stab.run.parts import GROUPS, PARTS, complete
 from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.resolve import corpus_value
@@ -32,7 +32,7 @@ _UNREADABLE = (HydraException, YAMLError, OmegaConfBaseException, RecursionError
 OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_root_.data, key), replace=True)
 
 
-def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
+def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
     """Returns the resolved and checked config of ``recipe``.
 
     Args:
@@ -91,6 +91,7 @@ def _checked(config: DictConfig, recipe: str) -> DictConfig:
     except (OmegaConfBaseException, RecursionError) as error:
         raise StabError(f"recipe {recipe!r}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
     config = OmegaConf.create(complete(plain))
+    expand_home(config)
     OmegaConf.set_struct(config, True)
     check_config(config)
     return config
@@ -152,7 +153,7 @@ def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str
             parsed.key_or_group, ObjectType.CONFIG, config_name=recipe, overrides=[search]
         )
         if not options:
-            values.append(text)
+            values.append(str(parsed.input_line))  # with paths in quotes
             continue
         chosen = parsed.value()
         _check_choice(parsed.key_or_group, chosen)

@@ -24,6 +24,8 @@ class RunLayout:
         switches: a row an epoch and layer with the switches that were counted in training.
         last_checkpoint: the checkpoint of the last epoch, with which a run is resumed.
         best_checkpoint: the checkpoint of the epoch with the best model.
+        first_epoch: stands beside the checkpoints until the first of them is written: results without a checkpoint are
+            of an epoch that was interrupted, and not of a run whose checkpoints somebody has removed.
         tensorboard: folder of TensorBoard's files.
         items: ids and names of the training items.
         fingerprint: fingerprint of the training items.
@@ -46,6 +48,7 @@ class RunLayout:
         self.switches = self.root / "switches.csv"
         self.last_checkpoint = self.root / "checkpoints" / "last.ckpt"
         self.best_checkpoint = self.root / "checkpoints" / "best.ckpt"
+        self.first_epoch = self.root / "checkpoints" / "first_epoch.txt"
         self.tensorboard = self.root / "tensorboard"
         self.items = self.root / "assignments" / "items.csv"
         self.fingerprint = self.root / "assignments" / "fingerprint.txt"
@@ -96,6 +99,19 @@ class RunLayout:
         """Where a model file stands whose path was recorded before the run folder was moved here."""
         return self.root / file.name if file.name == self.model.name else self.root / file.parent.name / file.name
 
+    def results(self) -> list[Path]:
+        """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
+        named = [self.model, self.metrics, self.switches, self.last_checkpoint, self.best_checkpoint, self.report]
+        folders = [self.root / name for name in ("stages", "models", "assignments_whole", "evaluation")]
+        found = [*(path for path in named if path.exists()), *self.all_assignments().values()]
+        found += [path for path in folders if path.is_dir() and any(path.iterdir())]
+        return [*found, *sorted(self.root.glob("switches_whole_*.csv"))]
+
+    def description(self) -> list[Path]:
+        """The files that exist of what a run writes before its first epoch has ended."""
+        named = (self.config, self.versions, self.items, self.fingerprint, self.first_epoch)
+        return [path for path in named if path.exists()]
+
     def evaluation(self, split: str, variant: str = "") -> EvaluationLayout:
         """The evaluation of the run on a split, or of a variant of it, which stands beside.
 
@@ -122,14 +138,20 @@ class EvaluationLayout:
         utterances: a row a mixture.
         sources: a row a source, where sources have classes.
         examples: the sounds that were kept.
+        journal: the mixtures measured so far, beside the folder, until the evaluation is whole.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
+        self.journal = self.folder.with_name(f"part_of_{self.folder.name}.jsonl")
         self.summary = self.folder / "summary.json"
         self.utterances = self.folder / "utterances.csv"
         self.sources = self.folder / "sources.csv"
         self.examples = ExamplesLayout(self.folder / "examples")
+
+    def files(self) -> list[Path]:
+        """The files and folders that an evaluation consists of; the summary, by which it is known, comes last."""
+        return [self.utterances, self.sources, self.examples.folder, self.summary]
 
     @property
     def run(self) -> RunLayout:

@@ -7,7 +7,7 @@ from pathlib import Path
 from asteroid_stab.errors import StabError
 
 
-def recipe_files(config_dir: str | None = None) -> dict[str, Path]:
+def recipe_files(config_dir: str | Path | None = None) -> dict[str, Path]:
     """Returns the file of every recipe by name.
 
     Args:
@@ -19,7 +19,7 @@ def recipe_files(config_dir: str | None = None) -> dict[str, Path]:
     import asteroid_stab.recipes
 
     if config_dir is not None and not Path(config_dir).is_dir():
-        raise StabError(f"--config-dir must be a folder, got {config_dir!r}")
+        raise StabError(f"--config-dir must be a folder, got {str(config_dir)!r}")
     found: dict[str, Path] = {}
     for root in [*asteroid_stab.recipes.__path__, *([config_dir] if config_dir else [])]:
         for file in sorted(Path(root).rglob("*.yaml")):

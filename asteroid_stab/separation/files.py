@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile as sf
 
+from asteroid_stab.atomic import working_folder
 from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
 from asteroid_stab.separation.chunks import Forward, Layout, separate_blocks
@@ -28,6 +29,12 @@ def estimate_path(folder: Path, recording: Path, number: int) -> Path:
         'out/talk_est2.wav'
     """
     return folder / f"{recording.stem}_est{number}.wav"
+
+
+def find_estimates(folder: Path, recording: Path) -> list[Path]:
+    """Finds the files of a recording's estimates in a folder, of any number of speakers."""
+    name = re.compile(re.escape(recording.stem) + r"_est[1-9]\d*\.wav")
+    return sorted(path for path in folder.glob("*") if name.fullmatch(path.name)) if folder.is_dir() else []
 
 
 def separate_file(
@@ -60,9 +67,7 @@ def separate_file(
     """
     n_src = 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".separate-", dir=folder) as name, ExitStack() as stack:
-            place = Path(name)
+        with working_folder(folder) as place, ExitStack() as stack:
             outputs: list[sf.SoundFile] = []
             energy = inner = peak = np.zeros(0)
             for piece in separate_blocks(forward, audio.blocks(), audio.n_samples, windows, audio.sample_rate):

@@ -214,3 +214,8 @@ def test_a_wav_whose_frames_are_not_its_bits_is_read_as_libsndfile_reads_it(tmp_
     path.write_bytes(data)
     assert read_header(str(path)).n_frames == sf.info(path).frames == 2000
     assert verdict(path) == "whole"
+
+
+def test_a_name_that_no_table_can_hold_is_named(tmp_path):
+    with pytest.raises(StabError, match=r"a file of a corpus must have a name in UTF-8, got '.*udcff.wav': rename it"):
+        read_headers([f"{tmp_path}/\udcff.wav"])

@@ -4,6 +4,8 @@ import errno
 import logging
 import os
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -140,7 +142,7 @@ def test_audio_that_cannot_be_decoded_leaves_no_cache(tmp_path):
     path.write_bytes(path.read_bytes()[:8000])
     with pytest.raises(StabError, match=r"1\.flac"):
         PackedTracks.open_or_pack(tracks, tmp_path / "packed")
-    assert list((tmp_path / "packed").iterdir()) == []
+    assert not (tmp_path / "packed").exists()
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
@@ -156,7 +158,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(StabError, match=r"the packed cache must have 0\.0 GB in .*packed, got 0\.0 GB"):
         PackedTracks.open_or_pack(tracks, tmp_path / "packed")
-    assert list((tmp_path / "packed").iterdir()) == []
+    assert not (tmp_path / "packed").exists()
 
 
 def test_writes_that_the_system_takes_in_parts_are_completed(tmp_path, monkeypatch):
@@ -204,3 +206,25 @@ def test_a_cache_that_is_cut_off_in_use_raises_an_error(tmp_path, pickled):
             StabError, match=r"\.pack was cut off while it was in use: it ends at byte \d+, 2 more|\d+ more"
         ):
             read(packed, track, 0, tracks.lengths[track])
+
+
+def test_of_two_that_need_the_same_copy_one_packs(tmp_path, monkeypatch):
+    tracks, calls, plain = make_tracks(tmp_path), [], cache._pack
+
+    def slow(*args):
+        calls.append(args)
+        time.sleep(0.3)
+        plain(*args)
+
+    monkeypatch.setattr(cache, "_pack", slow)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: PackedTracks.open_or_pack(tracks, tmp_path / "packed"), range(2)))
+    assert len(calls) == 1
+    assert found[0].path == found[1].path
+    assert [path.name for path in (tmp_path / "packed").iterdir()] == [found[0].path.name]
+
+
+def test_a_cache_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StabError, match="cannot write the packed cache .*file/packed/.*pack: Not a directory"):
+        PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "file" / "packed")

@@ -106,11 +106,18 @@ def test_the_picture_has_a_line_for_each_row(study, tmp_path, capsys):
     assert main(["compare", str(with_distribution(study)), "--picture", str(file)]) == 0
     assert file.read_text().count('id="line2d') > 2
     assert main(["compare", str(study), "--split", "valid", "--picture", str(file)]) == 2
-    assert main(["compare", str(study), "--picture", str(tmp_path / "no" / "a.png")]) == 2
-    assert main(["compare", str(study), "--picture", str(tmp_path / "a.abc")]) == 2
-    err = capsys.readouterr().err
-    assert "has an evaluation of valid" in err
-    assert err.count("cannot draw") == 2
+    assert "has an evaluation of valid" in capsys.readouterr().err
+    assert main(["compare", str(study), "--picture", str(tmp_path / "no" / "a.png")]) == 0
+    assert (tmp_path / "no" / "a.png").is_file()
+    capsys.readouterr()
+    for name, message in (
+        ("a.csv", "must be a file that ends in .svg, .png, .pdf"),
+        ("percentiles.svg/a.png", "cannot write"),
+    ):
+        assert main(["compare", str(study), "--picture", str(tmp_path / name)]) == 2
+        shown = capsys.readouterr()
+        assert message in shown.err
+        assert shown.out == ""
 
 
 def test_switches_are_told_by_epoch(study, capsys):

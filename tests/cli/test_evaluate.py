@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 import types
 
@@ -13,6 +14,8 @@ from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus, MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
+from asteroid_stab.metrics.journal import Journal
+from asteroid_stab.metrics.names import METRICS
 from asteroid_stab.metrics.separation_metrics import Measured, measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
@@ -203,10 +206,117 @@ def test_failure_leaves_the_old_evaluation(run, here, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("asteroid_stab.metrics.examples.sf.write", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StabError, match="No space left on device; all mixtures are measured and kept in part_of_test"):
         evaluate.main([str(run), "--overwrite"])
     assert (run / "evaluation/test/summary.json").read_bytes() == before
-    assert [p.name for p in (run / "evaluation").iterdir()] == ["test"]
+    assert sorted(p.name for p in (run / "evaluation").iterdir()) == ["part_of_test.jsonl", "test"]
+
+
+def test_an_evaluation_that_was_interrupted_is_gone_on_with(run, here, monkeypatch, capsys):
+    """Its numbers are the ones of an undisturbed evaluation, though most mixtures are not separated again."""
+    evaluate.main([str(run), "--out", str(run / "whole")])
+    asked, plain = [], SpeechSet.read
+
+    def read(self, row, start, stop):
+        asked.append(row)
+        if row == 3 and asked.count(3) == 1:
+            raise KeyboardInterrupt
+        return plain(self, row, start, stop)
+
+    monkeypatch.setattr(SpeechSet, "read", read)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.main([str(run)])
+    part = run / "evaluation" / "part_of_test.jsonl"
+    part.write_bytes(part.read_bytes()[:-10])  # killed while it wrote the third mixture
+    capsys.readouterr()
+    evaluate.main([str(run)])
+    assert "goes on with an evaluation that was interrupted: 2 mixtures are measured" in capsys.readouterr().out
+    assert asked[: asked.index(3) + 3] == [0, 1, 2, 3, 2, 3]
+    assert sorted(p.name for p in (run / "evaluation").iterdir()) == ["test"]
+    for name in ("utterances.csv", "summary.json"):
+        a, b = ((folder / name).read_text() for folder in (run / "whole", run / "evaluation" / "test"))
+        assert re.sub('"command": .*', "", a) == re.sub('"command": .*', "", b)
+
+
+def test_measurements_of_other_settings_are_not_taken(run, here, tiny_model, monkeypatch):
+    monkeypatch.setattr("asteroid_stab.metrics.examples.sf.write", lambda *_, **__: 1 / 0)
+    for words in ([], ["--metrics", "stoi"], ["data.n_test=3"]):
+        with pytest.raises(ZeroDivisionError):
+            evaluate.main([str(run), *words])
+        lines = (run / "evaluation" / "part_of_test.jsonl").read_text().splitlines()
+        assert len(lines) == 1 + (3 if words[:1] == ["data.n_test=3"] else 4)
+        assert json.loads(lines[0])["metrics"] == (["si_sdr", "stoi"] if "stoi" in words else [*METRICS])
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(run, here):
+    (run / "evaluation").write_text("no folder")
+    with pytest.raises(
+        StabError, match="cannot write to '.*evaluation': .*; --out DIR writes the evaluation elsewhere"
+    ):
+        evaluate.main([str(run)])
+    assert HerePool.made == 0
+    evaluate.main([str(run), "--out", str(run.parent / "else" / "where")])
+    assert json.loads((run.parent / "else" / "where" / "summary.json").read_text())["n"] == 4
+    assert [path.name for path in (run.parent / "else").iterdir()] == ["where"]
+    (run.parent / "mine").mkdir()
+    (run.parent / "mine" / "notes.txt").touch()
+    with pytest.raises(StabError, match="--out must be a new folder or one of an evaluation, got '.*mine' with other"):
+        evaluate.main([str(run), "--out", str(run.parent / "mine")])
+    with pytest.raises(StabError, match="the folder of the evaluation is a file: '.*notes.txt'"):
+        evaluate.main([str(run), "--out", str(run.parent / "mine" / "notes.txt")])
+
+
+def test_a_mixture_that_cannot_be_kept_ends_the_evaluation_at_once(run, here, monkeypatch):
+    def full(self, entry):
+        raise OSError(28, "No space left on device")
+
+    plain = Journal._append
+    monkeypatch.setattr(Journal, "_append", lambda self, entry: (full if len(self.own) > 2 else plain)(self, entry))
+    with pytest.raises(StabError, match="part_of_test.jsonl': No space left on device; it keeps the mixtures measured"):
+        evaluate.main([str(run)])
+    assert len((run / "evaluation" / "part_of_test.jsonl").read_text().splitlines()) == 3
+
+
+def test_two_evaluations_are_not_in_one_folder(run, here, monkeypatch):
+    plain = HerePool.run
+
+    def meanwhile(self, items):
+        monkeypatch.setattr(HerePool, "run", plain)
+        with pytest.raises(StabError, match="has an evaluation that another process is writing: wait for its end"):
+            evaluate.main([str(run)])
+        evaluate.main([str(run), "--split", "valid"])
+        yield from plain(self, items)
+
+    monkeypatch.setattr(HerePool, "run", meanwhile)
+    evaluate.main([str(run)])
+    assert sorted(p.name for p in (run / "evaluation").iterdir()) == ["test", "valid"]
+
+
+def test_other_files_of_the_folder_stay(run, here):
+    evaluate.main([str(run)])
+    folder = run / "evaluation" / "test"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "sources.csv").write_text("of an older data set")
+    evaluate.main([str(run), "--overwrite"])
+    assert sorted(p.name for p in folder.iterdir()) == ["examples", "notes.txt", "summary.json", "utterances.csv"]
+
+
+def test_an_override_after_the_metrics_is_an_override(run, here, capsys):
+    evaluate.main([str(run), "data.sample_rate=8000", "--metrics", "si_sdr", "data.n_test=3"])
+    summary = json.loads((run / "evaluation/test/summary.json").read_text())
+    assert (summary["n"], summary["overrides"]) == (3, ["data.sample_rate=8000", "data.n_test=3"])
+    assert summary["asked_metrics"] == ["si_sdr"]
+    with pytest.raises(SystemExit):
+        evaluate.main([str(run), "--metrics", "si_sdr", "other"])
+    assert "--metrics: must be some of si_sdr, " in capsys.readouterr().err
+
+
+def test_only_the_split_that_is_evaluated_is_prepared(run, here, monkeypatch):
+    built, plain = [], SpeechCorpus.dataset
+    monkeypatch.setattr(SpeechCorpus, "prepare", lambda self: 1 / 0)
+    monkeypatch.setattr(SpeechCorpus, "dataset", lambda self, split, *a: built.append(split) or plain(self, split, *a))
+    evaluate.main([str(run)])
+    assert built == ["test"]
 
 
 @pytest.fixture

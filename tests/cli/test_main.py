@@ -1,7 +1,13 @@
 """The program before a verb does its work."""
 
+import os
 import subprocess
 import sys
+
+import pytest
+
+from asteroid_stab.cli import recipes
+from asteroid_stab.cli.main import main
 
 
 def test_help_imports_nothing_that_takes_long():
@@ -9,3 +15,58 @@ def test_help_imports_nothing_that_takes_long():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "trains a recipe" in done.stdout
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def program(*words, then="", **kwargs):
+    """Runs the program in a shell, with what stands behind it; gives its own status."""
+    command = f'"$0" -m asteroid_stab.cli.main "$@" {then}; exit "${{PIPESTATUS[0]}}"'
+    return subprocess.run(
+        ["bash", "-c", command, sys.executable, *words], capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    done = program("recipes", then="| true")
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_output_that_cannot_be_written_is_told():
+    done = program("recipes", then="> /dev/full")
+    assert done.returncode == 2
+    assert done.stderr == "asteroid-stab: error: cannot read or write: No space left on device\n"
+
+
+def test_a_terminal_of_ascii_shows_every_name():
+    done = program("train", "bäse\udcff", env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    assert done.returncode == 2
+    assert "no recipe 'b\\xe4se\\udcff'" in done.stderr.replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (OSError(28, "No space left on device", "a/b"), "cannot read or write 'a/b': No space left on device"),
+        (PermissionError(13, "Permission denied", "c"), "cannot read or write 'c': Permission denied"),
+        (OSError(36, "File name too long", "d"), "cannot read or write 'd': File name too long"),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line(error, shown, monkeypatch, capsys):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(recipes, "main", fail)
+    assert main(["recipes"]) == 2
+    assert capsys.readouterr().err == f"asteroid-stab: error: {shown}\n"
+    monkeypatch.setenv("ASTEROID_STAB_TRACEBACK", "1")
+    with pytest.raises(OSError, match=error.strerror):
+        main(["recipes"])
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "x"), BrokenPipeError(32, "Broken pipe")])
+def test_a_fault_of_the_program_keeps_its_traceback(error, monkeypatch):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(recipes, "main", fail)
+    with pytest.raises(type(error)):
+        main(["recipes"])

@@ -5,6 +5,7 @@ import pytest
 import soundfile as sf
 
 from asteroid_stab.cli.main import main
+from asteroid_stab.data.lists.maker import ListMaker
 from asteroid_stab.data.lists.mixture_list import read_mixture_list
 
 
@@ -78,3 +79,70 @@ def test_unknown_option_exits_with_2(corpus, tmp_path):
     with pytest.raises(SystemExit) as caught:
         prepare(corpus, tmp_path, "--n-sources", "3")
     assert caught.value.code == 2
+
+
+def test_a_subset_is_one_however_it_is_written(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert prepare(corpus, tmp_path / "plain") == 0
+    words = ["--librispeech", "~/speech", "--subset", "train-clean-100/", "./train-clean-100", "--out", "~/twice"]
+    assert main(["prepare", *words, "--min-seconds", "0.5"]) == 0
+    for name in ("libri2mix_train-clean-100.csv", "libri2mix_train-clean-100_info.json"):
+        assert (tmp_path / "twice" / name).read_text() == (tmp_path / "plain" / name).read_text()
+    assert len(list((tmp_path / "twice").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--subset", "../speech"], "a subset must be the name of a folder, got '../speech'"),
+        (["--noise", "{tmp}", "--noise-subset", "../x"], "a subset of noise must be a path within the corpus"),
+        (
+            ["--subset", *(f"{'n' * 100}{i}" for i in range(3))],
+            "the names of the lists, made of the subsets, must have",
+        ),
+        (["--min-seconds", "nan"], "min_seconds must be at least"),
+        (["--out", "{tmp}/file/lists"], "cannot write to '{tmp}/file/lists': "),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_work(corpus, tmp_path, capsys, words, message, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("asteroid_stab.data.lists.maker.ListMaker.make", lambda *_: 1 / 0)
+    assert prepare(corpus, tmp_path / "lists", *(word.format(tmp=tmp_path) for word in words)) == 2
+    assert message.format(tmp=tmp_path) in capsys.readouterr().err
+    assert not (tmp_path / "lists").exists()
+
+
+def test_an_empty_path_is_none(corpus, capsys):
+    with pytest.raises(SystemExit):
+        prepare(corpus, "")
+    assert "argument --out: it needs a path, got nothing" in capsys.readouterr().err
+
+
+def test_overwrite_removes_the_held_out_list_of_an_earlier_plan(corpus, tmp_path, capsys):
+    """The new list may train on its speakers."""
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "libri2mix_other.csv").touch()
+    assert prepare(corpus, tmp_path / "lists", "--valid-speakers", "2") == 0
+    (tmp_path / "lists" / "libri2mix_train-clean-100.csv").unlink()
+    assert prepare(corpus, tmp_path / "lists") == 2
+    assert "-valid.csv must not be there yet; --overwrite replaces lists" in capsys.readouterr().err
+    assert prepare(corpus, tmp_path / "lists", "--overwrite") == 0
+    left = ["libri2mix_other.csv", "libri2mix_train-clean-100.csv", "libri2mix_train-clean-100_info.json"]
+    assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == left
+
+
+def test_a_list_is_there_as_soon_as_it_is_made(corpus, tmp_path, monkeypatch, capsys):
+    plain = ListMaker.make
+    monkeypatch.setattr(ListMaker, "make", lambda self, *a: plain(self, *a) if "valid" not in self.label else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(corpus, tmp_path / "lists", "--valid-speakers", "2")
+    assert len(read_mixture_list(tmp_path / "lists/libri2mix_train-clean-100.csv")) == 4
+    monkeypatch.setattr(ListMaker, "make", plain)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("asteroid_stab.data.lists.prepare.write_mixture_list", full)
+    assert prepare(corpus, tmp_path / "full") == 2
+    assert "cannot write the lists to '" in (error := capsys.readouterr().err)
+    assert "No space left on device" in error

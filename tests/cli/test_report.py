@@ -56,19 +56,23 @@ def test_the_page_and_the_split_can_be_named(run, tmp_path, capsys):
         (["{run}", "--out", "{tmp}"], "--out must be a file, got the folder '{tmp}'"),
         (
             ["{run}", "--out", "{run}/metrics.csv/page.html"],
-            "cannot be written to '{run}/metrics.csv/page.html'",
+            "cannot write to '{run}/metrics.csv': ",
         ),
+        (["{run}", "--out", "{run}/metrics.csv"], "--out must end in .html, got '{run}/metrics.csv'"),
+        (["{run}", "--out", "{run}/new.pth"], "--out must end in .html, got '{run}/new.pth'"),
+        (["{run}", "--out", "{run}/mine.html"], "'{run}/mine.html' is no page of this program, and would be replaced"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(run, tmp_path, capsys, arguments, message):
-    before = sorted(tmp_path.rglob("*"))
+    (run / "mine.html").write_text("<html>")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     places = {"run": run, "tmp": tmp_path}
     assert main(["report", *(word.format(**places) for word in arguments)]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("asteroid-stab report: error: ")
     assert message.format(**places) in shown.err
-    assert sorted(tmp_path.rglob("*")) == before
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
 
 
 def test_a_config_that_cannot_be_read_is_named(run, capsys):

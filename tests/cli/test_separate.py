@@ -197,3 +197,18 @@ def test_half_an_hour_in_two_gigabytes(tmp_path, model):
     assert sf.info(tmp_path / "long_est2.wav").frames == n_samples
     assert long < 2e9
     assert long < short + 50e6  # it does not grow with the recording
+
+
+def test_overwrite_leaves_no_estimate_of_another_model_and_no_input_is_replaced(tmp_path, model):
+    recording(tmp_path / "a.wav")
+    for name in ("a_est3.wav", "a_estimate.wav", "b_est3.wav", "a_est03.wav"):
+        (tmp_path / name).write_text("mine")
+    separate.main([str(model), str(tmp_path / "a.wav"), "--overwrite"])
+    names = {path.name: path.stat().st_size for path in tmp_path.glob("*_est*")}
+    assert {name for name, size in names.items() if size == 4} == {"a_estimate.wav", "b_est3.wav", "a_est03.wav"}
+    assert set(names) == {"a_est1.wav", "a_est2.wav", "a_estimate.wav", "b_est3.wav", "a_est03.wav"}
+    before = (tmp_path / "a_est2.wav").read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(StabError, match=r"a.wav: its estimates would replace .*a_est2.wav, which is an input too"):
+        separate.main([str(model), *(str(tmp_path / x) for x in ("a.wav", "link/a_est2.wav")), "--overwrite"])
+    assert (tmp_path / "a_est2.wav").read_bytes() == before

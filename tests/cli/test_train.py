@@ -114,7 +114,8 @@ def test_or_resume_says_what_it_would_do(whole, tmp_path, capsys):
 
 def test_a_run_dir_is_taken_as_it_is_written(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for word, folder in (("run_dir=1e3", "1e3"), ("run_dir='a, \\'b\\''", "a, 'b'")):
+    words = {"run_dir=1e3": "1e3", "run_dir='a, \\'b\\''": "a, 'b'", "run_dir=a=b, it's é~ [1]": "a=b, it's é~ [1]"}
+    for word, folder in words.items():
         assert main(["train", "baseline/toy", word, "--print-config"]) == 0
         assert OmegaConf.create(capsys.readouterr().out).run_dir == folder
 
@@ -184,8 +185,10 @@ def test_two_processes_make_one_folder_under_the_default_name(tmp_path):
     [
         (["baseline/toyy"], r"no recipe 'baseline/toyy' \(did you mean 'baseline/toy'\?\)"),
         ([], "which recipe"),
-        (["resume="], "resume=RUN needs the folder of a run, got nothing"),
-        (["baseline/toy", "seed=1", "--or-resume", "run_dir="], r"--or-resume needs RECIPE run_dir=DIR"),
+        (["resume="], "resume= needs a path, got nothing"),
+        (["baseline/toy", "run_dir="], "run_dir= needs a path, got nothing"),
+        (["baseline/toy", "run_dir=" + "n" * 300], "run_dir= must be a path of at most"),
+        (["baseline/toy", "seed=1", "--or-resume", "run_dir="], "run_dir= needs a path, got nothing"),
         (["resume=a", "run_dir=a", "--or-resume"], r"--or-resume needs RECIPE run_dir=DIR"),
         (["baseline/toy", "optim.lr=1,2"], r"the override 'optim.lr=1,2' has several values, and one is needed"),
         (["a", "b"], "one recipe at a time, got 'a' and 'b'"),

@@ -32,12 +32,12 @@ def test_a_value_is_the_same_in_a_new_run_and_in_one_that_exists(written, value)
     assert OmegaConf.to_container(composed)["mine"] == value
 
 
-@pytest.mark.parametrize("text", ["run_dir=[1", "run_dir=a(b", "run_dir=a=b", "run_dir=1,2"])
+@pytest.mark.parametrize("text", ["seed=[1", "seed=a(b", "seed=a=b", "seed=1,2", "seed=é"])
 def test_what_cannot_be_read_has_one_message(text):
     messages = []
     for use in (
         lambda: compose_recipe("baseline/toy", [text]),
-        lambda: apply(OmegaConf.create({"run_dir": 0}), [text]),
+        lambda: apply(OmegaConf.create({"seed": 0}), [text]),
         lambda: check_data_overrides([text]),
     ):
         with pytest.raises(StabError) as error:
@@ -83,6 +83,50 @@ def test_keys_are_all_keys():
     assert keys(config) == ["a", "a.b", "a.c", "d", "d.e", "d.1"]
 
 
-@pytest.mark.parametrize("text", ["it's", "a, b", "C:\\new\\", "ends with \\'", "${x}", "ü/ß", ""])
-def test_what_is_quoted_is_read_as_it_was(text):
-    assert path_in(read(f"run_dir={quoted(text)}")) == text
+PATHS = [
+    *("2024-05-01", "12:30", "1e3", "010", "true", "a=b", "a,b", "[a]", "{a}", "é", "it's", "a~", "a b (2)", "a#b;c&d"),
+    *("C:\\new\\", "ends with \\'", 'say "x"', "a\tb", "$a", " a", "x'y'", "'x'y", "ü/ß", "a@b", "+a", "x: y", "%"),
+]
+
+
+@pytest.mark.parametrize("text", PATHS)
+def test_a_path_is_taken_as_it_is(text):
+    assert path_in(read(f"run_dir={text}")) == path_in(read(f"run_dir={quoted(text)}")) == text
+    assert path_in(read(f"resume={text}")) == text
+    changed = apply(OmegaConf.create({"root": None, "base": {"cache": "x"}}), [f"root={text}", f"base.cache={text}"])
+    assert OmegaConf.to_container(changed) == {"root": text, "base": {"cache": text}}
+    change = read(read(f"data.root={text}").input_line)  # what Hydra gets
+    assert (change.key_or_group, change.value()) == ("data.root", text)
+
+
+def test_a_new_run_has_its_paths_as_they_are():
+    config = compose_recipe("baseline/toy", ["data.cache_dir=a=b, c's é", "run_dir='it\\'s'", "init.path=null"])
+    assert (config.data.cache_dir, config.run_dir, config.init.path) == ("a=b, c's é", "it's", None)
+
+
+def test_home_is_put_where_a_path_begins_with_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/people/ada")
+    assert path_in(read("run_dir=~/runs")) == path_in(read("run_dir='~/runs'")) == "/people/ada/runs"
+    (tmp_path / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - /baseline/toy\n  - _self_\ndata: {cache_dir: ~/speech}\n"
+    )
+    assert compose_recipe("mine", [], str(tmp_path)).data.cache_dir == "/people/ada/speech"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("run_dir=", "run_dir= needs a path, got nothing"),
+        ("data.root=''", "data.root= needs a path, got nothing"),
+        ("+data.cache= ", r"data.cache= needs a path, got nothing"),
+        ("run_dir=" + "n" * 300, "with 300 in a name"),
+    ],
+)
+def test_a_value_that_is_no_path(text, message):
+    with pytest.raises(StabError, match=message):
+        read(text)
+
+
+def test_a_folder_has_a_name_of_its_own():
+    with pytest.raises(StabError, match=r"run_dir= must be the name of a folder itself, without \$\{...\}"):
+        path_in(read("run_dir=${seed}"))

@@ -14,11 +14,12 @@ from asteroid.data import LibriMix
 
 from asteroid_stab.audio.file import check_header, probe_headers
 from asteroid_stab.data.corpora.mixture_tracks import MODES
-from asteroid_stab.data.corpus import Corpus, check_choice, check_folder, check_rate, check_split
+from asteroid_stab.data.corpus import SPLITS, Corpus, check_choice, check_folder, check_rate, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.lists.mixture_list import source_numbers
 from asteroid_stab.data.lists.table import ListTable
 from asteroid_stab.errors import StabError, some
+from asteroid_stab.paths import folder_names
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,8 @@ class LibriMixCorpus(Corpus):
         if task.startswith("enh") and n_src != 1:
             raise ValueError(f"n_src must be 1 for task {task}, got {n_src}")
         self.root, self.task, self.mode = root, task, mode
-        self.subsets = {"train": train_subset, "valid": valid_subset, "test": test_subset}
+        given = zip(SPLITS, (train_subset, valid_subset, test_subset), strict=True)
+        self.subsets = {split: folder_names([name], "a subset")[0] for split, name in given}
 
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> LibriMixMixtures:
         what = "LibriMix: the folder that holds wav8k or wav16k"

@@ -16,6 +16,7 @@ from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.data.lists.speech_folder import find_speech
 from asteroid_stab.data.lists.table import ListTable
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.paths import inside
 
 SPEECH = "speech"
 _COLUMNS = ("filename", "fold", "category")
@@ -73,7 +74,7 @@ def find_esc(root: str | os.PathLike[str], folds: Sequence[int], classes: Sequen
             raise StabError(f"{name} must be of {', '.join(known)}, got {wrong}{nearest(wrong, known)}")
     asked_folds = set(map(str, folds))
     rows = [row for row in rows if row[1] in asked_folds and (not classes or row[2] in classes)]
-    names = [f"audio/{filename}" for filename, *_ in rows]
+    names = [inside(f"audio/{filename}", f"a filename of {table}") for filename, *_ in rows]
     sounds = []
     for (*_, category), name, header in zip(
         rows, names, read_headers([f"{root}/{name}" for name in names]), strict=True
@@ -110,7 +111,7 @@ def find_sounds(root: str | os.PathLike[str], kind: str, subset: str = "") -> li
     Raises:
         StabError: no such folder, no such file in it, or one that cannot be read.
     """
-    folder = Path(root) / subset
+    folder = Path(root) / inside(subset, f"a folder of {kind}")
     if not folder.is_dir():
         raise StabError(f"there is no folder of {kind} at {folder}")
     files = (path for path in folder.rglob("*") if path.suffix.lower() in _AUDIO and not path.name.startswith("."))

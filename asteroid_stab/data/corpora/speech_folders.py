@@ -9,6 +9,7 @@ from asteroid_stab.data.corpora.sounds import Sound, find_speakers
 from asteroid_stab.data.corpus import SPLITS, check_count, check_folder, check_split
 from asteroid_stab.data.lists.maker import hold_out
 from asteroid_stab.errors import StabError
+from asteroid_stab.paths import folder_names
 
 
 class FolderUtterances:
@@ -63,8 +64,9 @@ class SpeechFolders:
     ):
         self.root, self.corpus_seed = root, check_count("corpus_seed", corpus_seed, 0)
         self.sample_rate = check_count("sample_rate", sample_rate, 1)
-        self.subsets = dict(zip(SPLITS, (train_subset, valid_subset or train_subset, test_subset), strict=True))
-        self.holds_out = valid_subset is None
+        given = (train_subset, valid_subset or train_subset, test_subset)
+        self.subsets = {split: folder_names([name], "a subset")[0] for split, name in zip(SPLITS, given, strict=True)}
+        self.holds_out = not valid_subset
         for i, split in enumerate(SPLITS):
             for other in SPLITS[:i]:
                 if self.subsets[split] == self.subsets[other] and not (self.holds_out and split == "valid"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.data.lists.table import ListTable
+from asteroid_stab.paths import inside
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
         path: a CSV file, as LibriMix publishes them and ``asteroid-stab prepare`` writes them.
 
     Raises:
-        StabError: no such file, a column is missing, an entry is empty or no number, or there are no rows.
+        StabError: no such file, a column is missing, an entry is empty or no number, a path leads out of the corpus,
+            or there are no rows.
     """
     table = ListTable(path, "mixture list", "; `asteroid-stab prepare` makes one")
     n_src = max(source_numbers(table.columns), default=1)
@@ -73,12 +75,16 @@ def read_mixture_list(path: str | os.PathLike[str]) -> MixtureList:
     noisy = "noise_path" in table.columns or "noise_gain" in table.columns
     if noisy:
         table.require(["noise_path", "noise_gain"])
+
+    def within(row: int, column: str) -> str:
+        return inside(table.text(row, column), f"row {row + 1} of {table.label}: {column}")
+
     every, sources = range(len(table)), range(1, n_src + 1)
     return MixtureList(
         names=table.texts("mixture_ID"),
-        sources=[[table.text(row, f"source_{k}_path") for k in sources] for row in every],
+        sources=[[within(row, f"source_{k}_path") for k in sources] for row in every],
         gains=[[table.number(row, f"source_{k}_gain") for k in sources] for row in every],
-        noises=table.texts("noise_path") if noisy else [],
+        noises=[within(row, "noise_path") for row in every] if noisy else [],
         noise_gains=table.numbers("noise_gain") if noisy else [],
     )
 

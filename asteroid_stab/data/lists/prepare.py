@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from asteroid_stab.atomic import replacing
+from asteroid_stab.atomic import check_writable, making, write_text
 from asteroid_stab.audio.mixing import SOURCE_RATE
 from asteroid_stab.data.lists.levels import MIN_SECONDS, Level
 from asteroid_stab.data.lists.maker import DamagedAudioError, ListMaker, ListSummary, Progress, hold_out, stream
@@ -16,6 +16,7 @@ from asteroid_stab.data.lists.mixture_list import MixtureList, write_mixture_lis
 from asteroid_stab.data.lists.pairing import Mixture, most_mixtures, pair_utterances, shuffle
 from asteroid_stab.data.lists.speech_folder import Utterance, find_noise, find_speech
 from asteroid_stab.errors import StabError, some
+from asteroid_stab.paths import check_name, folder_names
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class Plan:
         least = {"n_src": 1, "n_mixtures": 1, "n_valid": 1, "valid_speakers": 0, "min_seconds": MIN_SECONDS}
         for name, bound in least.items():
             value = getattr(self, name)
-            if value is not None and value < bound:
+            if value is not None and not value >= bound:  # nor nan
                 raise StabError(f"{name} must be at least {bound}, got {value}")
+        object.__setattr__(self, "subsets", folder_names(self.subsets, "a subset"))
+        check_name(f"{self.every_stem[-1]}_info.json", "the names of the lists, made of the subsets,")
         if not self.subsets:
             raise StabError("subsets must name a folder of the corpus, got none")
         if self.n_valid is not None and not self.valid_speakers:
@@ -62,8 +65,13 @@ class Plan:
     @property
     def stems(self) -> list[str]:
         """Names of the lists, without suffix: as LibriMix's, and ``-valid`` for the speakers held out."""
-        stem = f"libri{self.n_src}mix_{'+'.join(dict.fromkeys(self.subsets))}"
-        return [stem, f"{stem}-valid"] if self.valid_speakers else [stem]
+        return self.every_stem[: 2 if self.valid_speakers else 1]
+
+    @property
+    def every_stem(self) -> list[str]:
+        """Names of the lists of these subsets, also of one that the plan does not make and an earlier one has made."""
+        stem = f"libri{self.n_src}mix_{'+'.join(self.subsets)}"
+        return [stem, f"{stem}-valid"]
 
 
 def prepare_lists(
@@ -76,26 +84,28 @@ def prepare_lists(
 ) -> list[ListSummary]:
     """Writes ``out/libri<J>mix_<subset>.csv``, and ``..-valid.csv`` if speakers are held out.
 
-    The same plan and files give the same lists, on any machine. A list appears complete or not at all, with the plan in
-    ``.._info.json`` beside it (LibriMix's generator skips names with "info").
+    The same plan and files give the same lists, on any machine. A list appears complete or not
+    at all, with the plan in ``.._info.json`` beside it (LibriMix's generator skips names with "info").
 
     Args:
         plan: the lists to make.
         root: the speech corpus, as ``subset/speaker/.../utterance.flac`` or ``.wav``.
         out: folder for the lists.
         noise_root: folder of noise; None for lists without noise.
-        overwrite: replace lists that are there.
+        overwrite: replace lists that are there, and remove the list of held-out speakers that this plan does not make:
+            the new list may train on them.
         progress: wraps the long loops.
 
     A file that cannot be used (damaged, silent, of another rate) is left out, as if it were not there, and is in
     ``damaged`` of the summaries.
 
     Raises:
-        StabError: a list is there already, no audio can be used, or there are fewer different mixtures than
-            asked for.
+        StabError: a list is there already or made by another process, ``out`` cannot be written, no audio can be used,
+            or there are fewer different mixtures than asked for.
     """
     paths = [Path(out) / f"{stem}.csv" for stem in plan.stems]
-    if there := [str(path) for path in paths if path.exists() and not overwrite]:
+    old = [Path(out) / f"{stem}{end}" for stem in plan.every_stem for end in (".csv", "_info.json")]
+    if there := [str(path) for path in old if path.suffix == ".csv" and path.exists() and not overwrite]:
         raise StabError(f"{', '.join(there)} must not be there yet; --overwrite replaces lists")
     damaged: dict[str, str] = {}
     every = find_speech(root, plan.subsets, damaged)
@@ -106,6 +116,7 @@ def prepare_lists(
         raise StabError(
             f"min_seconds must be at most {longest:.2f}, the longest of {len(every)} utterances, got {plan.min_seconds}"
         )
+    check_writable(out, "name another folder with --out")
     levels: dict[str, Level] = {}
     while True:  # only decoding shows damage to the samples: the files are left out, and the others paired again
         try:
@@ -119,16 +130,22 @@ def prepare_lists(
             raise StabError(f"{error}{_hint(plan, every, usable, damaged)}") from error
     n_too_short = sum(u.n_frames < plan.min_seconds * SOURCE_RATE for u in every)
     summaries = []
-    for stem, (rows, summary) in zip(plan.stems, made, strict=True):
-        path = Path(out) / f"{stem}.csv"
-        summary = replace(summary, path=str(path), n_too_short=n_too_short, damaged=damaged)
-        with replacing(path.with_name(f"{stem}_info.json")) as info:
-            # Names only, so that the file does not depend on the place of the corpus.
-            names = sorted(os.path.relpath(one, root if one.startswith(f"{root}/") else noise_root) for one in damaged)
-            report = {**asdict(summary), "path": path.name, "unused": len(summary.unused), "damaged": names}
-            info.write_text(json.dumps({"plan": asdict(plan), "list": report}, indent=1) + "\n", "utf-8")
-        write_mixture_list(rows, path)
-        summaries.append(summary)
+    try:
+        with making(paths[0], "wait for its end, or name another folder with --out"):
+            for one in old:  # of an earlier plan, whose held-out speakers may be trained on now
+                one.unlink(missing_ok=True)
+            for path, (rows, summary) in zip(paths, made, strict=True):
+                summary = replace(summary, path=str(path), n_too_short=n_too_short, damaged=damaged)
+                # Names only, so that the file does not depend on the place of the corpus.
+                roots = {one: root if one.startswith(f"{root}/") else noise_root for one in damaged}
+                names = sorted(os.path.relpath(one, roots[one]) for one in damaged)
+                report = {**asdict(summary), "path": path.name, "unused": len(summary.unused), "damaged": names}
+                about = json.dumps({"plan": asdict(plan), "list": report}, indent=1) + "\n"
+                write_text(path.with_name(f"{path.stem}_info.json"), about)
+                write_mixture_list(rows, path)
+                summaries.append(summary)
+    except OSError as error:
+        raise StabError(f"cannot write the lists to {str(out)!r}: {error.strerror}; name another folder") from error
     return summaries
 
 

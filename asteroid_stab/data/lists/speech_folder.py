@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from asteroid_stab.audio.file import check_header, probe_headers
 from asteroid_stab.audio.mixing import SOURCE_RATE
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.paths import folder_names, inside
 
 _AUDIO = {".flac", ".wav"}
 
@@ -45,9 +46,7 @@ def find_speech(
     """
     root = _folder(root, "speech corpus")
     names: list[str] = []
-    for subset in dict.fromkeys(subsets):
-        if len(PurePosixPath(subset).parts) != 1:
-            raise StabError(f"a subset must be a folder of {root}, got {subset!r}")
+    for subset in folder_names(subsets, f"a subset of {root}"):
         if not (root / subset).is_dir():
             there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
             deeper = next((f"; {root / one} has it" for one in there if (root / one / subset).is_dir()), "")
@@ -78,6 +77,7 @@ def find_noise(
     """
     root = _folder(root, "noise corpus")
     if subset is not None:
+        subset = inside(subset, "a subset of noise")
         _folder(root / subset, "subset of noise")
     names = sorted(_walk(root, subset or ""))
     if not names:

@@ -9,13 +9,14 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import resample_poly
 
-from asteroid_stab.atomic import replacing
+from asteroid_stab.atomic import making, replacing
 from asteroid_stab.audio.integers import IntegerFile
 from asteroid_stab.data.toy import espeak
 from asteroid_stab.data.toy.sentences import sentence
@@ -84,7 +85,7 @@ def toy_speech(
     """Returns the utterances of train, valid and test, from the cache or made now (some seconds).
 
     The file's name holds a digest of all that determines it, and the file appears by a rename: any number of
-    processes may ask at once. A damaged file is made again, with a warning.
+    processes may ask at once; one makes it, and the others wait. A damaged file is made again, with a warning.
 
     Args:
         seed: of voices and sentences.
@@ -99,20 +100,32 @@ def toy_speech(
     plan = _plan(seed, n_utterances)
     digest = _digest(plan, sample_rate)
     path = cache_folder(cache_dir) / f"toy-{digest}.speech"
-    try:
+    with suppress(OSError, _DamagedError):
         return _open(path, digest)
-    except _DamagedError as error:
-        log.warning("making the toy corpus again: %s is damaged (%s)", path, error)
-    except OSError:  # it is not there; any other fault of the place will show when it is written
-        log.info("making the toy corpus in %s", path)
     try:
-        _write(path, plan, sample_rate)
+        with making(path):
+            there = _whole(path, digest)  # another process may have made it while this one waited
+            if there is not None:
+                return there
+            log.info("making the toy corpus in %s", path)
+            _write(path, plan, sample_rate)
     except OSError as error:
         raise StabError(
             f"the toy corpus cannot be written to {path} ({error}); "
             "name another folder with cache_dir or ASTEROID_STAB_CACHE"
         ) from error
     return _open(path, digest)
+
+
+def _whole(path: Path, digest: str) -> dict[str, ToySpeech] | None:
+    """The utterances of a file; None if it is damaged, with a warning, or not there."""
+    try:
+        return _open(path, digest)
+    except _DamagedError as error:
+        log.warning("making the toy corpus again: %s is damaged (%s)", path, error)
+        return None
+    except OSError:  # it is not there; any other fault of the place will show when it is written
+        return None
 
 
 Plan = list[tuple[str, Voice, str]]
@@ -165,7 +178,6 @@ class _DamagedError(Exception):
 
 def _write(path: Path, plan: Plan, sample_rate: int) -> None:
     """Writes a line of JSON, padded, and the samples."""
-    path.parent.mkdir(parents=True, exist_ok=True)  # fails before the sentences are spoken
     said = list(_speak(plan, sample_rate))
     index, offset, count = [], 0, dict.fromkeys((voice.name for _, voice, _ in plan), 0)
     for (split, voice, text), samples in zip(plan, said, strict=True):

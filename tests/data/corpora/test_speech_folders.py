@@ -118,3 +118,10 @@ def test_what_cannot_be_mixed_is_told(make, speech, wham_noise, tmp_path):
         StabError, match="base.valid_speakers must be less than the 4 speakers of train-clean-360, got 4"
     ):
         make(speech, wham_noise, "data.base.valid_subset=null", "data.base.valid_speakers=4").setup("fit")
+
+
+def test_a_subset_is_one_however_it_is_written():
+    with pytest.raises(ValueError, match="train_subset and test_subset must be different folders, both are 'a'"):
+        SpeechFolders("root", train_subset="a/", test_subset="./a")
+    with pytest.raises(ValueError, match="a subset must be the name of a folder, got '../a'"):
+        SpeechFolders("root", train_subset="../a")

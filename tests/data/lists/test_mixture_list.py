@@ -112,3 +112,13 @@ def test_a_list_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch
         write_mixture_list(MixtureList(["z"], [["e"]], [[1.0]]), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["../x.flac", "/etc/x.flac", "a/../../x.flac"])
+@pytest.mark.parametrize("column", ["source_1_path", "noise_path"])
+def test_a_path_that_leads_out_of_the_corpus_is_refused(tmp_path, name, column):
+    write_mixture_list(TWO, tmp_path / "a.csv")
+    text = (tmp_path / "a.csv").read_text()
+    (tmp_path / "a.csv").write_text(text.replace({"source_1_path": "c/3.flac", "noise_path": "n/2.wav"}[column], name))
+    with pytest.raises(StabError, match=f"row 2 of the mixture list .*: {column} must be a path within the corpus"):
+        read_mixture_list(tmp_path / "a.csv")

@@ -44,7 +44,7 @@ def test_faults_of_a_folder(tmp_path, speech, noise):
         find_speech(tmp_path / "nowhere", ["a"])
     with pytest.raises(StabError, match=r"no subset 'train-clean-10' \(did you mean 'train-clean-100'\?\); it has"):
         find_speech(speech, ["train-clean-10"])
-    with pytest.raises(StabError, match=r"a subset must be a folder of .*, got 'a/b'"):
+    with pytest.raises(StabError, match=r"a subset of .* must be the name of a folder, got 'a/b'"):
         find_speech(speech, ["a/b"])
     with pytest.raises(StabError, match="no noise corpus at .*nowhere"):
         find_noise(tmp_path / "nowhere")
