@@ -30,6 +30,7 @@ FLOORS = [
     ("errors", 0),
     ("atomic", 0),
     ("items", 0),
+    ("signals", 0),
     ("threads", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),

@@ -16,7 +16,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track as progress
 
+from asteroid_stab.atomic import beside
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError
 
@@ -154,7 +154,8 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         raise StabError(f"the packed cache must have {size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB")
     log.info("packing %d tracks into %s (%.2f GB)", len(tracks), path, size / 1e9)
     offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    part = beside(path)
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
 
     def pack_one(track: int) -> np.float32:
         integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
@@ -170,13 +171,12 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         os.ftruncate(descriptor, size)
         _write_at(descriptor, _MAGIC + digest + scales.tobytes(), 0)
         os.fsync(descriptor)
-        os.chmod(part, 0o644)
         os.replace(part, path)
     except OSError as error:
         raise StabError(f"cannot write the packed cache {path}: {error.strerror}") from error
     finally:
         os.close(descriptor)
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from asteroid_stab.callbacks.loaders import training_items
+from asteroid_stab.callbacks.loaders import start_at_epoch, training_items
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import AssignmentLossWrapper
 from asteroid_stab.stabilizers import Comm, Stabilization, StepObserver
@@ -68,6 +68,7 @@ class StabilizedTraining(EpochFigures):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Binds the parts to the items of the training set."""
+        start_at_epoch(trainer)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         joined = [part for part in callbacks if isinstance(part, StepObserver) and part not in self._own]
         self.stab.stabilizers = [*self._own, *joined]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.signals import EndingSignals
 
 VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "bench", "recipes")
 
@@ -18,7 +20,9 @@ def _usage() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one verb and returns the exit status: 0, or 2 where the user's input could not be used."""
+    """Runs one verb and returns the exit status: 0, 2 where the user's input could not be used,
+    75 where a training ended within an epoch, 128 + n where signal n ended it.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -32,6 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"asteroid-stab: error: no verb {verb!r}{nearest(verb, VERBS)}\n\n{_usage()}", file=sys.stderr)
         return 2
+    with EndingSignals(word=lambda: _ended(verb, signals)) as signals:
+        status = _run(verb, rest)
+    if signals.number is None:
+        return status
+    print(_ended(verb, signals), file=sys.stderr, flush=True)
+    return signals.status
+
+
+def _run(verb: str, rest: list[str]) -> int:
     try:
         return importlib.import_module(f"asteroid_stab.cli.{verb}").main(rest)
     except StabError as error:
@@ -41,6 +54,13 @@ def main(argv: list[str] | None = None) -> int:
         message = str(error).rpartition("StabError: ")[2].strip()
         print(f"asteroid-stab {verb}: error: {message}", file=sys.stderr)
         return 2
+
+
+def _ended(verb: str, signals: EndingSignals) -> str:
+    """Returns the line that a program leaves that a signal has ended."""
+    name = "Ctrl-C (SIGINT)" if signals.number == signal.SIGINT else "SIGTERM"
+    hint = signals.hint()
+    return f"asteroid-stab {verb}: ended by {name}" + (f"; {hint}" if hint else "")
 
 
 if __name__ == "__main__":

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.signals import present
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SUMMARY = "trains a recipe; resume=RUN goes on with a run"
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h
+"""Exit status of a training that ended within an epoch, none of which is kept: the run is there to go on with."""
 RUN_DIR_VARIABLE = "ASTEROID_STAB_RUN_DIR"
 
 
 def main(argv: list[str]) -> int:
-    """Trains, and prints a table of the run.
+    """Trains, and prints a table of the run; returns 0, or 75 where the training ended within an epoch.
 
     Raises:
         StabError: the words of the command line, the config, the data or the run to go on with cannot be used.
@@ -41,8 +44,7 @@ def main(argv: list[str]) -> int:
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
-    _train(config, resume)
-    return 0
+    return _train(config, resume)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,9 +131,10 @@ def _job_name() -> str:
     return datetime.now().strftime("%Y%m%d-%H%M%S")
 
 
-def _train(config: DictConfig, resume: str | None) -> None:
+def _train(config: DictConfig, resume: str | None) -> int:
     import logging
 
+    from asteroid_stab.callbacks import EndedWithinEpochError, WholeEpochs
     from asteroid_stab.run.build import build_run
     from asteroid_stab.run.describe import RunDescription
     from asteroid_stab.run.plan import RunPlan
@@ -159,10 +162,38 @@ def _train(config: DictConfig, resume: str | None) -> None:
             )
         if stopped_early(saved):
             print(f"{run_dir} has ended early, as its early_stopping asks for; nothing is left to train", flush=True)
-            return
+            return 0
     elif resume:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
     trainer.callbacks.append(RunDescription(config, sys.argv))  # type: ignore[attr-defined]
-    trainer.fit(system, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    signals = present()
+    if signals is not None:
+        signals.hint = lambda: _how_to_go_on(run_dir)
+    try:
+        trainer.fit(system, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    except EndedWithinEpochError as error:
+        if trainer.is_global_zero:
+            print(f"{error}: {_how_to_go_on(run_dir)}", flush=True)
+        return UNFINISHED
     if trainer.is_global_zero:
         show_summary(run_dir, config)
+    whole = next(part for part in trainer.callbacks if isinstance(part, WholeEpochs))  # type: ignore[attr-defined]
+    if whole.steps_left:
+        if trainer.is_global_zero:
+            print(
+                f"ended after {trainer.global_step} of trainer.max_steps={whole.max_steps} steps: the next epoch would "
+                f"not be whole, and only whole epochs are kept ({_how_to_go_on(run_dir)})",
+                flush=True,
+            )
+        return UNFINISHED
+    return 0
+
+
+def _how_to_go_on(run_dir: Path) -> str:
+    """Returns what a training that has not come to its end leaves, and how it goes on."""
+    run = RunLayout(run_dir)
+    if run.last_checkpoint.exists():
+        return f"resume={run_dir} goes on after the last whole epoch"
+    if run.config.exists():
+        return f"no epoch is whole yet: resume={run_dir} starts over"
+    return "nothing was written"

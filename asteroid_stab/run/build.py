@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from asteroid_stab.callbacks import EpochTable, RunCheckpoint
+from asteroid_stab.callbacks import EpochTable, RunCheckpoint, WholeEpochs
 from asteroid_stab.callbacks.freeze import named_parts
 from asteroid_stab.callbacks.screen import EpochLines, StabProgressBar
 from asteroid_stab.data.datamodule import MixtureDataModule
@@ -102,9 +102,13 @@ def _optimizer(config: DictConfig, model: torch.nn.Module, objective: torch.nn.M
 
 
 def _callbacks(config: DictConfig, system: Any) -> list[pl.Callback]:
-    """Returns the callbacks of the config and the stabilizers, then the ones that keep and show what these log."""
+    """Returns the callbacks of the config and the stabilizers, then the ones that keep and show what these log.
+
+    The first one lets only whole epochs pass to all others.
+    """
     chosen = [*(config.callbacks or {}).values(), *(config.stabilizer or {}).values()]
     return [
+        WholeEpochs(config.trainer.get("max_steps", -1)),
         *map(build, chosen),
         EpochTable(),
         StabProgressBar() if sys.stdout.isatty() else EpochLines(),
@@ -117,8 +121,10 @@ def _trainer(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
+    limits = {"max_steps": -1} if "max_steps" in config.trainer else {}  # WholeEpochs counts them
     trainer = build(
         config.trainer,
+        **limits,
         callbacks=callbacks,
         logger=build(config.logger) if config.logger else False,
         default_root_dir=config.run_dir,

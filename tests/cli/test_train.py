@@ -60,12 +60,15 @@ def test_plain_asteroid_loads_the_model(whole, tmp_path):
     assert done.stdout.strip() == "(1, 2, 800) False", done.stderr
 
 
-@pytest.mark.parametrize("when", ["1,2", "0,1"])  # in the second epoch, and before the first checkpoint
-def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when):
+# In the second epoch, and before the first checkpoint.
+@pytest.mark.parametrize(("when", "num_workers"), [("1,2", 0), ("1,2", 3), ("0,1", 1)])
+def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when, num_workers):
+    """With workers too, which fetch before the epoch is known."""
     killed = train(
         tmp_path / "run",
         "trainer.max_epochs=3",
         "+callbacks.kill={_target_: kill_at.KillAt}",
+        f"loader.num_workers={num_workers}",
         check=False,
         KILL_AT=when,
     )
