@@ -41,6 +41,7 @@ class EndingSignals:
     Attributes:
         number: the signal; None as long as there was none.
         hint: returns what the program that runs has to say on how to go on; empty where there is nothing.
+        hurry: whether the process should end without the interpreter's own end, see :func:`end_process`.
         noticed: called with the signal from a thread, at once, also while the main thread is held up.
     """
 
@@ -48,9 +49,10 @@ class EndingSignals:
         self.word = word
         self.number: int | None = None
         self.hint: Callable[[], str] = str
+        self.hurry = False
         self.noticed: list[Callable[[int], None]] = []
         self._before: dict[signal.Signals, Any] = {}
-        self._left = False
+        self._left = self._raised = False
 
     @property
     def status(self) -> int:
@@ -82,7 +84,8 @@ class EndingSignals:
         return self.number is not None
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        first, self.number = self.number is None, self.number or number
+        first, self._raised = not self._raised, True
+        self.number = self.number or number  # the thread has usually set it
         if not first:
             if number == signal.SIGINT:
                 self.end()
@@ -98,6 +101,7 @@ class EndingSignals:
                     return
 
     def _follow(self, number: int) -> None:
+        self.number = self.number or number
         for call in list(self.noticed):
             with suppress(Exception):
                 call(number)
@@ -107,7 +111,6 @@ class EndingSignals:
             with suppress(TimeoutError):
                 self._read.recv(64)  # further signals, or that the program has left the context
         if not self._left:
-            self.number = self.number or number
             self.end()
 
     def forked(self) -> None:
@@ -123,7 +126,11 @@ class EndingSignals:
 
 
 def end_process(status: int) -> None:
-    """Ends the process now, from any thread; its unfinished files are removed."""
+    """Ends the process now, from any thread; its unfinished files are removed.
+
+    A training of several processes ends like this too: with torch 2.11 the end of a gloo group may wait for ever for a
+    thread of its own, which waits for the interpreter.
+    """
     remove_unfinished()
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):

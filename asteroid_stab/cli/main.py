@@ -8,7 +8,7 @@ import signal
 import sys
 
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.signals import EndingSignals
+from asteroid_stab.signals import EndingSignals, end_process
 
 VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "bench", "recipes")
 
@@ -36,12 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"asteroid-stab: error: no verb {verb!r}{nearest(verb, VERBS)}\n\n{_usage()}", file=sys.stderr)
         return 2
+    status = 1
     with EndingSignals(word=lambda: _ended(verb, signals)) as signals:
         status = _run(verb, rest)
-    if signals.number is None:
-        return status
-    print(_ended(verb, signals), file=sys.stderr, flush=True)
-    return signals.status
+    if signals.number is not None:
+        print(_ended(verb, signals), file=sys.stderr, flush=True)
+        status = signals.status
+    if signals.hurry:
+        end_process(status)
+    return status
 
 
 def _run(verb: str, rest: list[str]) -> int:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.errors import StabError, within
@@ -29,6 +30,17 @@ def main(argv: list[str]) -> int:
     Raises:
         StabError: the words of the command line, the config, the data or the run to go on with cannot be used.
     """
+    try:
+        return _main(argv)
+    except StabError as error:
+        if "MASTER_ADDR" in os.environ and not hasattr(error, "reported"):  # one of several, and the others wait for it
+            from asteroid_stab.run.same_start import report_refusal
+
+            report_refusal(str(error))
+        raise
+
+
+def _main(argv: list[str]) -> int:
     options = _parser().parse_intermixed_args(argv)
     recipe, overrides, resume = _split(options.arguments)
     if options.or_resume:
@@ -138,7 +150,9 @@ def _train(config: DictConfig, resume: str | None) -> int:
     from asteroid_stab.run.build import build_run
     from asteroid_stab.run.describe import RunDescription
     from asteroid_stab.run.plan import RunPlan
+    from asteroid_stab.run.ranks import RankLostError, RankWatch
     from asteroid_stab.run.resume import check_checkpoint, stopped_early
+    from asteroid_stab.run.same_start import SameStart
     from asteroid_stab.run.screen import show_summary, show_transfer
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
@@ -152,8 +166,8 @@ def _train(config: DictConfig, resume: str | None) -> int:
         data.prepare_data()
         data.setup("fit")
     RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists()).ask()
-    if checkpoint.exists():
-        saved = check_checkpoint(checkpoint, system)
+    saved = check_checkpoint(checkpoint, system) if checkpoint.exists() else None
+    if saved is not None:
         if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
             data.load_state_dict(saved[type(data).__qualname__])
         if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
@@ -165,12 +179,19 @@ def _train(config: DictConfig, resume: str | None) -> int:
             return 0
     elif resume:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
-    trainer.callbacks.append(RunDescription(config, sys.argv))  # type: ignore[attr-defined]
     signals = present()
     if signals is not None:
         signals.hint = lambda: _how_to_go_on(run_dir)
+        signals.hurry = trainer.world_size > 1
+    trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
     try:
-        trainer.fit(system, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+        with RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
+            if signals is not None:
+                signals.noticed.append(lambda n: watch.leave(f"was ended by {Signals(n).name}", 128 + n))
+            trainer.fit(system, datamodule=data, ckpt_path=None if saved is None else checkpoint, weights_only=True)
+    except RankLostError as lost:
+        _report(str(lost), run_dir)
+        return lost.status
     except EndedWithinEpochError as error:
         if trainer.is_global_zero:
             print(f"{error}: {_how_to_go_on(run_dir)}", flush=True)
@@ -187,6 +208,11 @@ def _train(config: DictConfig, resume: str | None) -> int:
             )
         return UNFINISHED
     return 0
+
+
+def _report(text: str, run_dir: Path) -> None:
+    """Prints why a training of several processes has ended."""
+    print(f"asteroid-stab train: error: {text}; {_how_to_go_on(run_dir)}", file=sys.stderr, flush=True)
 
 
 def _how_to_go_on(run_dir: Path) -> str:

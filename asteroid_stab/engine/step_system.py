@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from asteroid_stab.callbacks.epoch_log import log_epoch
 from asteroid_stab.callbacks.loaders import start_at_epoch
 from asteroid_stab.callbacks.stabilized import comm_of
 from asteroid_stab.engine.host_system import HostSystem
@@ -201,4 +202,4 @@ class StepSystem(HostSystem):
 
     def log_epoch(self, name: str, value: float, prog_bar: bool = False) -> None:
         """Logs a figure of the epoch."""
-        self.log(name, value, on_step=False, on_epoch=True, prog_bar=prog_bar)
+        log_epoch(self, name, value, prog_bar)

@@ -131,6 +131,9 @@ def _trainer(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
         enable_progress_bar=sys.stdout.isatty(),
     )
     trainer.strategy.checkpoint_io = UpgradedCheckpoints()
+    # Lightning's handler of SIGTERM waits for the other processes, and its handler of SLURM's signal writes a
+    # checkpoint within an epoch, whose rest a resumed run would leave out. The program follows signals itself.
+    trainer._signal_connector.register_signal_handlers = lambda: None
     return trainer
 
 
