@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one verb and returns the exit status: 0, 2 where the user's input could not be used,
     75 where a training ended within an epoch, 128 + n where signal n ended it.
     """
+    is_program = argv is None
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -42,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     if signals.number is not None:
         print(_ended(verb, signals), file=sys.stderr, flush=True)
         status = signals.status
-    if signals.hurry:
+    # Python's own end may change the status of a program that got Ctrl-C, or never come (see end_process).
+    if is_program and (signals.hurry or signals.number is not None):
         end_process(status)
     return status
 
