@@ -16,16 +16,6 @@ _searched: set[tuple[int, Path]] = set()  # folders in which this process has lo
 _writing: set[Path] = set()
 
 
-def beside(path: str | os.PathLike[str]) -> Path:
-    """Returns where to write what will be moved to ``path``; removes what dead processes left in the folder.
-
-    The suffix stays last: soundfile and others read the format off it.
-    """
-    path = Path(path)
-    remove_left(path.parent)
-    return path.with_name(f".{os.getpid()}-{_HOST}.{path.name}")
-
-
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A place to write the new ``path`` to; it takes the old one's place if the block ends well, else it is removed.
@@ -40,7 +30,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = beside(path)
+    remove_left(path.parent)
+    # The suffix stays last: soundfile and others read the format off it.
+    new = path.with_name(f".{os.getpid()}-{_HOST}.{path.name}")
     _writing.add(new)
     try:
         yield new

@@ -1,12 +1,13 @@
 """Files that are complete or absent, and what a killed process leaves of them."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from asteroid_stab import atomic
-from asteroid_stab.atomic import beside, remove_unfinished, replacing, write_text
+from asteroid_stab.atomic import remove_unfinished, replacing, write_text
 
 DIES = """
 import os, signal, sys
@@ -47,7 +48,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
 
 
 def test_files_of_living_processes_and_of_other_machines_stay(tmp_path):
-    own = beside(tmp_path / "a.txt")
+    own = tmp_path / f".{os.getpid()}-{atomic._HOST}.a.txt"
     other = own.with_name(f".999999-00000000.{own.name.split('.', 2)[2]}")
     hidden = tmp_path / ".hidden.txt"
     for file in (own, other, hidden, tmp_path / ".1-x.txt"):

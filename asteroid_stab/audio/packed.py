@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track as progress
 
-from asteroid_stab.atomic import beside
+from asteroid_stab.atomic import replacing
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError
 
@@ -148,35 +148,40 @@ def _defect(path: Path, digest: bytes, size: int) -> str | None:
 
 def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
     """Decodes all tracks into a temporary file beside ``path``, which then takes its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)  # its disk must have room
     size, free = _packed_size(tracks), shutil.disk_usage(path.parent).free
     if free < size:
         raise StabError(f"the packed cache must have {size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB")
     log.info("packing %d tracks into %s (%.2f GB)", len(tracks), path, size / 1e9)
     offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
-    part = beside(path)
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
 
-    def pack_one(track: int) -> np.float32:
-        integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
-        _write_at(descriptor, integers.tobytes(), int(offsets[track]))
-        return scale
+    def write(descriptor: int) -> None:
+        def pack_one(track: int) -> np.float32:
+            integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
+            _write_at(descriptor, integers.tobytes(), int(offsets[track]))
+            return scale
 
-    try:
         # Threads: libsndfile and the disk work outside Python's lock.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             done = pool.map(pack_one, range(len(tracks)))
             shown = progress(done, "packing", len(tracks), transient=True, disable=not sys.stderr.isatty())
-            scales = np.fromiter(shown, np.float32, len(tracks))
+            try:
+                scales = np.fromiter(shown, np.float32, len(tracks))
+            except BaseException:  # a damaged file, Ctrl-C: the others are not waited for
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         os.ftruncate(descriptor, size)
         _write_at(descriptor, _MAGIC + digest + scales.tobytes(), 0)
-        os.fsync(descriptor)
-        os.replace(part, path)
+
+    try:
+        with replacing(path) as part:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+            try:
+                write(descriptor)
+            finally:
+                os.close(descriptor)
     except OSError as error:
         raise StabError(f"cannot write the packed cache {path}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
-        part.unlink(missing_ok=True)
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:
