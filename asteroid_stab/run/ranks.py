@@ -86,6 +86,9 @@ class RankWatch:
             self.leave(f"was ended by {signal.Signals(received() or 0).name}", 128 + (received() or 0))
         elif error is None:
             self.leave("", 0)
+            deadline = time.monotonic() + 2 * LEAVE_S
+            while self.rank == 0 and self._silent and time.monotonic() < deadline:
+                time.sleep(0.1)  # the store is here: the others should find this word before it is gone
         else:
             if _is_of_exchange(error):  # the other end is gone: which one shows in a moment
                 self._known.wait(SILENT_S + 2 * LEAVE_S)

@@ -1,6 +1,7 @@
 """The watch over the other processes of a training: who is lost, and how this process ends."""
 
 import os
+import threading
 import time
 from datetime import timedelta
 from types import SimpleNamespace
@@ -116,6 +117,17 @@ def test_a_process_that_has_finished_is_not_silent(others, ended):
             time.sleep(0.5)
         assert watch.lost is None
     assert ended == []
+
+
+def test_the_host_of_the_store_stays_until_the_others_have_left(others):
+    with RankWatch(others.trainer(rank=0), print):
+        others.alive(1, 2)
+        time.sleep(1.5)
+        for rank in (1, 2):
+            threading.Timer(0.4 * rank, others.store.set, (f"{ranks._KEYS}/left/{rank}", "0 ")).start()
+        started = time.monotonic()
+    assert others.store.get(f"{ranks._KEYS}/left/0") == b"0 "
+    assert 0.8 < time.monotonic() - started < 2.0
 
 
 def test_a_failed_exchange_is_explained_by_who_is_lost(others):
