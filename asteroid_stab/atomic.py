@@ -21,6 +21,7 @@ from asteroid_stab.locks import lock, lock_if_possible, unlock
 _UNFINISHED = re.compile(r"\.asteroid-stab-[0-9a-f]{12}\.tmp(\..*)?")
 _PROBE_BYTES = 1 << 16
 _LONGEST_SUFFIX = 32
+_writing: set[Path] = set()  # unfinished files of this process
 
 
 @contextmanager
@@ -78,10 +79,12 @@ def making(path: str | os.PathLike[str], advice: str | None = None) -> Iterator[
     descriptor = _hold(claim, advice is None)
     if descriptor is None:
         raise StabError(f"{path} is being written by another process: {advice}")
+    _writing.add(claim)
     try:
         yield
     finally:
         claim.unlink(missing_ok=True)
+        _writing.discard(claim)
         _remove_empty(absent)
         unlock(descriptor)
 
@@ -137,15 +140,24 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
         unlock(descriptor)
 
 
+def remove_own() -> None:
+    """Removes what this process is writing, because it is about to end without going back to the writers."""
+    for path in [*_writing]:
+        with suppress(OSError):
+            _remove(path)
+
+
 @contextmanager
 def _unfinished(folder: Path, suffix: str | None) -> Iterator[Path]:
     """A new, locked file with this suffix in ``folder``, or for None a folder; removed at the end if it is there."""
     remove_unfinished(folder)
     path, descriptor = _new(folder, suffix)
+    _writing.add(path)
     try:
         yield path
     finally:
         _remove(path)
+        _writing.discard(path)
         if descriptor is not None:
             unlock(descriptor)
 

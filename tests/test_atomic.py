@@ -7,7 +7,15 @@ import sys
 import pytest
 
 from asteroid_stab import atomic
-from asteroid_stab.atomic import check_writable, making, remove_unfinished, replacing, working_folder, write_text
+from asteroid_stab.atomic import (
+    check_writable,
+    making,
+    remove_own,
+    remove_unfinished,
+    replacing,
+    working_folder,
+    write_text,
+)
 from asteroid_stab.errors import StabError
 
 KILLED = """
@@ -106,3 +114,14 @@ def test_a_killed_process_leaves_no_claim_to_a_file(tmp_path):
     with making(tmp_path / "a", "wait"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_ends_in_a_hurry_removes_its_own(tmp_path):
+    def write():
+        with replacing(tmp_path / "a.txt") as new:
+            new.write_text("half")
+            remove_own()
+            assert list(tmp_path.iterdir()) == []
+
+    with pytest.raises(FileNotFoundError):
+        write()

@@ -32,6 +32,7 @@ FLOORS = [
     ("locks", 0),
     ("paths", 0),
     ("items", 0),
+    ("signals", 0),
     ("threads", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),

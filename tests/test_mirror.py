@@ -11,6 +11,8 @@ ROOT = TESTS.parent
 FEATURES = {
     "cli/test_pit_family.py": "recipes, killed and resumed from the command line, and on two processes",
     "cli/test_pretraining.py": "the same for pre-training and fine-tuning",
+    "cli/test_random_kills.py": "recipes of many methods, killed at random moments and resumed",
+    "cli/test_ranks.py": "trainings of two processes of which one is lost",
     "cli/test_refinement.py": "the same for latent refinement",
     "cli/test_stabilizers.py": "the same for stabilizers",
     "egs/test_run_sh.py": "the scripts of all corpora",

@@ -182,7 +182,11 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
             with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
                 done = pool.map(pack_one, range(len(tracks)))
                 shown = progress(done, "packing", len(tracks), transient=True, disable=not sys.stderr.isatty())
-                scales = np.fromiter(shown, np.float32, len(tracks))
+                try:
+                    scales = np.fromiter(shown, np.float32, len(tracks))
+                except BaseException:  # Ctrl-C: the others are not waited for
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
             if damaged:
                 counted = f"{len(damaged)} of {len(tracks)} tracks cannot be packed: " if len(damaged) > 1 else ""
                 raise StabError(f"{counted}{some(sorted(damaged))}")

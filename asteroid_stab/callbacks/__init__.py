@@ -8,15 +8,18 @@ from asteroid_stab.callbacks.progressive import ProgressiveTraining
 from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.callbacks.stabilized import StabilizedTraining, stabilized
 from asteroid_stab.callbacks.tracker import AssignmentTracker
+from asteroid_stab.callbacks.whole_epochs import EndedWithinEpochError, WholeEpochs
 
 __all__ = [
     "AssignmentTracker",
     "EarlyStopping",
+    "EndedWithinEpochError",
     "EpochModels",
     "EpochTable",
     "FreezeParameters",
     "ProgressiveTraining",
     "RunCheckpoint",
     "StabilizedTraining",
+    "WholeEpochs",
     "stabilized",
 ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping as LightningEarlyStopping
 
+from asteroid_stab.callbacks.loaders import epoch_is_whole
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.plan import RunPlan
 
 
 class EarlyStopping(LightningEarlyStopping):
     """Lightning's early stopping, which checks before a file is written that its metric will be there.
+
+    It goes by the last validation of an epoch, and so ends a training between epochs (``val_check_interval`` may make
+    several validations an epoch): a part of an epoch is not kept.
 
     Args:
         monitor: metric that is watched.
@@ -41,6 +46,9 @@ class EarlyStopping(LightningEarlyStopping):
             monitor, min_delta, patience, verbose, mode, strict, check_finite, stopping_threshold,
             divergence_threshold, check_on_train_epoch_end,
         )  # fmt: skip
+
+    def _should_skip_check(self, trainer: pl.Trainer) -> bool:
+        return super()._should_skip_check(trainer) or not epoch_is_whole(trainer)
 
     def check(self, plan: RunPlan) -> None:
         """Checks that the run logs the metric, and validates at all.

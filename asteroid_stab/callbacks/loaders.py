@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+import math
+from collections.abc import Iterator, Sized
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -18,3 +20,51 @@ def training_items(trainer: pl.Trainer) -> Items | None:
     """Returns the items of a trainer whose loaders are set up; None where its training set has no length."""
     dataset = getattr(trainer.train_dataloader, "dataset", None)
     return Items.of(dataset) if isinstance(dataset, Sized) else None
+
+
+def start_at_epoch(trainer: pl.Trainer) -> None:
+    """Makes the training loaders begin with the epoch that the training begins with; to be called when it starts.
+
+    Lightning iterates over the loaders before it sets the epoch of their samplers. Workers fetch batches at once, so
+    that a resumed run would see the order and the crops of the epoch that its samplers were made with. Loaders that
+    started with another epoch are iterated over again; without workers nothing was fetched yet.
+    """
+    epoch, fetched = epochs_done(trainer), False
+    for loader in getattr(trainer.fit_loop._combined_loader, "flattened", ()):
+        for sampler in _samplers(loader):
+            if getattr(sampler, "epoch", epoch) != epoch:
+                sampler.set_epoch(epoch)
+                fetched = fetched or getattr(loader, "num_workers", 0) > 0
+    if fetched:
+        iter(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+
+
+def epochs_done(trainer: pl.Trainer) -> int:
+    """Returns the epochs whose batches are all done: the number of the epoch that starts next.
+
+    Lightning's ``current_epoch`` is one less before a resumed training starts.
+    """
+    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+
+
+def _samplers(loader: Any) -> Iterator[Any]:
+    """Yields the samplers of a loader that have epochs."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    for sampler in (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)):
+        if callable(getattr(sampler, "set_epoch", None)):
+            yield sampler
+
+
+def steps_per_epoch(trainer: pl.Trainer) -> int | None:
+    """Returns the optimizer steps of an epoch; None where the training data have no length.
+
+    The loaders are set up if they are not yet: only then are the batches known.
+    """
+    trainer.fit_loop.setup_data()
+    n_batches = trainer.num_training_batches
+    return None if math.isinf(n_batches) else max(1, math.ceil(n_batches / trainer.accumulate_grad_batches))
+
+
+def epoch_is_whole(trainer: pl.Trainer) -> bool:
+    """Returns whether the epoch that ends has had all its batches; False where something stopped within it."""
+    return trainer.fit_loop.epoch_loop._num_ready_batches_reached()

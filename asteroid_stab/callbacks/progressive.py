@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy
 
 from asteroid_stab.atomic import replacing
+from asteroid_stab.callbacks.epoch_log import log_epoch
 from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.refiner_stages import StagedModel
@@ -119,7 +120,7 @@ class ProgressiveTraining(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the stage."""
-        pl_module.log(PART, float(self.stage_of(trainer.current_epoch)))
+        log_epoch(pl_module, PART, float(self.stage_of(trainer.current_epoch)))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keeps the last stage's model as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,13 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from asteroid_stab.atomic import replacing, write_text
-from asteroid_stab.callbacks.loaders import validates
+from asteroid_stab.callbacks.loaders import epoch_is_whole, validates
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import save_model
+from asteroid_stab.run.epochs import shown_epoch
 from asteroid_stab.run.layout import RunLayout
+
+log = logging.getLogger(__name__)
 
 
 class RunCheckpoint(Checkpoint):
@@ -46,7 +50,13 @@ class RunCheckpoint(Checkpoint):
             write_text(run.first_epoch, "No epoch of this run has ended yet: resumed, it starts over.\n")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Writes the epoch's checkpoints; Lightning calls checkpoint callbacks after all others."""
+        """Writes the epoch's checkpoints; Lightning calls checkpoint callbacks after all others.
+
+        Nothing is written of an epoch that ended before its last batch: a resumed run would leave the rest out.
+        """
+        if not epoch_is_whole(trainer):
+            log.warning("epoch %d ended within: it has no checkpoint", shown_epoch(trainer.current_epoch))
+            return
         run = RunLayout(trainer.default_root_dir)
         score = trainer.callback_metrics.get(self.monitor)
         # Without a validation set every epoch is the best so far; an epoch that was not validated is not.

@@ -9,7 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from asteroid_stab.callbacks.loaders import training_items
+from asteroid_stab.callbacks.epoch_log import log_epoch
+from asteroid_stab.callbacks.loaders import start_at_epoch, training_items
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses import AssignmentLossWrapper
@@ -53,7 +54,7 @@ class EpochFigures(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the epoch's figures."""
         for name, value in self.figures().items():
-            pl_module.log(f"train/{name}", value, prog_bar=name in ("switch_ratio", "kept"))
+            log_epoch(pl_module, f"train/{name}", value, prog_bar=name in ("switch_ratio", "kept"))
 
 
 class StabilizedTraining(EpochFigures):
@@ -79,6 +80,7 @@ class StabilizedTraining(EpochFigures):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Binds the parts to the items of the training set."""
+        start_at_epoch(trainer)
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         joined = [part for part in callbacks if isinstance(part, StepObserver) and part not in self._own]
         self.stab.stabilizers = [*self._own, *joined]

@@ -7,10 +7,12 @@ import importlib
 import io
 import os
 import select
+import signal
 import sys
 from typing import Any
 
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.signals import EndingSignals, end_process
 
 VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "bench", "recipes")
 
@@ -37,15 +39,17 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one verb and returns the exit status.
 
     Returns:
-        0; 2 where the user's input or the machine (a full disk) ended the work; 141 where the output's reader has gone.
+        0; 2 where the user's input or the machine (a full disk) ended the work; 75 where a training ended within an
+        epoch; 128 + n where signal n ended the work; 141 where the output's reader has gone.
     """
+    is_program = argv is None
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may know no letter beyond ASCII
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            return _main(argv)
+            return _main(argv, is_program)
         finally:
             sys.stdout.flush()  # or the interpreter, in its end, would find that nobody reads it
     except BrokenPipeError:
@@ -83,8 +87,8 @@ def _silence(stream: Any) -> None:
         os.close(nowhere)
 
 
-def _main(argv: list[str]) -> int:
-    """Runs one verb; returns 0, or 2 where the user's input could not be used."""
+def _main(argv: list[str], is_program: bool) -> int:
+    """Runs one verb; returns the exit status."""
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
         return 0 if argv else 2
@@ -97,6 +101,19 @@ def _main(argv: list[str]) -> int:
     if verb not in VERBS:
         print(f"asteroid-stab: error: no verb {verb!r}{nearest(verb, VERBS)}\n\n{_usage()}", file=sys.stderr)
         return 2
+    status = 1
+    with EndingSignals(word=lambda: _ended(verb, signals)) as signals:
+        status = _run(verb, rest)
+    if signals.number is not None:
+        print(_ended(verb, signals), file=sys.stderr, flush=True)
+        status = signals.status
+    # Python's own end may change the status of a program that got Ctrl-C, or never come (see end_process).
+    if is_program and (signals.hurry or signals.number is not None):
+        end_process(status)
+    return status
+
+
+def _run(verb: str, rest: list[str]) -> int:
     try:
         return importlib.import_module(f"asteroid_stab.cli.{verb}").main(rest)
     except StabError as error:
@@ -106,6 +123,13 @@ def _main(argv: list[str]) -> int:
         message = str(error).rpartition("StabError: ")[2].strip()
         print(f"asteroid-stab {verb}: error: {message}", file=sys.stderr)
         return 2
+
+
+def _ended(verb: str, signals: EndingSignals) -> str:
+    """Returns the line that a program leaves that a signal has ended."""
+    name = "Ctrl-C (SIGINT)" if signals.number == signal.SIGINT else "SIGTERM"
+    hint = signals.hint()
+    return f"asteroid-stab {verb}: ended by {name}" + (f"; {hint}" if hint else "")
 
 
 if __name__ == "__main__":

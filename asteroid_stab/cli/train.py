@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import add_trust, take_trust
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.signals import present
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SUMMARY = "trains a recipe; resume=RUN goes on with a run"
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h
+"""Exit status of a training that ended within an epoch, none of which is kept: the run is there to go on with."""
 
 
 def main(argv: list[str]) -> int:
-    """Trains, and prints a table of the run.
+    """Trains, and prints a table of the run; returns 0, or 75 where the training ended within an epoch.
 
     Raises:
         StabError: the words of the command line, the config, the data or the run to go on with cannot be used, or
             another training is in the run folder.
     """
+    try:
+        return _main(argv)
+    except StabError as error:
+        if "MASTER_ADDR" in os.environ and not hasattr(error, "reported"):  # one of several, and the others wait for it
+            from asteroid_stab.run.same_start import report_refusal
+
+            report_refusal(str(error))
+        raise
+
+
+def _main(argv: list[str]) -> int:
     options = _parser().parse_intermixed_args(argv)
     take_trust(options.trust)
     recipe, overrides, resume = _split(options.arguments)
@@ -48,8 +64,7 @@ def main(argv: list[str]) -> int:
             return 0
         if resume is None:
             _trust_own(config)
-        _train(config, resume)
-    return 0
+        return _train(config, resume)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,13 +161,16 @@ def _trust_own(config: DictConfig) -> None:
         print(f"note: to resume or evaluate this run, --trust is needed: {error}", flush=True)
 
 
-def _train(config: DictConfig, resume: str | None) -> None:
+def _train(config: DictConfig, resume: str | None) -> int:
     import logging
 
+    from asteroid_stab.callbacks import EndedWithinEpochError, WholeEpochs
     from asteroid_stab.run.build import build_run
     from asteroid_stab.run.describe import RunDescription
     from asteroid_stab.run.plan import RunPlan
+    from asteroid_stab.run.ranks import RankLostError, RankWatch
     from asteroid_stab.run.resume import check_checkpoint, stopped_early
+    from asteroid_stab.run.same_start import SameStart
     from asteroid_stab.run.screen import show_summary, show_transfer
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
@@ -170,8 +188,8 @@ def _train(config: DictConfig, resume: str | None) -> None:
     system.told = plan.notes()
     if trainer.is_global_zero:
         print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
-    if checkpoint.exists():
-        saved = check_checkpoint(checkpoint, system)
+    saved = check_checkpoint(checkpoint, system) if checkpoint.exists() else None
+    if saved is not None:
         if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
             data.load_state_dict(saved[type(data).__qualname__])
         if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
@@ -180,10 +198,50 @@ def _train(config: DictConfig, resume: str | None) -> None:
             )
         if stopped_early(saved):
             print(f"{run_dir} was stopped early by early_stopping; nothing is left to train", flush=True)
-            return
+            return 0
     elif resume:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
-    trainer.callbacks.append(RunDescription(config, sys.argv))  # type: ignore[attr-defined]
-    trainer.fit(system, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    signals = present()
+    if signals is not None:
+        signals.hint = lambda: _how_to_go_on(run_dir)
+        signals.hurry = trainer.world_size > 1
+    trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
+    try:
+        with RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
+            if signals is not None:
+                signals.noticed.append(lambda n: watch.leave(f"was ended by {Signals(n).name}", 128 + n))
+            trainer.fit(system, datamodule=data, ckpt_path=None if saved is None else checkpoint, weights_only=True)
+    except RankLostError as lost:
+        _report(str(lost), run_dir)
+        return lost.status
+    except EndedWithinEpochError as error:
+        if trainer.is_global_zero:
+            print(f"{error}: {_how_to_go_on(run_dir)}", flush=True)
+        return UNFINISHED
     if trainer.is_global_zero:
         show_summary(run_dir, config)
+    whole = next(part for part in trainer.callbacks if isinstance(part, WholeEpochs))  # type: ignore[attr-defined]
+    if whole.steps_left:
+        if trainer.is_global_zero:
+            print(
+                f"ended after {trainer.global_step} of trainer.max_steps={whole.max_steps} steps: the next epoch would "
+                f"not be whole, and only whole epochs are kept ({_how_to_go_on(run_dir)})",
+                flush=True,
+            )
+        return UNFINISHED
+    return 0
+
+
+def _report(text: str, run_dir: Path) -> None:
+    """Prints why a training of several processes has ended."""
+    print(f"asteroid-stab train: error: {text}; {_how_to_go_on(run_dir)}", file=sys.stderr, flush=True)
+
+
+def _how_to_go_on(run_dir: Path) -> str:
+    """Returns what a training that has not come to its end leaves, and how it goes on."""
+    run = RunLayout(run_dir)
+    if run.last_checkpoint.exists():
+        return f"resume={run_dir} goes on after the last whole epoch"
+    if run.config.exists():
+        return f"no epoch is whole yet: resume={run_dir} starts over"
+    return "nothing was written"

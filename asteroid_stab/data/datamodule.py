@@ -107,9 +107,10 @@ class MixtureDataModule(pl.LightningDataModule):
             raise ValueError('train_dataloader must come after setup("fit")')
         sampler = self.train_set.sampler(self.batch_size, self.seed, *self._place())
         if self.trainer is not None:
-            # Lightning starts to iterate before it first calls set_epoch. Workers then fetch at once, and
-            # after a resume they would fetch epoch 0.
-            sampler.set_epoch(self.trainer.current_epoch)
+            # Lightning starts to iterate before it first calls set_epoch, and workers then fetch at once. Its
+            # current_epoch is still the epoch before when a resumed run asks for the loader: the one that wrote the
+            # checkpoint. The epochs whose batches are all done are counted right.
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return self._loader(self.train_set, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:

@@ -102,6 +102,11 @@ class TaskSampler(Sampler[Key]):
         self.parts = list(parts)
         self.first = np.cumsum([0, *(part.n_items for part in self.parts)])  # id of each set's first item
 
+    @property
+    def epoch(self) -> int:
+        """The epoch whose order is drawn next."""
+        return self.parts[0].epoch
+
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch whose order is drawn next."""
         for part in self.parts:
@@ -111,7 +116,7 @@ class TaskSampler(Sampler[Key]):
         return sum(map(len, self.parts))
 
     def __iter__(self) -> Iterator[Key]:
-        batch_size, seed, epoch = self.parts[0].batch_size, self.parts[0].seed, self.parts[0].epoch
+        batch_size, seed, epoch = self.parts[0].batch_size, self.parts[0].seed, self.epoch
         n_batches = [len(part) // batch_size for part in self.parts]
         order = np.random.default_rng((seed, epoch, _ORDER)).permutation(np.repeat(range(len(n_batches)), n_batches))
         items = [iter(part) for part in self.parts]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from asteroid.engine.system import System
 from asteroid.utils import flatten_dict
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from asteroid_stab.callbacks.loaders import validates
+from asteroid_stab.callbacks.loaders import steps_per_epoch, validates
 from asteroid_stab.errors import StabError
 
 
@@ -37,6 +36,7 @@ class HostSystem(System):
         super().__init__(*args, **kwargs)
         self._plateaus: list[ReduceLROnPlateau] = []
         self._plateau_states: list[dict[str, Any]] = []
+        self._filled_in: list[tuple[BaseScheduler, int]] = []  # schedules that go by the trainer's steps per epoch
 
     def exported(self) -> torch.nn.Module:
         """The model that the run's model file holds."""
@@ -71,16 +71,33 @@ class HostSystem(System):
         if len({group["lr"] for group in scheduler.optimizer.param_groups}) > 1:
             raise StabError(f"{type(scheduler).__name__} gives all parameters one rate, so lr_factors must be []")
         if getattr(scheduler, "steps_per_epoch", 0) is None:
-            self.trainer.fit_loop.setup_data()  # only then are the batches known
-            n_batches = self.trainer.num_training_batches
-            if math.isinf(n_batches):
+            n_steps = steps_per_epoch(self.trainer)
+            if n_steps is None:
                 raise StabError(
                     f"{type(scheduler).__name__} needs steps_per_epoch, since the training data have no length"
                 )
-            scheduler.steps_per_epoch = max(1, math.ceil(n_batches / self.trainer.accumulate_grad_batches))
+            scheduler.steps_per_epoch = n_steps
+            self._filled_in.append((scheduler, n_steps))
         if scheduler.step_num == 0:
             scheduler.step()
         return {"scheduler": scheduler, "interval": "step"}
+
+    def on_train_start(self) -> None:
+        """Checks that a schedule that counts the steps of an epoch goes on with as many as it began with.
+
+        Raises:
+            StabError: there are others now: the rate would fall at another speed.
+        """
+        super().on_train_start()
+        for scheduler, n_steps in self._filled_in:
+            before = scheduler.steps_per_epoch  # a checkpoint's, if there was one
+            if before != n_steps:
+                raise StabError(
+                    f"{type(scheduler).__name__} must go on with the {before} steps of an epoch that it began with, "
+                    f"got {n_steps}: its rate would change at another speed. Keep trainer.limit_train_batches and the "
+                    "product of loader.batch_size, the number of processes (trainer.devices, trainer.num_nodes) and "
+                    "trainer.accumulate_grad_batches, or start a new run with init.path=RUN"
+                )
 
     def on_train_epoch_end(self) -> None:
         """Steps the plateau schedulers, before the checkpoint is written."""

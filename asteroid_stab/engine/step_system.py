@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from asteroid_stab.callbacks.epoch_log import log_epoch
+from asteroid_stab.callbacks.loaders import start_at_epoch
 from asteroid_stab.callbacks.stabilized import comm_of
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError
@@ -89,6 +91,7 @@ class StepSystem(HostSystem):
     def on_train_start(self) -> None:
         """Asks every part of the run whether it can do its work, for those who use the Trainer themselves."""
         super().on_train_start()
+        start_at_epoch(self.trainer)
         train_set = getattr(self.trainer.train_dataloader, "dataset", None)
         if hasattr(train_set, "n_src"):  # a data set of another kind does not say; the first step finds out
             plan = RunPlan.of(self.trainer, self, train_set, resumed=self.trainer.ckpt_path is not None)
@@ -207,4 +210,4 @@ class StepSystem(HostSystem):
 
     def log_epoch(self, name: str, value: float, prog_bar: bool = False) -> None:
         """Logs a figure of the epoch."""
-        self.log(name, value, on_step=False, on_epoch=True, prog_bar=prog_bar)
+        log_epoch(self, name, value, prog_bar)

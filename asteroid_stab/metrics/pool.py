@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from typing import NamedTuple
 
 import numpy as np
@@ -154,7 +154,8 @@ def _measure(
 def start_processes(n_jobs: int, environment: dict[str, str]) -> ProcessPoolExecutor:
     """Spawns processes now, with changes to the environment; they end when this process ends."""
     executor = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=_follow_parent)
-    with _environment(environment):
+    resource_tracker.ensure_running()  # it would let interrupts through again
+    with _environment(environment), _interrupts_held():
         for _ in range(n_jobs):  # each submission starts a process as long as none is idle
             executor.submit(_ready)
     return executor
@@ -173,6 +174,19 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
                 del os.environ[key]
             else:
                 os.environ[key] = value
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keeps Ctrl-C from processes that start here, which would print a traceback each; this one gets it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow_parent() -> None:

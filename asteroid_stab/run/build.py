@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from asteroid_stab.callbacks import EpochTable, RunCheckpoint
+from asteroid_stab.callbacks import EpochTable, RunCheckpoint, WholeEpochs
 from asteroid_stab.callbacks.freeze import named_parts
 from asteroid_stab.callbacks.screen import EpochLines, StabProgressBar
 from asteroid_stab.data.datamodule import MixtureDataModule
@@ -119,9 +119,13 @@ def _optimizer(config: DictConfig, model: torch.nn.Module, objective: torch.nn.M
 
 
 def _callbacks(config: DictConfig, system: Any) -> list[pl.Callback]:
-    """Returns the callbacks of the config and the stabilizers, then the ones that keep and show what these log."""
+    """Returns the callbacks of the config and the stabilizers, then the ones that keep and show what these log.
+
+    The first one lets only whole epochs pass to all others.
+    """
     groups = ("callbacks", "stabilizer")
     return [
+        WholeEpochs(config.trainer.get("max_steps", -1)),
         *(build_part(f"{group}.{name}", node) for group in groups for name, node in (config[group] or {}).items()),
         EpochTable(),
         StabProgressBar() if sys.stdout.isatty() else EpochLines(),
@@ -134,15 +138,20 @@ def _trainer(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
+    limits = {"max_steps": -1} if "max_steps" in config.trainer else {}  # WholeEpochs counts them
     trainer = build_part(
         "trainer",
         config.trainer,
+        **limits,
         callbacks=callbacks,
         logger=build_part("logger", config.logger) if config.logger else False,
         default_root_dir=config.run_dir,
         enable_progress_bar=sys.stdout.isatty(),
     )
     trainer.strategy.checkpoint_io = UpgradedCheckpoints()
+    # Lightning's handler of SIGTERM waits for the other processes, and its handler of SLURM's signal writes a
+    # checkpoint within an epoch, whose rest a resumed run would leave out. The program follows signals itself.
+    trainer._signal_connector.register_signal_handlers = lambda: None
     return trainer
 
 

@@ -10,6 +10,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import write_saved
 from asteroid_stab.models.saved import check_archive
+from asteroid_stab.run.epochs import shown_epoch
 
 _DATA_MODULE = "MixtureDataModule"  # Lightning keeps the data module's state under the name of its class
 _PRETEXT = re.compile(r"^pretext\.")
@@ -40,6 +41,16 @@ def upgrade_checkpoint(saved: dict[str, Any]) -> dict[str, Any]:
         weights = {renamed[name]: value for name, value in saved["state_dict"].items()}
         saved = {**saved, "state_dict": weights}
     return {_DATA_MODULE if is_of_data(value) else key: value for key, value in saved.items()}
+
+
+def progress_of(saved: dict[str, Any] | None) -> str:
+    """Returns how far the training of a checkpoint has come, in words.
+
+    Example:
+        >>> progress_of({"epoch": 2, "global_step": 12}), progress_of(None)
+        ('epoch 3, step 12', 'no checkpoint')
+    """
+    return "no checkpoint" if saved is None else f"epoch {shown_epoch(saved['epoch'])}, step {saved['global_step']}"
 
 
 class UpgradedCheckpoints(TorchCheckpointIO):

@@ -32,6 +32,8 @@ _PARTS = {
     "lr_schedulers": list,
 }
 _EXTRA_STATE = "_extra_state"  # torch's name of what a module keeps beside its weights
+_ENDS = {"PolynomialLR": "total_iters", "OneCycleLR": "total_steps"}
+"""Schedules with an end, and the argument that says after how many epochs it comes."""
 
 
 def may_change(text: str) -> bool:
@@ -76,11 +78,13 @@ def resumed_config(run: str, recipe: str | None, overrides: Sequence[str], confi
     if config.logger and "save_dir" in config.logger:
         config.logger.save_dir = str(folder.path)
     check_config(config)
-    end = config.scheduler.get("total_iters") if config.scheduler else None
+    target = str(config.scheduler.get("_target_")) if config.scheduler else ""
+    key = _ENDS.get(target.rpartition(".")[2], "")
+    end = config.scheduler.get(key) if key else None
     n_epochs = config.trainer.max_epochs
     if end is not None and (n_epochs is None or n_epochs < 0 or n_epochs > end):
         raise StabError(
-            f"the learning rate of {run} ends at 0 after its {end} epochs (scheduler.total_iters): more of them "
+            f"the learning rate of {run} ends at 0 after its {end} epochs (scheduler.{key}): more of them "
             f"would learn nothing; start a new run with init.path={run}"
         )
     return config

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from runs import KILL, ROWS, assert_same_weights, stab, train
+from runs import KILL, ROWS, WORKERS, assert_same_weights, stab, train
 
 
 @pytest.mark.slow
@@ -11,7 +11,7 @@ from runs import KILL, ROWS, assert_same_weights, stab, train
 def test_twenty_speakers_killed_across_the_switch_and_resumed(tmp_path, row):
     whole = train(tmp_path / "whole", row, "trainer.max_epochs=3", KILL)
     assert whole.returncode == 0
-    killed = train(tmp_path / "run", row, "trainer.max_epochs=3", KILL, KILL_AT="1,2", check=False)
+    killed = train(tmp_path / "run", row, "trainer.max_epochs=3", KILL, WORKERS, KILL_AT="1,2", check=False)
     assert killed.returncode == -9, killed.stderr
     stab("train", f"resume={tmp_path / 'run'}")
     assert_same_weights(tmp_path / "run", tmp_path / "whole")

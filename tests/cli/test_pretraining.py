@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs import KILL, SMALL, assert_same_weights, stab, state
+from runs import KILL, SMALL, WORKERS, assert_same_weights, stab, state
 
 NOISY = ["data.base.n_utterances=1", "data.n_train=16", "data.n_valid=4", "data.n_test=4", "loader.segment_s=0.5"]
 MODEL = [word for word in SMALL if word.startswith(("model.", "trainer.", "scheduler"))]
@@ -51,7 +51,7 @@ def same_tables(a, b):
 def test_pretraining_killed_in_mid_epoch_and_resumed(tmp_path, esc, task):
     """Equal to the last bit, what the task draws included."""
     pretrain(tmp_path / "whole", task, esc, KILL)
-    killed = pretrain(tmp_path / "run", task, esc, KILL, KILL_AT="1,2", check=False)
+    killed = pretrain(tmp_path / "run", task, esc, KILL, WORKERS, KILL_AT="1,2", check=False)
     assert killed.returncode == -9, killed.stderr
     stab("train", f"resume={tmp_path / 'run'}")
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
@@ -75,7 +75,7 @@ def test_finetuning_killed_in_mid_epoch_and_resumed(tmp_path, esc):
     shown = finetune(tmp_path / "whole", tmp_path / "before", *words).stdout
     assert "starts with the weights of" in shown
     assert "masker.mask_net.1.weight" in shown
-    killed = finetune(tmp_path / "run", tmp_path / "before", *words, KILL_AT="1,2", check=False)
+    killed = finetune(tmp_path / "run", tmp_path / "before", *words, WORKERS, KILL_AT="1,2", check=False)
     assert killed.returncode == -9, killed.stderr
     first = state(tmp_path / "run")["state_dict"]["model.encoder.filterbank._filters"]
     assert torch.equal(first, state(tmp_path / "before")["state_dict"]["model.encoder.filterbank._filters"])
@@ -101,7 +101,7 @@ def test_finetuning_on_two_processes_equals_one(tmp_path, esc):
 @pytest.mark.slow
 def test_multitask_killed_and_on_two_processes(tmp_path, esc):
     multitask(tmp_path / "whole", esc, KILL)
-    killed = multitask(tmp_path / "run", esc, KILL, KILL_AT="1,3", check=False)
+    killed = multitask(tmp_path / "run", esc, KILL, WORKERS, KILL_AT="1,3", check=False)
     assert killed.returncode == -9, killed.stderr
     stab("train", f"resume={tmp_path / 'run'}")
     assert_same_weights(tmp_path / "run", tmp_path / "whole")

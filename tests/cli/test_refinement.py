@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import torch
-from runs import KILL, assert_same_weights, stab, state
+from runs import KILL, WORKERS, assert_same_weights, stab, state
 
 SMALL = ["data.base.n_utterances=1", "data.n_train=16", "data.n_valid=4", "data.n_test=4", "loader.segment_s=0.5"]
 SMALL += ["model.n_filters=32", "model.bn_chan=8", "model.upsampling_depth=2", "loader.batch_size=4", "logger=none"]
@@ -26,7 +26,7 @@ def same_tables(a, b):
 def test_stages_killed_and_resumed(tmp_path, esc, kill_at):
     """In the last epoch of the first stage, in the first of the second, and later: equal to the last bit."""
     train(tmp_path / "whole", "lir/toy_progressive", esc, *STAGES, KILL)
-    killed = train(tmp_path / "run", "lir/toy_progressive", esc, *STAGES, KILL, KILL_AT=kill_at, check=False)
+    killed = train(tmp_path / "run", "lir/toy_progressive", esc, *STAGES, KILL, WORKERS, KILL_AT=kill_at, check=False)
     assert killed.returncode == -9, killed.stderr
     stab("train", f"resume={tmp_path / 'run'}")
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
@@ -54,7 +54,7 @@ def test_gates_join_a_trained_network(tmp_path, esc):
     words = [f"init.path={tmp_path / 'before'}", "trainer.max_epochs=3", "model.n_iterations=3", "model.gate_bias=0.0"]
     shown = train(tmp_path / "whole", "lir/toy_early_exit", esc, *words, KILL)
     assert "masker.gates.0.by_frame.weight" in shown.stdout
-    killed = train(tmp_path / "run", "lir/toy_early_exit", esc, *words, KILL, KILL_AT="1,2", check=False)
+    killed = train(tmp_path / "run", "lir/toy_early_exit", esc, *words, KILL, WORKERS, KILL_AT="1,2", check=False)
     assert killed.returncode == -9, killed.stderr
     stab("train", f"resume={tmp_path / 'run'}")
     assert_same_weights(tmp_path / "run", tmp_path / "whole")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs import KILL, assert_same_weights, stab, state, train
+from runs import KILL, WORKERS, assert_same_weights, stab, state, train
 
 from asteroid_stab.cli.main import main
 
@@ -45,7 +45,7 @@ def test_sample_dropout_killed_in_mid_epoch_and_resumed(tmp_path):
     words = ["head=layerwise", "stabilizer=[dsd]", "stabilizer.dsd.epsilon_db=0", "stabilizer.dsd.keep_same=false"]
     words += ["model.n_repeats=2", "optim.lr=0.05", "trainer.max_epochs=3", KILL]
     train(tmp_path / "whole", "hun", *words, n_src=3)
-    killed = train(tmp_path / "run", "hun", *words, n_src=3, KILL_AT="1,2", check=False)
+    killed = train(tmp_path / "run", "hun", *words, WORKERS, n_src=3, KILL_AT="1,2", check=False)
     assert killed.returncode == -9, killed.stderr
     stab("train", f"resume={tmp_path / 'run'}")
     assert_same_weights(tmp_path / "run", tmp_path / "whole")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from runs import KILL, SMALL, assert_same_weights, stab
+from runs import KILL, SMALL, WORKERS, assert_same_weights, stab
 
 from asteroid_stab.cli.main import main
 from asteroid_stab.data import ToyCorpus
@@ -61,12 +61,15 @@ def test_plain_asteroid_loads_the_model(whole, tmp_path):
     assert done.stdout.strip() == "(1, 2, 800) False", done.stderr
 
 
-@pytest.mark.parametrize("when", ["1,2", "0,1"])  # in the second epoch, and before the first checkpoint
-def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when):
+# In the second epoch, and before the first checkpoint.
+@pytest.mark.parametrize(("when", "num_workers"), [("1,2", 0), ("1,2", 3), ("0,1", 1)])
+def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when, num_workers):
+    """With workers too, which fetch before the epoch is known."""
     killed = train(
         tmp_path / "run",
         "trainer.max_epochs=3",
         "+callbacks.kill={_target_: kill_at.KillAt}",
+        f"loader.num_workers={num_workers}",
         check=False,
         KILL_AT=when,
     )
@@ -79,6 +82,31 @@ def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when):
             pd.read_csv(run / table).drop(columns="seconds", errors="ignore") for run in (tmp_path / "run", whole[0])
         )
         pd.testing.assert_frame_equal(a, b)
+
+
+@pytest.mark.parametrize(("by", "status", "name"), [("SIGTERM", 143, "SIGTERM"), ("SIGINT", 130, "Ctrl-C (SIGINT)")])
+def test_ended_by_a_signal_and_resumed_equals_undisturbed(whole, tmp_path, by, status, name):
+    run = tmp_path / "run"
+    words = ["trainer.max_epochs=3", KILL, WORKERS]
+    ended = train(run, *words, KILL_AT="1,1", KILL_BY=by, check=False)
+    assert ended.returncode == status
+    assert ended.stderr.splitlines()[-1] == (
+        f"asteroid-stab train: ended by {name}; resume={run} goes on after the last whole epoch"
+    )
+    assert "Traceback" not in ended.stderr
+    assert len(pd.read_csv(run / "metrics.csv")) == 1
+    stab("train", f"resume={run}")
+    assert_same_weights(run, whole[0])
+
+
+def test_a_training_that_ends_within_an_epoch_says_so(whole, tmp_path):
+    """By its exit status too, so that no script goes on as if it were done; the resumed run has the whole epoch."""
+    run = tmp_path / "run"
+    ended = train(run, "trainer.max_epochs=3", "+trainer.max_steps=6", check=False)
+    assert ended.returncode == 75
+    assert "ended after 4 of trainer.max_steps=6 steps: the next epoch would not be whole" in ended.stdout
+    stab("train", f"resume={run}", "trainer.max_steps=-1")
+    assert_same_weights(run, whole[0])
 
 
 def test_a_finished_run_goes_on_with_more_epochs(whole, tmp_path):

@@ -40,7 +40,9 @@ def ramp_data(lengths=(900,) * 23, batch_size=4, num_workers=0, seed=0, segment_
 
 
 def on_rank(rank, world_size, data):
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, current_epoch=0)
+    progress = SimpleNamespace(current=SimpleNamespace(processed=0))
+    fit_loop = SimpleNamespace(epoch_progress=progress)
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, fit_loop=fit_loop)
     data.setup("fit")
     return data
 
@@ -91,6 +93,50 @@ def test_a_training_goes_on_with_the_items_that_it_began_with(tmp_path):
     assert fit(ramp_data(seed=3, batch_size=2), 2, ckpt_path=path).current_epoch == 2
     with pytest.raises(StabError, match="on items with fingerprint [0-9a-f]{16}, these 22 have [0-9a-f]{16}: a run"):
         fit(ramp_data(lengths=(900,) * 22), 2, ckpt_path=path)
+
+
+class Sees(Fits):
+    """Keeps what comes in each epoch: id and first sample of source 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = {}
+
+    def training_step(self, batch):
+        _, sources, ids = batch
+        pairs = zip(ids.tolist(), sources[:, 0, 0].tolist(), strict=True)
+        self.seen.setdefault(self.current_epoch, []).append(list(pairs))
+        return super().training_step(batch)
+
+
+class SaveAtEpochEnd(pl.callbacks.Checkpoint):
+    """Saves a checkpoint where RunCheckpoint does: while Lightning still counts the epoch as going on."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_a_resumed_training_sees_what_an_undisturbed_one_does(tmp_path, num_workers):
+    """Order and crops, from its first epoch on: workers fetch before Lightning says which epoch it is."""
+
+    def fit(module, epochs, **kwargs):
+        trainer = pl.Trainer(
+            accelerator="cpu", max_epochs=epochs, default_root_dir=tmp_path, use_distributed_sampler=False,
+            callbacks=[SaveAtEpochEnd(tmp_path / "last.ckpt")], limit_val_batches=0, logger=False,
+            enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(module, ramp_data(num_workers=num_workers), **kwargs)
+        return module.seen
+
+    undisturbed = fit(Sees(), 4)
+    assert undisturbed[1] != undisturbed[2]
+    fit(Sees(), 2)
+    resumed = fit(Sees(), 4, ckpt_path=tmp_path / "last.ckpt")
+    assert resumed == {epoch: undisturbed[epoch] for epoch in (2, 3)}
 
 
 def test_epochs_differ_in_order_and_crops_and_drop_the_rest():

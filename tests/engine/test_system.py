@@ -263,6 +263,32 @@ def test_a_schedule_by_the_step_gives_each_step_the_rate_of_its_number(
     assert rates[-1] < 0.01 < rates[1]
 
 
+@pytest.mark.parametrize(
+    ("change", "n_steps"),
+    [({"accumulate_grad_batches": 2}, 2), ({"limit_train_batches": 3}, 3), ({"batch_size": 2}, 8), ({}, 4)],
+)
+def test_a_schedule_by_the_step_goes_on_with_the_steps_of_its_epochs(
+    tmp_path, tiny_data, tiny_trainer, tiny_system, change, n_steps
+):
+    """With others its rate would change at another speed."""
+
+    def fit(epochs, ckpt=None, **words):
+        data = tiny_data()
+        data.batch_size = words.pop("batch_size", data.batch_size)
+        system = tiny_system(scheduler=lambda optimizer: DPTNetScheduler(optimizer, None, d_model=64))
+        trainer = tiny_trainer(tmp_path, max_epochs=epochs, callbacks=[RunCheckpoint()], **words)
+        trainer.fit(system, datamodule=data, ckpt_path=ckpt, weights_only=True)
+        return system.scheduler[0]
+
+    fit(1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    if not change:
+        assert fit(2, last).steps_per_epoch == 4
+        return
+    with pytest.raises(StabError, match=f"DPTNetScheduler must go on with the 4 steps of an epoch .* got {n_steps}"):
+        fit(2, last, **change)
+
+
 def test_a_schedule_by_the_step_trains_without_an_end(tmp_path, tiny_data, tiny_trainer, tiny_system):
     system = tiny_system(scheduler=lambda optimizer: DPTNetScheduler(optimizer, None, d_model=64))
     tiny_trainer(tmp_path, max_epochs=-1, max_steps=3).fit(system, datamodule=tiny_data())

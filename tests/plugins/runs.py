@@ -20,6 +20,7 @@ ROWS = {
     "attn_sink": ["attention_pit/toy_attn_sink", "loss.first_epoch.sinkpit=1"],
     "attn_hun": ["attention_pit/toy_attn_hun", "loss.first_epoch.pit=1"],
 }
+WORKERS = "loader.num_workers=2"  # of killed runs: the undisturbed ones, which they equal, load in their own process
 KILL = "+callbacks.kill={_target_: kill_at.KillAt}"
 PLUGINS = Path(__file__).resolve().parent
 

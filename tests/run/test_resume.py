@@ -52,6 +52,23 @@ def test_a_learning_rate_that_has_ended_is_not_trained_with(run, n_epochs):
         resumed_config(str(run), None, [f"trainer.max_epochs={n_epochs}"])
 
 
+def test_a_warm_up_that_is_over_is_no_end(run):
+    """``total_iters`` of other schedules says when they stay as they are."""
+    config = OmegaConf.load(RunLayout(run).config)
+    config.scheduler = {"_target_": "torch.optim.lr_scheduler.LinearLR", "_partial_": True, "total_iters": 2}
+    OmegaConf.save(config, RunLayout(run).config)
+    assert resumed_config(str(run), None, ["trainer.max_epochs=9"]).trainer.max_epochs == 9
+    config.scheduler = {
+        "_target_": "torch.optim.lr_scheduler.OneCycleLR",
+        "_partial_": True,
+        "max_lr": 1.0,
+        "total_steps": 8,
+    }
+    OmegaConf.save(config, RunLayout(run).config)
+    with pytest.raises(StabError, match=r"ends at 0 after its 8 epochs \(scheduler.total_steps\)"):
+        resumed_config(str(run), None, ["trainer.max_epochs=9"])
+
+
 def test_another_recipe_is_refused(run):
     with pytest.raises(StabError, match="is a run of 'baseline/toy', not of 'dsd_lo/toy'"):
         resumed_config(str(run), "dsd_lo/toy", [])

@@ -1,0 +1,111 @@
+"""Signals that end a program: in Python code, where it is held up, where an exception is swallowed, and in forks."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from asteroid_stab.signals import EndingSignals, Terminated, present, received
+
+HEAD = """
+import os, signal, sys, time
+from asteroid_stab import signals
+from asteroid_stab.atomic import replacing
+signals.GRACE_S = 0.5
+"""
+SWALLOWS = """
+with signals.EndingSignals(lambda: "the word"), replacing(sys.argv[1]) as new:
+    new.write_text("half")
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    except BaseException:
+        time.sleep(60)
+"""
+HELD_UP = """
+import hashlib, threading
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+with signals.EndingSignals(lambda: "the word"), replacing(sys.argv[1]) as new:
+    new.write_text("half")
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 10**9)  # minutes without a word of Python
+"""
+TWICE = """
+with signals.EndingSignals(lambda: "the word"), replacing(sys.argv[1]) as new:
+    new.write_text("half")
+    signals.GRACE_S = 60
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("code", "status"), [(SWALLOWS, 143), (HELD_UP, 143), (TWICE, 130)])
+def test_a_program_that_does_not_end_is_ended(tmp_path, code, status):
+    """With the word, the status, and without the file that it was writing."""
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + code, str(tmp_path / "a.txt")],
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (status, "the word\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_the_main_thread_gets_an_exception(number, error):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    caught, noticed = [], []
+    with EndingSignals() as signals:
+        assert present() is signals
+        assert received() is None
+        signals.noticed.append(noticed.append)
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except BaseException as got:
+            caught.append(got)
+            time.sleep(0.2)
+            raise
+    assert isinstance(caught[0], error)
+    assert (signals.number, signals.status, noticed) == (number, 128 + number, [number])
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert present() is None
+
+
+def test_an_exception_without_a_signal_passes():
+    with pytest.raises(RuntimeError, match="own"), EndingSignals():
+        raise RuntimeError("own")
+
+
+def test_a_forked_process_ends_as_usual():
+    with EndingSignals():
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(30)
+            os._exit(0)
+        time.sleep(0.2)
+        os.kill(pid, signal.SIGINT)  # is left to the parent
+        time.sleep(0.2)
+        os.kill(pid, signal.SIGTERM)
+        _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+def test_a_thread_leaves_signals_alone():
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def run():
+        with EndingSignals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [before]
