@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_stab.atomic import check_writable, working_folder
-from asteroid_stab.cli.arguments import add_trust, add_variant, check_data_overrides, path, positive, take_trust
+from asteroid_stab.cli.arguments import check_data_overrides, take_trust
+from asteroid_stab.cli.evaluate_options import options_of
 from asteroid_stab.cli.evaluation_table import show
-from asteroid_stab.errors import StabError, nearest, within
+from asteroid_stab.errors import StabError, within
 from asteroid_stab.metrics.names import METRICS
-from asteroid_stab.run.layout import EvaluationLayout, RunLayout
+from asteroid_stab.run.layout import EvaluationLayout
 
 SUMMARY = "measures a run's model on whole mixtures"
 _ELSEWHERE = "--out DIR writes the evaluation elsewhere"
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> int:
         StabError: the run, its data, the variant or the device cannot be used, another evaluation is in the folder of
             this one, or the folder cannot be written.
     """
-    options = _options(argv)
+    options = options_of(argv)
     metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
     check_data_overrides(options.overrides)
 
@@ -64,20 +65,6 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _options(argv: list[str]) -> argparse.Namespace:
-    """Parses the words; overrides may follow an option, ``--metrics`` too, though it takes several words."""
-    parser = _parser()
-    options = parser.parse_intermixed_args(argv)
-    words = options.metrics or []
-    options.overrides += [word for word in words if "=" in word or word.startswith("~")]
-    options.metrics = [word for word in words if word not in options.overrides]
-    for word in options.metrics:
-        if word not in METRICS:
-            known = ", ".join(METRICS)
-            parser.error(f"argument --metrics: must be some of {known}, got {word!r}{nearest(word, METRICS)}")
-    return options
-
-
 def _check_broken(summary: dict[str, Any]) -> None:
     """Checks that every mixture of an evaluation was read, separated and measured.
 
@@ -87,38 +74,6 @@ def _check_broken(summary: dict[str, Any]) -> None:
     if broken := summary.get("broken"):
         reasons = "\n  ".join(f"{name}: {reason}" for name, reason in broken.items())
         raise StabError(f"{len(broken)} of {summary['n']} mixtures could not be measured\n  {reasons}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    made = RunLayout("RUN").evaluation("SPLIT")
-    parser = argparse.ArgumentParser(
-        prog="asteroid-stab evaluate",
-        description=f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
-        f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the folder "
-        "is SPLIT_VARIANT, and the report draws the variant beside the run itself.",
-    )
-    parser.add_argument("run", type=path, metavar="RUN", help="run folder, as written by asteroid-stab train")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="data.KEY=VALUE",
-        help="changes to the run's data, e.g. for a corpus that was moved",
-    )
-    parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
-    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"some of: {', '.join(METRICS)} (all)")
-    parser.add_argument("--out", type=path, metavar="DIR", help="folder of the evaluation (default: in the run folder)")
-    parser.add_argument(
-        "--n-jobs",
-        type=positive,
-        metavar="N",
-        help="number of measuring processes (one for each core; half as many if the model runs on the CPU)",
-    )
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
-    add_variant(parser)
-    add_trust(parser)
-    parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")
-    return parser
 
 
 def _existing(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from asteroid_stab.cli.main import main
 def run(tmp_path):
     path = tmp_path / "a run"
     path.mkdir()
-    (path / "config.yaml").write_text("data: {n_src: 2}\n")
+    (path / "config.yaml").write_text("data: {_target_: asteroid_stab.data.ToyCorpus, n_src: 2}\n")
     (path / "versions.json").write_text(json.dumps({"recipe": "baseline/toy", "packages": {}}))
     (path / "metrics.csv").write_text("epoch,step,val/si_sdr_i,seconds\n0,10,1.5,3.0\n1,20,2.25,3.0\n")
     return path
@@ -32,7 +32,7 @@ def test_one_run_has_its_page_in_its_folder(run, capsys):
 def test_several_runs_have_their_page_here(run, tmp_path, monkeypatch, capsys):
     other = tmp_path / "other"
     other.mkdir()
-    (other / "config.yaml").write_text("data: {n_src: 3}\n")
+    (other / "config.yaml").write_text("data: {_target_: asteroid_stab.data.ToyCorpus, n_src: 3}\n")
     monkeypatch.chdir(tmp_path)
     assert main(["report", str(run), "other"]) == 0
     assert capsys.readouterr().out == "report.html\n"

