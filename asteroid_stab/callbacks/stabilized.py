@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from asteroid_stab.callbacks.epoch_log import log_epoch
@@ -14,6 +15,7 @@ from asteroid_stab.callbacks.loaders import start_at_epoch, training_items
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses import AssignmentLossWrapper
+from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import Comm, Stabilization, StepObserver
 from asteroid_stab.stabilizers.parts import check_saved, named
 
@@ -66,6 +68,7 @@ class StabilizedTraining(EpochFigures):
         stab: the stabilization that the module's training step calls.
         complete: maps the figures of an epoch to the figures that are logged; by default they are the same.
         items: the training items; None: those of the trainer's training set.
+        warns: whether to warn of stabilizers that change nothing; ``StabSystem`` does so itself.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class StabilizedTraining(EpochFigures):
         stab: Stabilization,
         complete: Callable[[dict[str, float]], dict[str, float]] = dict,
         items: Items | None = None,
+        warns: bool = False,
     ):
         super().__init__(lambda: complete(stab.end_epoch() if stab.progress.n_calls else {}))
-        self.stab, self.items = stab, items
+        self.stab, self.items, self.warns = stab, items, warns
         self._own = list(stab.stabilizers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -85,9 +89,11 @@ class StabilizedTraining(EpochFigures):
         joined = [part for part in callbacks if isinstance(part, StepObserver) and part not in self._own]
         self.stab.stabilizers = [*self._own, *joined]
         self.stab.begin(self.items or training_items(trainer), comm_of(trainer))
-        if (
-            self.stab.progress.under_way
-        ):  # the checkpoint was written inside an epoch, which Lightning does not begin again
+        if self.warns:
+            plan = RunPlan(0, loss=self.stab.loss, callbacks=self.stab.stabilizers, max_epochs=trainer.max_epochs)
+            for note in plan.notes():
+                rank_zero_warn(note)
+        if self.stab.progress.under_way:  # written inside an epoch, which Lightning does not begin again
             for part in joined:
                 part.n_steps = self.stab.progress.n_calls
             self.stab.begin_epoch(trainer.current_epoch, trainer.global_step)
@@ -176,7 +182,7 @@ def stabilized(
             "would train them: make it an attribute of the module in __init__ and pass that"
         )
     stab = Stabilization(loss_func, stabilizers, count_switches=False)
-    bind(module, StabilizedTraining(stab, items=None if items is None else Items.of(items)))
+    bind(module, StabilizedTraining(stab, items=None if items is None else Items.of(items), warns=True))
     return stab
 
 

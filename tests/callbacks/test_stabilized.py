@@ -252,3 +252,8 @@ def test_the_items_may_be_given(tmp_path, tiny_trainer):
     given.items = 16
     trainer = fit(given, tiny_trainer, tmp_path, [])
     assert trainer.callback_metrics["train/kept"] <= 1
+
+
+def test_a_stabilizer_that_changes_nothing_is_told(tmp_path, tiny_trainer):
+    with pytest.warns(UserWarning, match="SampleDropout changes nothing in this run: epsilon_db=inf keeps every item"):
+        fit(Four(), tiny_trainer, tmp_path, [SampleDropout()], 1)
