@@ -20,6 +20,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 20.0
 """Seconds that a program has to end by itself; then it is ended."""
 
+_POLL_S = 0.2
 _active: list[EndingSignals] = []
 
 
@@ -52,7 +53,7 @@ class EndingSignals:
         self.hurry = False
         self.noticed: list[Callable[[int], None]] = []
         self._before: dict[signal.Signals, Any] = {}
-        self._left = self._raised = False
+        self._left = self._raised = self._ignored = False
 
     @property
     def status(self) -> int:
@@ -66,6 +67,7 @@ class EndingSignals:
             # The system writes the number of each signal here at once, also while the main thread is held up.
             self._wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
             self._before = {number: signal.signal(number, self._raise) for number in ENDING}
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._raise_again
             threading.Thread(target=self._listen, name="ending-signals", daemon=True).start()
             _active.append(self)
         return self
@@ -77,6 +79,7 @@ class EndingSignals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup)
+            sys.unraisablehook = self._unraisable
             self._left = True
             with suppress(OSError):  # the thread has followed a signal and is gone
                 self._write.send(b"\0")  # wakes the thread; a forked process may hold the other end open
@@ -91,6 +94,13 @@ class EndingSignals:
                 self.end()
             return  # a launcher repeats SIGTERM; the first one is being followed already
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    def _raise_again(self, unraisable: Any) -> None:
+        """Has the exception raised again that came where Python can only ignore it, such as a hook of a fork."""
+        if issubclass(unraisable.exc_type, (KeyboardInterrupt, Terminated)):
+            self._raised, self._ignored = False, True
+        else:
+            self._unraisable(unraisable)
 
     def _listen(self) -> None:
         with self._read:
@@ -107,7 +117,11 @@ class EndingSignals:
                 call(number)
         deadline = time.monotonic() + GRACE_S
         while not self._left and (left := deadline - time.monotonic()) > 0:
-            self._read.settimeout(left)
+            if self._ignored:
+                self._ignored = False
+                time.sleep(_POLL_S)  # so that the main thread has left the place where it is ignored
+                os.kill(os.getpid(), number)
+            self._read.settimeout(min(left, _POLL_S))
             with suppress(TimeoutError):
                 self._read.recv(64)  # further signals, or that the program has left the context
         if not self._left:

@@ -45,6 +45,28 @@ with signals.EndingSignals(lambda: "the word"), replacing(sys.argv[1]) as new:
         time.sleep(60)
 """
 
+IGNORED = """
+signals.GRACE_S = 60
+number = getattr(signal, sys.argv[2])
+os.register_at_fork(before=lambda: os.kill(os.getpid(), number))  # Python ignores what is raised in there
+with signals.EndingSignals() as here, replacing(sys.argv[1]) as new:
+    new.write_text("half")
+    if os.fork() == 0:
+        os._exit(0)
+    time.sleep(40)
+sys.exit(here.status)
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_exception_that_python_ignores_is_raised_again(tmp_path, name, status):
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + IGNORED, str(tmp_path / "a.txt"), name],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (status, "")
+    assert list(tmp_path.iterdir()) == []
+
 
 @pytest.mark.parametrize(("code", "status"), [(SWALLOWS, 143), (HELD_UP, 143), (TWICE, 130)])
 def test_a_program_that_does_not_end_is_ended(tmp_path, code, status):
