@@ -334,8 +334,8 @@ def changes_of_hosts(tree):
         root = target
         while isinstance(root, ast.Attribute):
             root = root.value
-        setting = ast.unparse(target).startswith("torch.backends")  # made to be set
-        if isinstance(root, ast.Name) and root.id in foreign and not setting:
+        made_to_be_set = ast.unparse(node) == "sys.unraisablehook" or ast.unparse(target).startswith("torch.backends")
+        if isinstance(root, ast.Name) and root.id in foreign and not made_to_be_set:
             yield ast.unparse(node)
 
 
@@ -346,6 +346,8 @@ def changes_of_hosts(tree):
         ("from asteroid.models import ConvTasNet as C\nC.forward = print", ["C.forward"]),
         ("from asteroid import models\nsetattr(models.ConvTasNet, 'x', 1)", ["setattr(models.ConvTasNet, 'x', 1)"]),
         ("import torch\ntorch.backends.cudnn.benchmark = True", []),
+        ("import sys\nsys.unraisablehook = print", []),
+        ("import sys\nsys.stdout = print", ["sys.stdout"]),
         ("from asteroid_stab import errors\nerrors.x = 1", []),
         ("import torch\nself.torch = torch.load", []),
     ],
