@@ -52,7 +52,7 @@ class Items:
             source: a number; a list, tuple or array of names; or a data set with a length. What the data set has of
                 ``names``, ``fingerprint``, ``stable_ids``, ``classes`` and ``labels`` is taken over (a
                 :class:`~asteroid_stab.data.dataset.MixtureDataset` has all of them). Of a
-                ``torch.utils.data.Subset``, the items are all those of the data set that it is a part of, since its
+                ``torch.utils.data.Subset``, the items are all items of the data set that it is a part of, since its
                 items keep their ids.
 
         Raises:

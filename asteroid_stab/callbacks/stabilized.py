@@ -67,7 +67,7 @@ class StabilizedTraining(EpochFigures):
     Args:
         stab: the stabilization that the module's training step calls.
         complete: maps the figures of an epoch to the figures that are logged; by default they are the same.
-        items: the training items; None: those of the trainer's training set.
+        items: the training items; None: the items of the trainer's training set.
         warns: whether to warn of stabilizers that change nothing; ``StabSystem`` does so itself.
     """
 
@@ -171,7 +171,7 @@ def stabilized(
         module: the module, attached to a trainer (Lightning calls ``configure_callbacks`` then).
         loss_func: assignment and loss.
         stabilizers: the module's own; make them in ``__init__`` if a later fit is to go on with what they remember.
-        items: the training items, their number or names; None: those of the trainer's training set.
+        items: the training items, their number or names; None: the items of the trainer's training set.
 
     Raises:
         StabError: the loss has parameters that the module does not have.

@@ -89,6 +89,23 @@ class Step:
         with torch.no_grad():
             return on_true_parts(matched_neg_sdr, self.lengths, self.est, self.sources, self.perm)
 
+    @property
+    def mixture_as_est(self) -> Tensor:
+        """[B, J, T] the mixture as the estimate of every source.
+
+        Raises:
+            ValueError: the loop gave no mixture.
+        """
+        if self.mixture is None:
+            raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
+        return self.mixture.unsqueeze(1).expand_as(self.sources)
+
+    @cached_property
+    def mixture_loss(self) -> Tensor:
+        """[B, J] negative SI-SDR of the mixture in dB, which an improvement is over."""
+        with torch.no_grad():
+            return on_true_parts(matched_neg_sdr, self.lengths, self.mixture_as_est, self.sources)
+
     @cached_property
     def source_loss_i(self) -> Tensor:
         """[B, J] negative SI-SDR improvement over the mixture, in dB.
@@ -96,11 +113,7 @@ class Step:
         Raises:
             ValueError: the loop gave no mixture.
         """
-        if self.mixture is None:
-            raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
-        with torch.no_grad():
-            mixture = self.mixture.unsqueeze(1).expand_as(self.sources)
-            return self.source_loss - on_true_parts(matched_neg_sdr, self.lengths, mixture, self.sources)
+        return self.source_loss - self.mixture_loss
 
     @cached_property
     def si_sdr(self) -> Tensor:

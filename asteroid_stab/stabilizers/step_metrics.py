@@ -41,9 +41,9 @@ def metric_of_mixture(step: Step, metric: str) -> Tensor | float:
     """
     if not metric.endswith("_i"):
         return 0.0
-    if step.mixture is None:
-        raise ValueError("an improvement is over the mixture: call the stabilization with mixture=")
-    return _measure(step, metric, step.mixture.unsqueeze(1).expand_as(step.sources), None)
+    if metric.startswith("si_sdr"):
+        return -step.mixture_loss  # which other stabilizers of the step may have asked for too
+    return _measure(step, metric, step.mixture_as_est, None)
 
 
 def _measure(step: Step, metric: str, est: Tensor, perm: Tensor | None) -> Tensor:
