@@ -37,7 +37,7 @@ format: venv ## brings the code into the project's format
 	$(BIN)/ruff format .
 
 bench: venv ## this package beside Asteroid: time and memory
-	for name in pit step data evaluate callbacks layers refinement; do $(BIN)/asteroid-stab bench $$name || exit 1; done
+	for name in pit step data evaluate callbacks layers refinement ranks; do $(BIN)/asteroid-stab bench $$name || exit 1; done
 
 wheel: venv ## dist/*.whl
 	@rm -rf build dist
