@@ -66,9 +66,7 @@ def measure(options: argparse.Namespace) -> Numbers:
 
 def show(numbers: Numbers, options: argparse.Namespace) -> list[Any]:
     """The table."""
-    title = (
-        f"{options.processes} processes and one\n{options.steps} steps with Adam"
-    )
+    title = f"{options.processes} processes and one\n{options.steps} steps with Adam"
     cells = [[row["kind"], f"{row['distance']:.0e}"] for row in numbers["rows"]]
     return [table(title, ["numbers", "largest difference\nof a weight"], cells, n_left=1)]
 
