@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.metrics.figures import figures_of, separate_with_figures
@@ -24,7 +19,6 @@ from asteroid_stab.metrics.names import INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured, undefined
 from asteroid_stab.metrics.summary import summarise
-from asteroid_stab.run.layout import EvaluationLayout
 
 ITEM_COLUMNS = ("id", "name", "n_samples")
 SOURCE_COLUMNS = tuple(columns(["si_sdr"]))
@@ -192,47 +186,6 @@ def _fault(estimates: Tensor, sources: Tensor, name: str) -> str:
     if estimates.shape != sources.shape:
         return wanted
     return "" if torch.isfinite(estimates).all() else "the model gave estimates that are not finite"
-
-
-def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) -> None:
-    """Writes the table of the mixtures, the summary and, of sources with classes, the table of the sources.
-
-    Args:
-        evaluation: the measured mixtures.
-        folder: where to write.
-        facts: further entries of the summary: split, command, model, ...
-    """
-    place = EvaluationLayout(folder)
-    _write_table(place.utterances, [*ITEM_COLUMNS, *evaluation.columns], evaluation.rows)
-    if evaluation.sources:
-        _write_table(place.sources, ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
-    summary = {
-        **facts,
-        "n": len(evaluation.rows),
-        "failures": {metric: list(names) for metric, names in evaluation.failures.items()},
-        "failure_reasons": {metric: names for metric, names in evaluation.failures.items() if names},
-        "reference_fallbacks": evaluation.fallbacks,
-        "broken": evaluation.broken,
-        "metrics": evaluation.summary(),
-        "figures": {name: asdict(info) for name, info in evaluation.figures.items()},
-        **({"classes": evaluation.classes()} if evaluation.sources else {}),
-    }
-    write_text(place.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
-
-
-def _write_table(file: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
-    write_text(file, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    """The cell of a table: empty where undefined, six significant digits otherwise."""
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.6g}"
-    return value
 
 
 def pick_examples(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
