@@ -15,6 +15,7 @@ FEATURES = {
     "cli/test_ranks.py": "trainings of two processes of which one is lost",
     "cli/test_refinement.py": "the same for latent refinement",
     "cli/test_stabilizers.py": "the same for stabilizers",
+    "cli/test_variable_sources.py": "one recipe from training to page",
     "egs/test_run_sh.py": "the scripts of all corpora",
     "engine/test_losses_in_training.py": "losses with a state of their own, within a system",
     "losses/test_contract.py": "every loss",

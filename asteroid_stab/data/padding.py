@@ -70,7 +70,7 @@ class PaddedMixtures(MixtureDataset):
         super().__init__(whole.names, whole.lengths, whole.n_src, whole.sample_rate, None, seed)
         self.whole = whole
         self.segment = self.full = round(segment_s * whole.sample_rate)
-        self.classes, self.labels = whole.classes, whole.labels
+        self.classes, self.labels, self.n_active = whole.classes, whole.labels, whole.n_active
         self.stable_ids, self.tasks = whole.stable_ids, whole.tasks
         self.n_padded = sum(length < self.full for length in self.lengths)
 

@@ -29,6 +29,7 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
     _write_table(place.utterances, [*ITEM_COLUMNS, *evaluation.columns], evaluation.rows)
     if evaluation.sources:
         _write_table(place.sources, ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
+    counting = evaluation.counting()
     summary = {
         **facts,
         "n": len(evaluation.rows),
@@ -39,6 +40,7 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         "metrics": evaluation.summary(),
         "figures": {name: asdict(info) for name, info in evaluation.figures.items()},
         **({"classes": evaluation.classes()} if evaluation.sources else {}),
+        **({"counting": counting, "by_n_active": evaluation.by_number()} if counting else {}),
     }
     write_text(place.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 

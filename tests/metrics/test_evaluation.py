@@ -30,7 +30,7 @@ class HerePool:
 
     def run(self, items):
         for item in reversed(list(items)):  # results come in any order
-            yield item.key, measure(*item[1:], RATE, self.metrics)
+            yield item.key, measure(*item[1:4], RATE, self.metrics)
 
 
 class Speech(MixtureDataset):
