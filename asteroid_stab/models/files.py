@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.masknn import fuse_norms
+from asteroid_stab.masknn import use_fast_kernels
 from asteroid_stab.models.saved import check_kinds, check_weights, no_larger_than, read_saved
 from asteroid_stab.run.layout import RunLayout
 
@@ -125,7 +125,7 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     rate = getattr(model, "sample_rate", None)
     if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate >= 1):
         raise StabError(f"the sample rate in {origin!r} must be a number of at least 1 Hz, got {str(rate)[:20]}")
-    return fuse_norms(model).eval()
+    return use_fast_kernels(model).eval()
 
 
 def _is_model(value: Any) -> bool:
