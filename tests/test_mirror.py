@@ -23,6 +23,7 @@ FEATURES = {
     "models/test_builders.py": "all model functions of conf/model against the host's models",
     "models/test_gate_noise.py": "an argument that goes through models and masknn",
     "recipes/test_recipes.py": "every recipe",
+    "test_fuzz.py": "the program, given damaged inputs",
     "report/test_browser.py": "the whole page in a browser",
     "run/test_own_parts.py": "a user's own classes of every kind, from a config folder",
     "stabilizers/test_contract.py": "every stabilizer",
