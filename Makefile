@@ -1,7 +1,7 @@
 # Everything runs in .venv, which .ci/venv makes from pyproject.toml and constraints.txt on first use.
 # PYTHON=python3.12 chooses the interpreter of a new .venv; WORKERS=8 runs tests on more cores than two.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-bench test-all check format fuzz bench wheel venv venv-cpu clean
+.PHONY: help demo test test-slow test-bench test-all check format fuzz kills bench wheel venv venv-cpu clean
 WORKERS ?= 2
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
@@ -24,6 +24,9 @@ test-slow: venv ## the tests that take minutes
 test-fuzz: venv ## 5,000 damaged inputs: none may end in a traceback, hang, run code or fill the memory
 	PYTHONPATH=tests/plugins $(BIN)/python -m fuzz
 
+kills: venv ## over a hundred kills of trainings at random moments, on one rank and on two, each run resumed and compared
+	N_KILLS=6 $(PYTEST) tests/cli/test_random_kills.py
+
 bench: venv ## the tests that measure time or memory, one at a time
 	$(PYTEST) -m bench
 
@@ -38,6 +41,9 @@ check: venv ## lint, format, types, floors
 format: venv ## brings the code into the project's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+kills: venv ## over a hundred kills of trainings at random moments, on one rank and on two, each run resumed and compared
+	N_KILLS=6 $(PYTEST) tests/cli/test_random_kills.py
 
 bench: venv ## this package beside Asteroid: time and memory
 	for name in pit step data evaluate callbacks layers refinement ranks; do $(BIN)/asteroid-stab bench $$name || exit 1; done

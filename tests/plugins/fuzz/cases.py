@@ -99,7 +99,8 @@ def overrides(draw: Random, folder: Path, originals: Originals, canary: Path) ->
 def training(draw: Random, folder: Path, originals: Originals, canary: Path) -> list[str]:
     """Draws overrides of a recipe that is trained for one step."""
     made = [word for word in _overrides(draw, "baseline/toy", canary) if not word.lstrip("+~").startswith("run_dir")]
-    return ["train", "baseline/toy", *TINY, *ONE_STEP, "run_dir=run", *made]
+    # Epochs without number are no fault where they are asked for.
+    return ["train", "baseline/toy", *TINY, *ONE_STEP, "run_dir=run", *made, "trainer.max_epochs=1"]
 
 
 def recipe(draw: Random, folder: Path, originals: Originals, canary: Path) -> list[str]:
