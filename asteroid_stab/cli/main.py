@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.signals import EndingSignals, end_process
 
 VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "bench", "recipes")
@@ -58,6 +58,12 @@ def main(argv: list[str] | None = None) -> int:
         _silence(sys.stdout)
         _silence(sys.stderr)
         return CLOSED_PIPE
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error) or os.environ.get("ASTEROID_STAB_TRACEBACK"):
+            raise
+        advice = "in training, a smaller loader.batch_size, loader.segment_s or model needs less"
+        print(f"asteroid-stab: error: not enough memory ({cause(error)}); {advice}", file=sys.stderr)
+        return 2
     except OSError as error:
         if error.errno not in _OF_THE_MACHINE or os.environ.get("ASTEROID_STAB_TRACEBACK"):
             raise
@@ -65,6 +71,13 @@ def main(argv: list[str] | None = None) -> int:
         where = f" {str(error.filename)!r}" if error.filename else ""
         print(f"asteroid-stab: error: cannot read or write{where}: {error.strerror}", file=sys.stderr)
         return 2
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was asked for that the machine does not have; torch has no type of its own for a CPU's."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(text in str(error) for text in ("can't allocate memory", "std::bad_alloc", "not enough memory"))
 
 
 def _nobody_reads(stream: Any) -> bool:

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from asteroid_stab.cli import recipes
 from asteroid_stab.cli.main import VERBS, main
@@ -96,3 +97,27 @@ def test_a_verb_that_a_signal_ends_says_so(monkeypatch, capsys, verb, number, st
     for words in ([verb], [verb, "swallow"]):
         assert main(words) == status
         assert re.fullmatch(f"asteroid-stab {verb}: ended by {name}\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("std::bad_alloc"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+    ],
+)
+def test_too_little_memory_is_one_line(error, monkeypatch, capsys):
+    def fail(rest):
+        raise error
+
+    monkeypatch.setattr("asteroid_stab.cli.recipes.main", fail)
+    assert main(["recipes"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"asteroid-stab: error: not enough memory ({type(error).__name__}")
+    assert shown.endswith("needs less\n")
+    assert len(shown.splitlines()) == 1
+    monkeypatch.setenv("ASTEROID_STAB_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        main(["recipes"])
