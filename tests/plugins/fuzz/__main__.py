@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-
 ASKED = ("training", "words")
 """Kinds in which the command line itself may ask for more than the machine has; it must then be refused in a line."""
 
