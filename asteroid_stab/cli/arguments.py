@@ -76,7 +76,7 @@ def take_trust(names: Sequence[str]) -> None:
     Raises:
         StabError: a name is no name, or the file cannot be written.
     """
-    from asteroid_stab.run.trust import trust, trusted_file
+    from asteroid_stab.trust import trust, trusted_file
 
     if new := trust(names):
         print(f"note: {', '.join(new)} may be built from run folders from now on, as {trusted_file()} says")

@@ -12,7 +12,7 @@ from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.resume import resumed_config
-from asteroid_stab.run.trust import check_stored, locate, targets, trust, trust_own, trusted_file, trusted_names
+from asteroid_stab.trust import check_stored, locate, targets, trust, trust_own, trusted_file, trusted_names
 
 FOREIGN = [
     "os.system",
@@ -33,7 +33,7 @@ FOREIGN = [
     "functools.partial",
     "asteroid_stab.atomic.write_text",
     "asteroid_stab.run.describe.RunDescription",
-    "asteroid_stab.run.trust.trust",
+    "asteroid_stab.trust.trust",
     "asteroid_stab.models.save_model",
     "asteroid_stab.models.load_model",
     "asteroid_stab.models.LatentRefinementNet.from_pretrained",
