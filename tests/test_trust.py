@@ -12,7 +12,7 @@ from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.resume import resumed_config
-from asteroid_stab.trust import check_stored, locate, targets, trust, trust_own, trusted_file, trusted_names
+from asteroid_stab.trust import check_stored, locate, targets, trust, trust_own, trusted_file, trusted_names, trusting
 
 FOREIGN = [
     "os.system",
@@ -118,6 +118,7 @@ def test_no_function_of_this_package_or_a_host_is_built_that_makes_no_part():
             "sudormrf",
             "layered_model",
             "load_pretrained",
+            "hosted",
             "tensorboard",
             "wandb",
         )
@@ -197,6 +198,42 @@ def test_what_the_user_trains_with_is_trusted_by_its_whole_name():
     assert trust_own(config) == ["my_own.Corpus"]
     assert trust_own(config) == []
     assert trusted_names() == {"my_own.Corpus"}
+
+
+def test_a_stored_config_hosts_no_foreign_net(tmp_path):
+    for net in ({"_target_": "os.system"}, [{"_target_": "os.system"}]):
+        run = stored(
+            tmp_path, lambda c, net=net: c.update(model={"_target_": "asteroid_stab.models.hosted", "net": net})
+        )
+        with pytest.raises(StabError, match=r"config.yaml names os.system at model.net"):
+            resumed_config(str(run), None, [])
+
+
+def test_names_are_trusted_within_a_block():
+    with trusting(["a"]), trusting(["b.C"]):
+        assert trusted_names() == {"a", "b.C"}
+    assert trusted_names() == set()
+    with pytest.raises(RuntimeError, match="x"), trusting(["a"]):
+        raise RuntimeError("x")
+    assert trusted_names() == set()
+
+
+def test_a_trusted_class_that_is_gone_is_named(tmp_path, monkeypatch):
+    (tmp_path / "half_a_module.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, why in (("no_package.Net", "'no_package'"), ("half_a_module.Net", "'no_such_package'")):
+        message = rf"c names {name}, which cannot be imported here \(ModuleNotFoundError: No module named {why}\): "
+        with pytest.raises(StabError, match=message):
+            check_stored({"_target_": name}, "data", "c", [name.split(".")[0]])
+
+
+@pytest.mark.parametrize("target", ["asteroid_stab.data.ToyCorpus", "pytorch_lightning.Trainer", "torch.optim.Adam",
+                                    "asteroid_stab.models.conv_tasnet", "asteroid_stab.models.hosted"])  # fmt: skip
+def test_a_model_is_made_of_modules_only(target):
+    check_stored({"_target_": target}, "data", "c", ())
+    with pytest.raises(StabError, match=f"c names {target} at net, which is no part"):
+        check_stored({"_target_": target}, "net", "c", (), modules_only=True)
+    check_stored({"_target_": "torch.nn.ReLU"}, "net", "c", (), modules_only=True)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a-b", "/home", "a..b"])
