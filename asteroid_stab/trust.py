@@ -89,7 +89,7 @@ def trust(names: Sequence[str]) -> list[str]:
         StabError: a name is no dotted name, or the file cannot be written.
     """
     for name in names:
-        if not all(part.isidentifier() for part in name.split(".")):
+        if not _is_name(name):
             raise StabError(f"--trust must be the name of a package or a class, such as my_corpus, got {name!r}")
     new = [name for name in dict.fromkeys(names) if name not in trusted_names()]
     if new:
@@ -109,9 +109,13 @@ def trust_own(config: Any) -> list[str]:
     Naming a class in a recipe or on the command line is trusting it. A name of a host or of the standard library is
     not kept: it would be trusted with any arguments, in everybody's folders.
     """
-    known = {*(place.partition(".")[0] for place in _PLACES), *sys.stdlib_module_names}
-    own = [target for _, target in targets(config) if isinstance(target, str) and target.partition(".")[0] not in known]
-    return trust(own) if own else []
+    own = []
+    for _, target in targets(config):
+        if isinstance(target, str) and not _is_public(target):
+            found = locate(target)
+            defined = target if found is None else _defined(found)  # the name in the files of a model
+            own += [target, *([defined] if _is_name(defined) and not _is_public(defined) else [])]
+    return trust([*dict.fromkeys(own)]) if own else []
 
 
 def check_stored(node: Any, at: str, source: str, trusted: Iterable[str], modules_only: bool = False) -> None:
@@ -130,16 +134,17 @@ def check_stored(node: Any, at: str, source: str, trusted: Iterable[str], module
     """
     names = {*trusted}
     for where, target in targets(node, at):
-        if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
+        if not isinstance(target, str) or not _is_name(target):
             raise StabError(f"{source}: {where}.{_TARGET} must be the name of a class, got {target!r}")
         if target in names or (_in_place(target, _PLACES) and _is_part(locate(target), modules_only)):
             continue
         givers = [name for name in names if _in_place(target, [name])]
         if givers and _in_place(_defined(imported(target, source)), givers):
             continue
+        whom = target if _is_public(target) else target.rpartition(".")[0] or target
         raise StabError(
             f"{source} names {target} at {where}, which is no part of this package or its hosts, and a file may come "
-            f"from anybody: if you trust it, --trust {target.rpartition('.')[0] or target} (asked once, kept in "
+            f"from anybody: if you trust it, --trust {whom} (asked once, kept in "
             f"{trusted_file()}), or --config-dir DIR with your recipe that names it"
         )
 
@@ -191,6 +196,16 @@ def _found(target: str) -> Any:
             import_module(".".join(parts[:i]))
         found = getattr(found, part)
     return found
+
+
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _is_public(target: str) -> bool:
+    """Whether a name is of a host or the standard library, which are not trusted as a whole."""
+    root = target.partition(".")[0]
+    return root in sys.stdlib_module_names or any(place.partition(".")[0] == root for place in _PLACES)
 
 
 def _in_place(target: str, places: Iterable[str]) -> bool:

@@ -236,6 +236,23 @@ def test_a_model_is_made_of_modules_only(target):
     check_stored({"_target_": "torch.nn.ReLU"}, "net", "c", (), modules_only=True)
 
 
+def test_a_class_is_trusted_by_the_name_of_its_definition_too(tmp_path, monkeypatch):
+    """A model's file has that name, and a recipe may have another."""
+    (tmp_path / "defines_it.py").write_text("class Net: pass\ndef made():\n    return lambda: 3\nmade = made()\n")
+    (tmp_path / "lends_it.py").write_text("from defines_it import Net, made\nfrom os import system\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = [{"_target_": f"lends_it.{name}"} for name in ("Net", "made", "system")]
+    assert trust_own(config) == ["lends_it.Net", "defines_it.Net", "lends_it.made", "lends_it.system"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("os.system", "os.system"), ("torch.hub.load", "torch.hub.load"), ("a.b.C", "a.b"), ("a", "a")]
+)
+def test_no_host_is_proposed_to_be_trusted_as_a_whole(target, name):
+    with pytest.raises(StabError, match=rf"if you trust it, --trust {name} \(asked once"):
+        check_stored({"_target_": target}, "data", "c", ())
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a-b", "/home", "a..b"])
 def test_a_name_that_is_none_is_not_trusted(name):
     with pytest.raises(StabError, match="--trust must be the name of a package or a class"):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from asteroid import models
 from asteroid.models import BaseModel
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from asteroid_stab.errors import StabError, cause, nearest
@@ -134,9 +135,19 @@ class HostedModel(BaseModel):
             "keep": self._reader.keep,
         }
 
-    def keep_outputs(self, outputs: Sequence[int]) -> None:
-        """Makes this model return only some of its estimates, in this order; the net still computes all."""
-        self._reader.select(outputs)
+    def with_outputs(self, outputs: Sequence[int]) -> HostedModel:
+        """A copy, in evaluation mode, that returns only some of the estimates, in this order; its net computes all.
+
+        It is built, not copied: a net that was trained may hold tensors that Python cannot copy.
+        """
+        args = self.get_model_args()
+        keep = [i if args["keep"] is None else args["keep"][i] for i in outputs]
+        named = [name for _, name in targets([{TARGET: self.target, **self.args}, self._reader.outputs])]
+        with trusting(named), isolate_rng(include_cuda=False):  # a training must draw the same numbers without this
+            model = HostedModel(**{**args, "n_src": len(keep), "keep": keep})
+        model.load_state_dict(self.state_dict())
+        first = next(self.parameters(), None)
+        return model.to("cpu" if first is None else first.device).eval()
 
 
 def check_net(arguments: Mapping[str, Any], source: str) -> None:

@@ -83,11 +83,6 @@ class EstimateReader:
             raise StabError(f"{giver} must give {letters} with {sizes}, got {shown(found)}{_hint(wanted, found)}")
         return pad_x_to_y(est if self.keep is None else est[:, self.keep], mixture)
 
-    def select(self, outputs: Sequence[int]) -> None:
-        """Keeps only some of the estimates, in this order."""
-        self.keep = [self.keep[i] if self.keep is not None else i for i in outputs]
-        self.n_src = len(self.keep)
-
     def _is_whole(self, est: Any, wanted: Mapping[str, int]) -> bool:
         if not isinstance(est, Tensor) or not est.is_floating_point() or est.ndim != 3:
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +35,7 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
     """
     if isinstance(model, HostedModel):
         _check_outputs(outputs, model.n_src)
-        kept = copy.deepcopy(model)
-        kept.keep_outputs(outputs)
-        return kept.eval()
+        return model.with_outputs(outputs)
     conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
     args, weights = dict(conf["model_args"]), dict(conf["state_dict"])
     if "decoder" in output_layers(model):
@@ -56,8 +53,8 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
         weights[name] = by_source[list(outputs)].flatten(0, 1)
     device = next(iter(weights.values())).device
     with torch.random.fork_rng(devices=[]):  # a training must draw the same random numbers without this
-        plain = build_model({**conf, "model_args": {**args, "n_src": len(outputs)}, "state_dict": weights}, "a model")
-    return plain.to(device)
+        kept = build_model({**conf, "model_args": {**args, "n_src": len(outputs)}, "state_dict": weights}, "a model")
+    return kept.to(device)
 
 
 def _check_outputs(outputs: Sequence[int], n_src: int) -> None:

@@ -32,7 +32,7 @@ def probe(model: HostedModel, n_samples: int, device: str = "cpu") -> None:
         StabError: the net raises an error, or gives something else than finite estimates ``[B, J, T]``; or its layers
             have no size yet.
     """
-    if lazy := [name for name, p in model.named_parameters() if is_lazy(p)]:
+    if lazy := [name for name, one in (*model.named_parameters(), *model.named_buffers()) if is_lazy(one)]:
         raise StabError(f"{model.target} has layers without a size (lazy ones), which a file cannot keep: {lazy[0]}")
     mixture = _LEVEL * torch.randn(2, n_samples, generator=torch.Generator().manual_seed(0))
     with untouched(model, device):

@@ -35,7 +35,9 @@ def build_network(node: DictConfig, corpus: Corpus) -> nn.Module:
     found: Any = get_object(node["_target_"])
     plain: Any = OmegaConf.to_container(node, resolve=True)
     if found is hosted:
-        return _hosted({key: value for key, value in plain.items() if key != "_target_"})
+        if positional := [key for key in ("_args_", "_partial_") if plain.get(key)]:
+            raise StabError(f"model: {node['_target_']} takes its arguments by name, and no {positional[0]}")
+        return _hosted({key: value for key, value in plain.items() if not key.startswith("_")})
     if isinstance(found, type) and issubclass(found, nn.Module) and not issubclass(found, BaseModel):
         of_corpus = {"n_src": corpus.n_src, "sample_rate": corpus.sample_rate}
         given = {name: plain[name] for name in of_corpus if plain.get(name) is not None}

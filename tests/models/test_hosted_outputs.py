@@ -107,8 +107,5 @@ def test_the_functions_own_fault_is_the_functions():
 def test_some_outputs_are_kept():
     given = reader(n_src=2, keep=[2, 0])
     assert torch.equal(given.read(EST, MIXTURE), EST[:, [2, 0]])
-    given.select([1])
-    assert (given.keep, given.n_src) == ([0], 1)
-    assert torch.equal(given.read(EST, MIXTURE), EST[:, [0]])
     with pytest.raises(StabError, match=r"J=2, T=800, got \[2, 2, 800\]"):
         reader(n_src=2, keep=[2, 0]).read(EST[:, :2], MIXTURE)

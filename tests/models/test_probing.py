@@ -7,6 +7,7 @@ import numpy as np
 import own_nets
 import pytest
 import torch
+from torch import nn
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import hosted
@@ -58,6 +59,7 @@ def test_the_net_is_really_called():
         (own_nets.Breaks, r"cannot separate mixtures of shape \[2, 800\] in evaluation mode: KeyError: 'speaker'"),
         (own_nets.ListInTraining, r"T=800, got a list of \[2, 2, 800\], \[2, 2, 800\] \(model=hosted: outputs=list"),
         (own_nets.LazyMask, r"own_nets.LazyMask has layers without a size \(lazy ones\), which .*: net.mask.weight"),
+        (nn.LazyBatchNorm1d, r"LazyBatchNorm1d has layers without a size .*: net.weight"),
     ],
 )
 def test_what_cannot_work_is_found(net, message):

@@ -47,6 +47,18 @@ def test_it_is_hosted_as_the_user_says(tiny_corpus):
     assert model.get_model_args()["args"]["norm"] == {"_target_": "torch.nn.Identity"}
 
 
+@pytest.mark.parametrize("key", ["_args_", "_partial_"])
+def test_its_arguments_have_names(tiny_corpus, key):
+    with pytest.raises(StabError, match=f"model: asteroid_stab.models.hosted takes .* by name, and no {key}"):
+        built(tiny_corpus(), _target_="asteroid_stab.models.hosted", net=NET, n_src=2, sample_rate=8000, **{key: [1]})
+
+
+def test_positional_arguments_of_the_net_are_kept(tiny_corpus):
+    model = built(tiny_corpus(), _target_="own_nets.TinyMask", _args_=[4])
+    assert model.get_model_args()["args"] == {"_args_": [4]}
+    assert model.net.encoder.out_channels == 4
+
+
 def test_asteroid_models_stay_as_they_are(tiny_corpus):
     size = {"n_src": 2, "n_filters": 16, "n_blocks": 2, "n_repeats": 1, "bn_chan": 4, "hid_chan": 8, "skip_chan": 4}
     for target in ("asteroid_stab.models.conv_tasnet", "asteroid.models.ConvTasNet"):
