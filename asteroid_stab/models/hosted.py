@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.models.hosted_outputs import EstimateReader, check_choice
-from asteroid_stab.models.targets import TARGET, build_target, plain_values
+from asteroid_stab.models.targets import TARGET, build_target, check_extent, plain_values
 from asteroid_stab.trust import check_stored, imported, targets, trusted_names, trusting
 
 INPUTS = {"time": "[B, T]", "channel_time": "[B, 1, T]", "time_lengths": "[B, T] and lengths [B]"}
@@ -66,6 +66,7 @@ class HostedModel(BaseModel):
     ):
         super().__init__(sample_rate)
         self.target, self.inputs = target, inputs
+        check_extent([args, outputs], _SOURCE)
         self.args: dict[str, Any] = plain_values({**(args or {})}, "args")
         check_choice("inputs", inputs, INPUTS)
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float)) or not sample_rate > 0:
@@ -160,6 +161,7 @@ def check_net(arguments: Mapping[str, Any], source: str) -> None:
     Raises:
         StabError: they name something else.
     """
+    check_extent(arguments, source)
     net = {"args": arguments.get("args"), TARGET: arguments.get("target")}
     for at, part in (("net", net), ("outputs", arguments.get("outputs"))):
         check_stored(part, at, source, trusted_names(), modules_only=True)

@@ -11,6 +11,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.trust import imported
 
 TARGET, PARTIAL, ARGS = "_target_", "_partial_", "_args_"
+_MOST_VALUES, _MOST_DEPTH = 10_000, 30  # some hundreds and 5 are many
 _IGNORED = ("_convert_",)  # of Hydra, for its own containers: the values here are plain already
 
 
@@ -42,6 +43,24 @@ def plain_values(value: Any, at: str) -> Any:
         f"{at} must be a number, text, None, or a list or mapping of them, got {shown}: a file keeps it; an object is "
         f"written as {{{TARGET}: its class, and its arguments}}"
     )
+
+
+def check_extent(value: Any, source: str) -> None:
+    """Checks that arguments are few and not nested deep, before anything walks them: a file may come from anybody.
+
+    Raises:
+        StabError: there are more than 10,000 values, or they are nested more than 30 deep.
+    """
+    n_values, level = 0, [value]
+    for _ in range(_MOST_DEPTH):
+        n_values += len(level)
+        if n_values > _MOST_VALUES:
+            raise StabError(f"{source} has more than {_MOST_VALUES} values in the arguments of its model")
+        inner = ([*one.values()] if isinstance(one, Mapping) else one for one in level)
+        level = [child for one in inner if isinstance(one, (list, tuple)) for child in one[: _MOST_VALUES + 1]]
+        if not level:
+            return
+    raise StabError(f"{source} has arguments of its model that are nested more than {_MOST_DEPTH} deep")
 
 
 def build_target(node: Any, source: str) -> Any:

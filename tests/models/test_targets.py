@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.targets import build_target, plain_values
+from asteroid_stab.models.targets import build_target, check_extent, plain_values
 
 
 def test_nested_objects_are_built():
@@ -61,6 +61,19 @@ def test_what_cannot_be_built_is_named(node, message):
 def test_what_no_file_keeps_is_refused(value, message):
     with pytest.raises(StabError, match=message):
         plain_values(value, "args")
+
+
+def test_arguments_without_an_end_are_refused():
+    deep = []
+    for _ in range(10_000):
+        deep = [deep]
+    with pytest.raises(StabError, match="a test has arguments of its model that are nested more than 30 deep"):
+        check_extent({"a": deep}, "a test")
+    many = [1] * 9990
+    check_extent({"a": many, "b": {"c": (2, [3])}}, "a test")
+    for value in ({"a": many, "b": many}, [[many] * 100] * 100, [{}] * 10**6):
+        with pytest.raises(StabError, match="a test has more than 10000 values in the arguments of its model"):
+            check_extent(value, "a test")
 
 
 def test_plain_values_are_copied():
