@@ -50,13 +50,31 @@ def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any
         model: an Asteroid model (it has ``serialize``), or a hosted one.
         path: where to write.
         infos: plain facts to keep under the file's key ``infos`` (recipe, score, ...).
+
+    Raises:
+        StabError: the model is of another kind.
     """
+    check_savable(model)
     conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
     conf["infos"] = {**conf["infos"], **(infos or {})}
     if type(model).__name__ == conf["model_name"] and _known().get(conf["model_name"].lower()) is not type(model):
         conf[_OWN_CLASS] = f"{type(model).__module__}.{type(model).__qualname__}"  # a user's, which Asteroid lacks
     with replacing(path) as new:
         write_saved(_plain(conf), new)
+
+
+def check_savable(model: torch.nn.Module) -> None:
+    """Checks that a model can be written to a model file.
+
+    Raises:
+        StabError: it is no Asteroid model.
+    """
+    if not hasattr(model, "serialize"):
+        name = type(model).__name__
+        raise StabError(
+            f"a model file needs an Asteroid model, got a {name}: asteroid_stab.models.hosted({name}, "
+            "{its arguments}, n_src=..., sample_rate=...) makes one of it"
+        )
 
 
 def load_model(path: str | Path, trust: Sequence[str] = ()) -> torch.nn.Module:

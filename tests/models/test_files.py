@@ -47,6 +47,12 @@ def test_only_plain_values_are_saved(tmp_path, tiny_model):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plain_module_is_no_model_file(tmp_path):
+    with pytest.raises(StabError, match=r"an Asteroid model, got a Linear: asteroid_stab.models.hosted\(Linear, \{its"):
+        save_model(torch.nn.Linear(1, 1), tmp_path / "m.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
 def change_first(conf, change):
     name = next(iter(conf["state_dict"]))
     conf["state_dict"][name] = change(conf["state_dict"][name])

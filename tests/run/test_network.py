@@ -129,10 +129,6 @@ def test_a_net_that_needs_a_gpu_is_tried_there(monkeypatch, tiny_corpus):
             ["+model.net._target_=own_nets.Flat", "model.outputs={_target_: own_nets.two_of}"],
             "model.outputs.output: own_nets.two_of needs it",
         ),
-        (
-            ["+model.net._target_=own_nets.TinyMask", "head=layerwise"],
-            "layers are known of .*, got HostedModel",
-        ),
     ],
 )
 def test_what_cannot_work_is_reported_before_a_file_is_written(tmp_path, capsys, words, message):
