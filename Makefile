@@ -1,7 +1,7 @@
 # Everything runs in .venv, which .ci/venv makes from pyproject.toml and constraints.txt on first use.
 # PYTHON=python3.12 chooses the interpreter of a new .venv; WORKERS=8 runs tests on more cores than two.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-bench test-all check format bench wheel venv venv-cpu clean
+.PHONY: help demo test test-slow test-bench test-all check format fuzz bench wheel venv venv-cpu clean
 WORKERS ?= 2
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
@@ -21,7 +21,10 @@ test: venv ## the tests, but those that take minutes or measure time
 test-slow: venv ## the tests that take minutes
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "slow and not bench"
 
-test-bench: venv ## the tests that measure time or memory, one at a time
+test-fuzz: venv ## 5,000 damaged inputs: none may end in a traceback, hang, run code or fill the memory
+	PYTHONPATH=tests/plugins $(BIN)/python -m fuzz
+
+bench: venv ## the tests that measure time or memory, one at a time
 	$(PYTEST) -m bench
 
 test-all: test test-bench test-slow ## all tests
@@ -37,7 +40,7 @@ format: venv ## brings the code into the project's format
 	$(BIN)/ruff format .
 
 bench: venv ## this package beside Asteroid: time and memory
-	for name in pit step data evaluate callbacks layers refinement; do $(BIN)/asteroid-stab bench $$name || exit 1; done
+	for name in pit step data evaluate callbacks layers refinement ranks; do $(BIN)/asteroid-stab bench $$name || exit 1; done
 
 wheel: venv ## dist/*.whl
 	@rm -rf build dist

@@ -87,7 +87,7 @@ def measure_groups(items: list[Item], sample_rate: int) -> list[dict[str, Any]]:
                 [
                     (
                         asteroid.submit(timed, asteroid_metrics, item, sample_rate, metrics).result()[1],
-                        ours.submit(timed, measure, *item[1:], sample_rate, metrics).result()[1],
+                        ours.submit(timed, measure, *item[1:4], sample_rate, metrics).result()[1],
                     )
                     for item in [items[0], *items]  # the first one is not counted: it imports
                 ]

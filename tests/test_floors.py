@@ -48,6 +48,7 @@ FLOORS = [
     ("losses.lengths", 0),
     ("losses.filtered", 0),
     ("losses.guard", 0),
+    ("losses.inactive", 1),
     ("losses.attention", 0),
     ("losses.pairs", 0),
     ("losses.schedules", 0),

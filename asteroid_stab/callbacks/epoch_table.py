@@ -50,5 +50,13 @@ class EpochTable(pl.Callback):
         return {"rows": list(self.rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the rows of a checkpoint."""
-        self.rows = list(state_dict["rows"])
+        """Takes the rows of a checkpoint.
+
+        Raises:
+            ValueError: they are no rows of numbers.
+        """
+        rows = [dict(row) for row in state_dict["rows"]]
+        for row in rows:
+            if wrong := next((name for name, value in row.items() if not isinstance(value, (int, float))), None):
+                raise ValueError(f"the epochs' table must hold numbers, got {row[wrong]!r} under {wrong!r}")
+        self.rows = rows

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shlex
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +123,17 @@ def _evaluate(
     run: Any, variant: Any, options: argparse.Namespace, metrics: tuple[str, ...], facts: dict[str, Any], folder: Path
 ) -> dict[str, Any]:
     """Evaluates, writes ``folder`` and returns the summary; an interrupted evaluation is gone on with."""
+    from omegaconf import OmegaConf
     from rich.console import Console
     from rich.progress import Progress
 
     from asteroid_stab import __version__
-    from asteroid_stab.metrics.evaluation import check_model, evaluate, write_tables
+    from asteroid_stab.metrics.counting import ACTIVE_DB
+    from asteroid_stab.metrics.evaluation import check_model, evaluate
     from asteroid_stab.metrics.examples import write_examples
     from asteroid_stab.metrics.journal import journal
     from asteroid_stab.metrics.pool import MetricPool, available_cores
+    from asteroid_stab.metrics.tables import write_tables
     from asteroid_stab.separation.device import to_device
     from asteroid_stab.threads import torch_threads
     from asteroid_stab.trust import trusted_names, trusting
@@ -152,6 +156,8 @@ def _evaluate(
         check_model(model, dataset)
         n_items = min(options.limit or len(dataset), len(dataset))
         measured = {key: facts[key] for key in ("model_sha256", "variant", "overrides")}
+        active_db = OmegaConf.select(run.config, "system.active_db", default=ACTIVE_DB)
+        measured |= {"active_db": active_db} if dataset.n_active is not None else {}
         measured |= {"metrics": list(metrics), "data": dataset.fingerprint, "version": __version__}
         with (
             journal(place.journal, measured, "wait for its end, or name another folder with --out DIR") as kept,
@@ -160,7 +166,8 @@ def _evaluate(
             if kept.measured:
                 print(f"goes on with an evaluation that was interrupted: {len(kept.measured)} mixtures are measured")
             task = progress.add_task(f"{options.split}: {n_items} mixtures", total=n_items)
-            evaluation = evaluate(model, dataset, pool, options.limit, lambda: progress.advance(task), kept)
+            advance = partial(progress.advance, task)
+            evaluation = evaluate(model, dataset, pool, options.limit, advance, kept, active_db)
             try:
                 with working_folder(folder.parent) as new:
                     write_tables(evaluation, new, {"split": options.split, "sample_rate": sample_rate, **facts})

@@ -43,14 +43,29 @@ def show(summary: dict[str, Any]) -> None:
         if info.is_cost and info.most:
             share = summary["metrics"][name]["mean"] / info.most
             print(f"compute: {100 * share:.0f} % of at most {info.most:g} {info.label} a mixture")
+    _show_counting(summary)
     fallbacks = summary["reference_fallbacks"]
     if fallbacks:
         print(
             f"SDR, SIR and SAR of {len(fallbacks)} of {n} mixtures were computed by pb_bss_eval, "
             f"for numerical reasons: {', '.join(list(fallbacks)[:NAMED_FAILURES])}"
         )
-    gain = summary["metrics"]["si_sdr_i"]
-    print(f"{summary['split']} SI-SDRi: {gain['mean']:.2f} dB (n = {gain['n']})")
+    name = "si_sdr_i" if summary["metrics"]["si_sdr_i"]["n"] else "si_sdr"  # no improvement where nothing is mixed
+    numbers = summary["metrics"][name]
+    print(f"{summary['split']} {column_info(name).label}: {numbers['mean']:.2f} dB (n = {numbers['n']})")
+
+
+def _show_counting(summary: dict[str, Any]) -> None:
+    """Prints how often the active estimates were as many as the sources, for each number of sources."""
+    counting = summary.get("counting")
+    if not counting:
+        return
+    for true, found in counting["table"].items():
+        n = sum(found.values())
+        others = [f"{number} in {100 * count / n:.0f}%" for number, count in found.items() if number != true]
+        missed = f"; counted {', '.join(others)}" if others else ""
+        print(f"J = {true}: counted right in {100 * found.get(true, 0) / n:.0f}% of {n} mixtures{missed}")
+    print(f"counting accuracy: {100 * counting['accuracy']:.1f}%")
 
 
 def _figures(summary: dict[str, Any]) -> dict[str, FigureInfo]:
@@ -70,6 +85,9 @@ def _table(summary: dict[str, Any]) -> Table:
     gain = column_info("si_sdr_i")
     for name, numbers in summary.get("classes", {}).items():
         rows.append((MetricInfo(f"{gain.label} of {name}", digits=gain.digits), numbers))
+    for number, of_number in summary.get("by_n_active", {}).items():
+        name = "si_sdr_i" if of_number["si_sdr_i"]["n"] else "si_sdr"
+        rows.append((MetricInfo(f"{column_info(name).label}, J = {number}", digits=2), of_number[name]))
     for info, numbers in rows:
         cells = ["-" if numbers[key] is None else f"{numbers[key]:.{info.digits}f}" for key in NUMBERS]
         label = f"{info.label} {info.unit}" if info.unit else info.label

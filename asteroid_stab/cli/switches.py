@@ -64,6 +64,7 @@ def _labels(
     from asteroid_stab.atomic import replacing
     from asteroid_stab.metrics.whole_labels import whole_labels
     from asteroid_stab.models.files import load_model
+    from asteroid_stab.run.assignments import read_table
     from asteroid_stab.separation.device import to_device
     from asteroid_stab.trust import trusted_names
 
@@ -79,7 +80,7 @@ def _labels(
                 labels = whole_labels(model, dataset, n_items, lambda: progress.advance(task))
                 with replacing(kept) as new, open(new, "wb") as stream:
                     np.save(stream, labels)
-            found[epoch] = np.load(kept)
+            found[epoch] = read_table(kept, (n_items, dataset.n_src))
             progress.update(task, completed=len(found) * n_items)
     return found
 

@@ -167,6 +167,7 @@ def _train(config: DictConfig, resume: str | None) -> int:
     from asteroid_stab.callbacks import EndedWithinEpochError, WholeEpochs
     from asteroid_stab.run.build import build_run
     from asteroid_stab.run.describe import RunDescription
+    from asteroid_stab.run.going_on import GoingOn
     from asteroid_stab.run.plan import RunPlan
     from asteroid_stab.run.ranks import RankLostError, RankWatch
     from asteroid_stab.run.resume import check_checkpoint, stopped_early
@@ -189,9 +190,11 @@ def _train(config: DictConfig, resume: str | None) -> int:
     if trainer.is_global_zero:
         print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
     saved = check_checkpoint(checkpoint, system) if checkpoint.exists() else None
+    going_on = GoingOn(checkpoint, trainer, resumed=saved is not None)
     if saved is not None:
         if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
-            data.load_state_dict(saved[type(data).__qualname__])
+            with going_on:
+                data.load_state_dict(saved[type(data).__qualname__])
         if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
             raise StabError(
                 f"{run_dir} has {saved['epoch'] + 1} epochs already, got trainer.max_epochs={trainer.max_epochs}"
@@ -207,7 +210,7 @@ def _train(config: DictConfig, resume: str | None) -> int:
         signals.hurry = trainer.world_size > 1
     trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
     try:
-        with RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
+        with going_on, RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
             if signals is not None:
                 signals.noticed.append(lambda n: watch.leave(f"was ended by {Signals(n).name}", 128 + n))
             trainer.fit(system, datamodule=data, ckpt_path=None if saved is None else checkpoint, weights_only=True)

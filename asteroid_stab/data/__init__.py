@@ -25,6 +25,7 @@ _MODULES = {
     "SpeechEscCorpus": "asteroid_stab.data.corpora.esc",
     "SpeechFolders": "asteroid_stab.data.corpora.speech_folders",
     "ToyCorpus": "asteroid_stab.data.toy.corpus",
+    "VariableSourcesCorpus": "asteroid_stab.data.corpora.variable",
     "WhamCorpus": "asteroid_stab.data.corpora.wsj0",
     "Wsj0MixCorpus": "asteroid_stab.data.corpora.wsj0",
 }

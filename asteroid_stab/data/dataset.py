@@ -65,6 +65,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
         tasks: the tasks that a batch may be of.
         classes: names of the classes that sources have; empty where they have none.
         labels: class of every source of every item, ``[N, J]``, positions in ``classes``; None without classes.
+        n_active: number of sources of every item that are not silent throughout, ``[N]``; None where all are active.
 
     Shapes:
         - an item: mixture ``[T]``, sources ``[J, T]``, both float32, and the id.
@@ -77,6 +78,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     tasks: Sequence[str] = ("separation",)
     classes: Sequence[str] = ()
     labels: np.ndarray | None = None
+    n_active: np.ndarray | None = None
 
     def __init__(
         self,

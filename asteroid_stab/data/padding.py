@@ -42,8 +42,8 @@ def collate(items: Sequence[tuple[Any, ...]]) -> list[Any]:
 class PaddedMixtures(MixtureDataset):
     """Crops of a set's mixtures, of which the short ones are whole, with zeros after them.
 
-    An item has a fourth part, its length without the zeros. Items that are as long as the crop are those of the set
-    itself, under the same ids if none is short.
+    An item has a fourth part, its length without the zeros. A mixture that is as long as the crop is cut as in the set
+    itself, and if none is short, all have the same ids as there.
 
     Args:
         whole: the set, of whole mixtures (``segment_s=None``), which reads them by :meth:`MixtureDataset.read`.
@@ -70,7 +70,7 @@ class PaddedMixtures(MixtureDataset):
         super().__init__(whole.names, whole.lengths, whole.n_src, whole.sample_rate, None, seed)
         self.whole = whole
         self.segment = self.full = round(segment_s * whole.sample_rate)
-        self.classes, self.labels = whole.classes, whole.labels
+        self.classes, self.labels, self.n_active = whole.classes, whole.labels, whole.n_active
         self.stable_ids, self.tasks = whole.stable_ids, whole.tasks
         self.n_padded = sum(length < self.full for length in self.lengths)
 

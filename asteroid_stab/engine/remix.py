@@ -37,8 +37,8 @@ def remix(
 
     References:
         Bralios et al., arXiv 2211.11917, section 3.3, name it; the permutation by place, the levels and the scaling
-        are those of the improved SuDoRM-RF's training (Tzinis et al., Journal of Signal Processing Systems 94, 2022,
-        arXiv 2103.02644), but that the mixture keeps its level (there it has unit variance).
+        follow the training of the improved SuDoRM-RF (Tzinis et al., Journal of Signal Processing Systems 94, 2022,
+        arXiv 2103.02644), except that the mixture keeps its level (there it has unit variance).
     """
     n_items, n_places, n_samples = sources.shape
     orders = torch.stack([torch.randperm(n_items, generator=generator) for _ in range(n_places)], 1)

@@ -85,7 +85,7 @@ class StepSystem(HostSystem):
         if tuple(tasks) != self.tasks:
             raise StabError(
                 f"{type(self).__name__} trains on {' and '.join(self.tasks)}, the data are for {' and '.join(tasks)}: "
-                "data=multitask and system=multitask belong together"
+                "data=multitask and system=multitask belong together, and so do data=variable and system=variable"
             )
 
     def on_train_start(self) -> None:

@@ -164,11 +164,17 @@ class StabSystem(StepSystem):
     def judge(self, mixture: Tensor, sources: Tensor, est: Tensor, lengths: Lengths | None = None) -> None:
         """Adds estimates to the sums of the validation; ``lengths`` are of the items without padding."""
         loss = item_loss(self.loss_func.assign(est, sources, lengths=lengths).loss)
-        est = est[-1] if est.ndim == 4 else est  # of a model with layers, the last one's
-        after = item_loss(self._exact.assign(est, sources, lengths=lengths).loss)
+        scored = torch.isfinite(loss)
+        self._val_sums.add(loss=loss[scored], scored=scored)
+        last = est[-1] if est.ndim == 4 else est  # of a model with layers, the last one's
+        after = item_loss(self._exact.assign(last, sources, lengths=lengths).loss)
         before = item_loss(on_true_parts(matched_neg_sdr, lengths, mixture.unsqueeze(1).expand_as(sources), sources))
-        judged, scored = torch.isfinite(after) & torch.isfinite(before), torch.isfinite(loss)
-        self._val_sums.add(after=after[judged], before=before[judged], items=judged, loss=loss[scored], scored=scored)
+        judged = torch.isfinite(after) & torch.isfinite(before) & self.improvable(sources)
+        self._val_sums.add(after=after[judged], before=before[judged], items=judged)
+
+    def improvable(self, sources: Tensor) -> Tensor:
+        """Returns which items [B] have an SI-SDR improvement that says something; by default all."""
+        return torch.ones(len(sources), dtype=torch.bool, device=sources.device)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over the validation set, of all ranks."""

@@ -77,8 +77,9 @@ def best_permutation(pw: Tensor) -> Tensor:
     the whole tensor goes to the CPU in one transfer and the Hungarian algorithm (SciPy) solves each item.
 
     A source with a loss that is not finite is left out of the search and gets a remaining estimate; an item with only
-    such sources keeps its order. Ties go to the first permutation in lexicographic order up to three sources, and above
-    to the permutation that SciPy finds first: the same costs always give the same permutation.
+    such sources keeps its order. Sources with equal losses (silent ones, for example) get their estimates in ascending
+    order, so that they never seem to switch. Other ties go to the first permutation in lexicographic order up to three
+    sources, and above to the permutation that SciPy finds first: the same costs always give the same permutation.
 
     Args:
         pw: ``pw[b, i, j]`` = loss of estimate i for source j; lower is better. Its gradient is not used.
@@ -107,12 +108,39 @@ def best_permutation(pw: Tensor) -> Tensor:
     cost = pw.masked_fill((pw - pw).sum(1, keepdim=True) != 0, 0.0)  # ∞ − ∞ and nan − nan are nan
     if n_src <= MAX_EXHAUSTIVE:
         perms = all_permutations(n_src, pw.device)
-        return perms[permuted(cost, perms).sum(-1).argmin(1)]
+        perm = perms[permuted(cost, perms).sum(-1).argmin(1)]  # of two equal sums, the first one
+        return ascending_among_equals(perm, cost) if n_src > 2 else perm  # sums of three may differ by rounding
     rows = cost.mT.to("cpu", torch.float64).numpy()  # [B, J_src, J_est]; SciPy works in float64
-    perm = np.empty(rows.shape[:2], dtype=np.int64)
+    found = np.empty(rows.shape[:2], dtype=np.int64)
     for item, row in enumerate(rows):
-        perm[item] = linear_sum_assignment(row)[1]
-    return torch.from_numpy(perm).to(pw.device)
+        found[item] = linear_sum_assignment(row)[1]
+        if (np.diff(np.sort(row.sum(1))) == 0).any():  # rarely: some sources may be equal
+            of_item = torch.from_numpy(found[item : item + 1]), torch.from_numpy(row.T[None])
+            found[item] = ascending_among_equals(*of_item)[0].numpy()
+    return torch.from_numpy(found).to(pw.device)
+
+
+def ascending_among_equals(perm: Tensor, cost: Tensor) -> Tensor:
+    """Returns the permutations with the estimates of sources of equal cost in ascending order.
+
+    Args:
+        perm: index of the estimate given to each source.
+        cost: finite costs of every pair.
+
+    Shapes:
+        perm: [B, J] int64; cost: [B, J_est, J_src]; returns: [B, J].
+
+    Example:
+        >>> cost = torch.tensor([[[1.0, 0.0, 1.0], [2.0, 3.0, 2.0], [4.0, 5.0, 4.0]]])  # sources 0 and 2 are equal
+        >>> ascending_among_equals(torch.tensor([[2, 0, 1]]), cost)
+        tensor([[1, 0, 2]])
+    """
+    equal = (cost.unsqueeze(-1) == cost.unsqueeze(-2)).all(1)  # [B, J, J]
+    earlier = equal.tril(-1)
+    place = earlier.sum(-1)  # of a source among its equals
+    rank = (equal & (perm.unsqueeze(1) < perm.unsqueeze(2))).sum(-1)  # of a source's estimate among theirs
+    takes = equal & (rank.unsqueeze(1) == place.unsqueeze(2))
+    return (takes * perm.unsqueeze(1)).sum(-1)
 
 
 def pick(pw: Tensor, perm: Tensor) -> Tensor:

@@ -155,6 +155,12 @@ class AssignmentLossWrapper(PITLossWrapper, ABC):
         return any(part.remembers_items for part in self.parts())
 
     @property
+    def judges_silence(self) -> bool:
+        """Whether the estimate of a silent target has a loss, so that it learns to be silent."""
+        parts = self.parts()
+        return all(part.judges_silence for part in parts) if parts else getattr(self.loss_func, "judges_silence", False)
+
+    @property
     def fixed_labels(self) -> bool:
         """Whether each item has the same assignment in every epoch."""
         return bool(self.parts()) and all(part.fixed_labels for part in self.parts())
@@ -204,12 +210,9 @@ class AssignmentLossWrapper(PITLossWrapper, ABC):
         Args:
             est_targets: estimates.
             targets: sources.
-            return_est: also return the estimates (of the last layer) in the order of the sources.
+            return_est: also return the estimates (of the last layer) in the order of the sources, [B, J, ...].
             ids: ids of the items.
             **kwargs: keyword arguments of ``loss_func``.
-
-        Shapes:
-            See :meth:`assign`; the estimates that are returned are [B, J, ...].
 
         Raises:
             ValueError: as :meth:`assign`; or no item of the batch has a loss (silent or non-finite signals).

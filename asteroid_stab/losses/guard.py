@@ -68,7 +68,7 @@ def _finite_items(signals: Tensor) -> Tensor:
 
 
 def _stand_in(signals: Tensor, usable: Tensor) -> Tensor:
-    """Returns the signals with those of the first usable item, without gradient, in place of unusable ones."""
+    """Returns the signals, with a copy of the first usable item's, without gradient, in place of unusable ones."""
     if usable.all():
         return signals
     stand_in = signals.detach()[usable.to(torch.int).argmax()]

@@ -25,8 +25,8 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
 
     Estimates are ``[K, B, J, T]``, which models from :func:`asteroid_stab.models.layered_model` return in training; a
     plain ``[B, J, T]`` is one layer. ``Assignment.perm`` is ``[K, B, J]``: trackers see every layer, stabilizers the
-    last. Figures: those of the last layer's loss, and with several layers ``loss_layer0``, ``loss_layer1``, ...: the
-    mean loss of each layer.
+    last. Figures: the figures of the last layer's loss, and with several layers ``loss_layer0``, ``loss_layer1``,
+    ...: the mean loss of each layer.
 
     Weights and assignments are our reading: the paper's text that we have specifies neither.
 

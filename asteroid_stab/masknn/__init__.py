@@ -1,8 +1,18 @@
 """Building blocks of separation networks."""
 
 from asteroid_stab.masknn.exit_gate import ExitGate
-from asteroid_stab.masknn.norms import FusedGlobLN, fuse_norms
+from asteroid_stab.masknn.kernels import FastPReLU, ShiftedConv1d, use_fast_kernels
+from asteroid_stab.masknn.norms import FusedGlobLN
 from asteroid_stab.masknn.refinement import RefinementMasker
 from asteroid_stab.masknn.sub_blocks import make_sub_block, register_sub_block
 
-__all__ = ["ExitGate", "FusedGlobLN", "RefinementMasker", "fuse_norms", "make_sub_block", "register_sub_block"]
+__all__ = [
+    "ExitGate",
+    "FastPReLU",
+    "FusedGlobLN",
+    "RefinementMasker",
+    "ShiftedConv1d",
+    "make_sub_block",
+    "register_sub_block",
+    "use_fast_kernels",
+]

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, cause
+from asteroid_stab.metrics.counting import ACTIVE_DB, active_estimates
 from asteroid_stab.metrics.figures import figures_of, separate_with_figures
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.journal import Journal
-from asteroid_stab.metrics.names import INPUT_SNR, FigureInfo, columns
+from asteroid_stab.metrics.names import COUNTS, INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separation_metrics import Measured, undefined
 from asteroid_stab.metrics.summary import summarise
-from asteroid_stab.run.layout import EvaluationLayout
 
 ITEM_COLUMNS = ("id", "name", "n_samples")
 SOURCE_COLUMNS = tuple(columns(["si_sdr"]))
@@ -60,11 +55,34 @@ class Evaluation:
     def columns(self) -> list[str]:
         """The columns of the metrics, of the noise where there is any, and of the figures, in this order."""
         noisy = any(np.isfinite(row.get(INPUT_SNR, np.nan)) for row in self.rows)
-        return [*columns(self.metrics), *([INPUT_SNR] if noisy else []), *self.figures]
+        counts = COUNTS if self.rows and COUNTS[0] in self.rows[0] else ()
+        return [*columns(self.metrics), *([INPUT_SNR] if noisy else []), *counts, *self.figures]
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Mean, standard deviation and percentiles of every column."""
         return {name: summarise([row[name] for row in self.rows]) for name in self.columns}
+
+    def counting(self) -> dict[str, Any]:
+        """Share of the mixtures with as many active estimates as sources, and how many of each number have how many.
+
+        Empty where the number of sources does not vary; mixtures that could not be measured do not count.
+        """
+        pairs = [tuple(row.get(name, np.nan) for name in COUNTS) for row in self.rows]
+        pairs = [(int(true), int(found)) for true, found in pairs if np.isfinite([true, found]).all()]
+        if not pairs:
+            return {}
+        table: dict[str, dict[str, int]] = {}
+        for true, found in sorted(pairs):
+            of_true = table.setdefault(str(true), {})
+            of_true[str(found)] = of_true.get(str(found), 0) + 1
+        return {"accuracy": sum(true == found for true, found in pairs) / len(pairs), "table": table}
+
+    def by_number(self) -> dict[str, dict[str, Any]]:
+        """Summary of SI-SDR and its improvement, by the number of active sources; empty where it does not vary."""
+        numbers = sorted({row[COUNTS[0]] for row in self.rows if COUNTS[0] in row})
+        of = {number: [row for row in self.rows if row[COUNTS[0]] == number] for number in numbers}
+        names = ("si_sdr", "si_sdr_i")
+        return {str(n): {name: summarise([row[name] for row in rows]) for name in names} for n, rows in of.items()}
 
     def classes(self) -> dict[str, dict[str, float | int | None]]:
         """Mean, standard deviation and percentiles of the sources' SI-SDRi, by class."""
@@ -103,6 +121,7 @@ def evaluate(
     limit: int | None = None,
     advance: Callable[[], object] = lambda: None,
     journal: Journal | None = None,
+    active_db: float = ACTIVE_DB,
 ) -> Evaluation:
     """Separates the whole mixtures of ``dataset`` and measures the estimates.
 
@@ -117,6 +136,8 @@ def evaluate(
         limit: how many mixtures to take, from the first; None takes all.
         advance: called after every mixture.
         journal: keeps every mixture when it is measured; the ones that it has already are not measured again.
+        active_db: level of an estimate relative to the mixture, in dB, above which it counts as a source, where the
+            number of sources varies (``dataset.n_active``).
 
     A mixture that cannot be read, separated or measured is one of the ``broken`` ones of the result, without values;
     the others are measured.
@@ -128,9 +149,10 @@ def evaluate(
     """
     check_model(model, dataset)
     model.eval()
+    varies = dataset.n_active is not None
     n_items = len(dataset) if limit is None else min(limit, len(dataset))
     evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics}, figures=figures_of(model))
-    taken = {*ITEM_COLUMNS, *columns(pool.metrics), INPUT_SNR} & set(evaluation.figures)
+    taken = {*ITEM_COLUMNS, *columns(pool.metrics), INPUT_SNR, *COUNTS} & set(evaluation.figures)
     if taken:
         raise ValueError(f"a model's figure must have a name of its own, got the column {sorted(taken)[0]!r}")
 
@@ -154,17 +176,21 @@ def evaluate(
                 advance()
                 continue
             of_mixture[i] = {INPUT_SNR: input_snr(mixture.numpy(), sources.numpy()), **figures}
-            yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy())
+            if varies:
+                of_mixture[i][COUNTS[1]] = int(active_estimates(estimates, mixture, active_db).sum())
+            yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy(), varies)
 
     for i, found in pool.run(items()):
         measured[i] = found
         if journal is not None:
             journal.add(i, found, of_mixture[i])
         advance()
-    absent = dict.fromkeys([INPUT_SNR, *evaluation.figures], np.nan)
+    absent = dict.fromkeys([INPUT_SNR, *evaluation.figures, *(COUNTS[1:] if varies else ())], np.nan)
     for i in range(n_items):
         name, found = dataset.names[i], measured[i]
         row = {"id": i, "name": name, "n_samples": dataset.lengths[i], **found.values, **of_mixture.get(i, absent)}
+        if dataset.n_active is not None:
+            row[COUNTS[0]] = int(dataset.n_active[i])
         evaluation.rows.append(row)
         if dataset.labels is not None:
             for source, label in enumerate(dataset.labels[i]):
@@ -192,47 +218,6 @@ def _fault(estimates: Tensor, sources: Tensor, name: str) -> str:
     if estimates.shape != sources.shape:
         return wanted
     return "" if torch.isfinite(estimates).all() else "the model gave estimates that are not finite"
-
-
-def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) -> None:
-    """Writes the table of the mixtures, the summary and, of sources with classes, the table of the sources.
-
-    Args:
-        evaluation: the measured mixtures.
-        folder: where to write.
-        facts: further entries of the summary: split, command, model, ...
-    """
-    place = EvaluationLayout(folder)
-    _write_table(place.utterances, [*ITEM_COLUMNS, *evaluation.columns], evaluation.rows)
-    if evaluation.sources:
-        _write_table(place.sources, ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
-    summary = {
-        **facts,
-        "n": len(evaluation.rows),
-        "failures": {metric: list(names) for metric, names in evaluation.failures.items()},
-        "failure_reasons": {metric: names for metric, names in evaluation.failures.items() if names},
-        "reference_fallbacks": evaluation.fallbacks,
-        "broken": evaluation.broken,
-        "metrics": evaluation.summary(),
-        "figures": {name: asdict(info) for name, info in evaluation.figures.items()},
-        **({"classes": evaluation.classes()} if evaluation.sources else {}),
-    }
-    write_text(place.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
-
-
-def _write_table(file: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
-    write_text(file, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    """The cell of a table: empty where undefined, six significant digits otherwise."""
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.6g}"
-    return value
 
 
 def pick_examples(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from asteroid_stab.metrics.separation_metrics import assign
 from asteroid_stab.run.layout import ExamplesLayout
 
 PEAK = 0.95
+_LEAST = 1e-6  # norm of an estimate relative to its source's below which there is nothing to hear: -120 dB
 
 
 def listenable(
@@ -24,7 +25,8 @@ def listenable(
     """Prepares the signals for listening side by side.
 
     The estimates are put in the order of their sources, each with the loudness and sign of its source (SI-SDR ignores
-    the scale of an estimate), and one gain for all signals keeps every peak below 0.95.
+    the scale of an estimate; the estimate of a silent source keeps its own), and one gain for all signals keeps every
+    peak below 0.95.
 
     Shapes:
         - mixture [T]; sources and estimates [J, T]; returns the same.
@@ -37,8 +39,11 @@ def listenable(
     """
     estimates = estimates[assign(sources, estimates)]
     norm = np.linalg.norm(estimates, axis=-1, keepdims=True)
-    scale = np.linalg.norm(sources, axis=-1, keepdims=True) / np.maximum(norm, np.finfo(np.float64).tiny)
-    estimates = estimates * np.copysign(scale, (estimates * sources).sum(-1, keepdims=True))
+    target = np.linalg.norm(sources, axis=-1, keepdims=True)
+    audible = (target > 0) & (norm > _LEAST * target)
+    scale = np.divide(target, norm, out=np.ones_like(norm), where=audible)
+    sign = np.where(audible, (estimates * sources).sum(-1, keepdims=True), 1.0)
+    estimates = estimates * np.copysign(scale, sign)
     peak = max(float(np.abs(x).max()) for x in (mixture, sources, estimates))
     gain = min(1.0, PEAK / max(peak, np.finfo(np.float64).tiny))
     return gain * mixture, gain * sources, gain * estimates

@@ -58,6 +58,9 @@ METRICS: Mapping[str, MetricInfo] = {
 INPUT_SNR = "input_snr"
 """Column of the mixtures' signal-to-noise ratio, which depends on no estimate."""
 
+COUNTS = ("n_active", "n_active_estimates")
+"""Columns of mixtures of a varying number of sources: how many are active, and how many of the estimates are."""
+
 # The SAR of a noiseless mixture is infinite (bss_eval caps it at 100 dB), so its improvement means nothing.
 MEANINGLESS = ("input_sar", "sar_i")
 

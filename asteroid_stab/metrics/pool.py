@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asteroid_stab.errors import cause
+from asteroid_stab.metrics.inactive import measure_active
 from asteroid_stab.metrics.names import METRICS
 from asteroid_stab.metrics.separation_metrics import Measured, measure, undefined
 
@@ -37,12 +38,14 @@ class Item(NamedTuple):
         mixture: [T].
         sources: [J, T].
         estimates: [J, T], in any order.
+        inactive: whether silent sources are inactive, so that the metrics are of the others; else they are an error.
     """
 
     key: int
     mixture: np.ndarray
     sources: np.ndarray
     estimates: np.ndarray
+    inactive: bool = False
 
 
 def available_cores() -> int:
@@ -133,22 +136,19 @@ class MetricPool:
             return undefined(self.metrics, len(item.sources), "the process that measured it died")
 
     def _submit(self, item: Item) -> Future[Measured]:
-        return self._executor.submit(
-            _measure, item.mixture, item.sources, item.estimates, self.sample_rate, self.metrics
-        )
+        return self._executor.submit(_measure, item, self.sample_rate, self.metrics)
 
     def _start(self) -> ProcessPoolExecutor:
         return start_processes(self.n_jobs, WORKER_ENVIRONMENT)
 
 
-def _measure(
-    mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray, sample_rate: int, metrics: Sequence[str]
-) -> Measured:
+def _measure(item: Item, sample_rate: int, metrics: Sequence[str]) -> Measured:
     """Measures a mixture; signals on which the code of a metric fails do not end the others' measurement."""
     try:
-        return measure(mixture, sources, estimates, sample_rate, metrics)
+        function = measure_active if item.inactive else measure
+        return function(item.mixture, item.sources, item.estimates, sample_rate, metrics)
     except Exception as error:  # of five packages
-        return undefined(metrics, len(sources), cause(error))
+        return undefined(metrics, len(item.sources), cause(error))
 
 
 def start_processes(n_jobs: int, environment: dict[str, str]) -> ProcessPoolExecutor:

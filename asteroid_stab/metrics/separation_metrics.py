@@ -67,7 +67,6 @@ def measure(
     The estimates are given to the sources so that the mean SI-SDR is highest (training minimises its negative), and
     every metric uses this one assignment. Asteroid's ``get_metrics`` with ``compute_permutation=True`` takes the
     highest mean SIR instead; the values differ where the two assignments do.
-
     The conventions follow the references: SI-SDR removes the mean of both signals (Asteroid's loss and pb_bss_eval do
     so too); SDR, SIR, SAR, STOI and PESQ keep it.
 
@@ -164,8 +163,8 @@ def si_sdr(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 def assign(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     """Index of the estimate given to every source, by highest mean SI-SDR; exact for any number of sources.
 
-    A silent source has no SI-SDR and takes an estimate that the other sources leave. Signals that are not finite keep
-    their order.
+    A silent source has no SI-SDR and takes an estimate that the other sources leave; several take them in ascending
+    order. Signals that are not finite keep their order.
 
     Args:
         sources: true sources.
@@ -187,8 +186,10 @@ def assign(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     signal = inner**2 / np.maximum(x_energy, SILENCE)
     noise = np.maximum(y_energy[:, None] - signal, 0.0)
     score = 10 * np.log10((signal + SILENCE) / (noise + SILENCE))
-    score[:, x_energy <= SILENCE] = 0.0
-    return linear_sum_assignment(score.T, maximize=True)[1]
+    score[:, silent := x_energy <= SILENCE] = 0.0
+    perm = linear_sum_assignment(score.T, maximize=True)[1]
+    perm[silent] = np.sort(perm[silent])
+    return perm
 
 
 def pesq(source: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
@@ -242,9 +243,8 @@ def _undefined(mixture: np.ndarray, sources: np.ndarray, estimates: np.ndarray) 
 
 
 def _flat(output: dict[str, float], given: dict[str, float]) -> dict[str, float]:
-    numbers = [(given[metric], value, value - given[metric]) for metric, value in output.items()]
     return {
-        name: float(value)
-        for metric, three in zip(output, numbers, strict=True)
-        for name, value in zip(columns([metric]), three, strict=True)
+        name: float(number)
+        for metric, value in output.items()
+        for name, number in zip(columns([metric]), (given[metric], value, value - given[metric]), strict=True)
     }

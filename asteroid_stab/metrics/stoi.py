@@ -22,7 +22,7 @@ def stoi(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the short-time objective intelligibility of every estimate, and of the mixture against every source.
 
-    Higher is better, 1 is the best. The values equal those of ``pystoi.stoi`` up to rounding.
+    Higher is better, 1 is the best. The values equal the results of ``pystoi.stoi`` up to rounding.
 
     Args:
         sources: true sources.
@@ -67,7 +67,7 @@ def stoi(
 
 
 def _score(windows: np.ndarray, energy: np.ndarray, limit: np.ndarray, target: np.ndarray) -> float:
-    """Returns the mean correlation of a signal's windows with those of the source (eq. 5 and 6)."""
+    """Returns the mean correlation between the windows of a signal and of its source (eq. 5 and 6)."""
     own = np.sqrt(np.einsum("bwn,bwn->bw", windows, windows))
     # Each window gets the energy of the source (eq. 3), and is clipped (eq. 4).
     scaled = windows * (np.sqrt(energy) / (own + EPS))[..., None]

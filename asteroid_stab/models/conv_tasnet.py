@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asteroid.models import ConvTasNet
 
-from asteroid_stab.masknn import fuse_norms
+from asteroid_stab.masknn import use_fast_kernels
 
 
 def conv_tasnet(
@@ -27,8 +27,8 @@ def conv_tasnet(
 
     Asteroid's constructor takes ``**fb_kwargs``, in which a misspelt option disappears; this signature names them all.
     The residual convolution of the last block feeds nothing (only its skip output is used): its two parameters never
-    get a gradient, which plain DDP does not allow, so they are frozen here. The global norms are computed by
-    :class:`~asteroid_stab.masknn.FusedGlobLN`, the same function in less time.
+    get a gradient, which plain DDP does not allow, so they are frozen here. Norms, PReLUs and depthwise convolutions
+    are computed in less time (:func:`~asteroid_stab.masknn.use_fast_kernels`).
 
     Args:
         n_src: number of sources.
@@ -61,5 +61,5 @@ def conv_tasnet(
     model = ConvTasNet(**locals())  # the arguments have the host's names
     if skip_chan:  # without skip connections the masks come from the residual output
         model.masker.TCN[-1].res_conv.requires_grad_(False)
-    fuse_norms(model)
+    use_fast_kernels(model)
     return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asteroid.models import DPRNNTasNet, DPTNet
 
-from asteroid_stab.masknn import fuse_norms
+from asteroid_stab.masknn import use_fast_kernels
 
 
 def dprnn_tasnet(
@@ -27,7 +27,7 @@ def dprnn_tasnet(
     mask_act: str = "sigmoid",
     encoder_activation: str | None = None,
 ) -> DPRNNTasNet:
-    """Builds Asteroid's own ``DPRNNTasNet``; its global norms are computed in one kernel.
+    """Builds Asteroid's own ``DPRNNTasNet``, with fast kernels (:func:`~asteroid_stab.masknn.use_fast_kernels`).
 
     Args:
         n_src: number of sources.
@@ -56,7 +56,7 @@ def dprnn_tasnet(
         Luo, Chen, Yoshioka, "Dual-path RNN", ICASSP 2020, arXiv 1910.06379.
     """
     model = DPRNNTasNet(**locals())  # the arguments have the host's names
-    fuse_norms(model)
+    use_fast_kernels(model)
     return model
 
 
@@ -78,7 +78,7 @@ def dptnet(
     mask_act: str = "relu",
     encoder_activation: str | None = "relu",
 ) -> DPTNet:
-    """Builds Asteroid's own ``DPTNet``; its global norms are computed in one kernel.
+    """Builds Asteroid's own ``DPTNet``, with fast kernels (:func:`~asteroid_stab.masknn.use_fast_kernels`).
 
     Args:
         n_src: number of sources.
@@ -105,5 +105,5 @@ def dptnet(
         Chen, Mao, Liu, "Dual-path transformer network", Interspeech 2020, arXiv 2007.13975.
     """
     model = DPTNet(**locals())  # the arguments have the host's names
-    fuse_norms(model)
+    use_fast_kernels(model)
     return model

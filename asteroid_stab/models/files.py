@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.masknn import fuse_norms
+from asteroid_stab.masknn import use_fast_kernels
 from asteroid_stab.models.hosted import HostedModel, check_net
 from asteroid_stab.models.saved import check_kinds, check_weights, no_larger_than, read_saved
 from asteroid_stab.models.weight_names import held_weights, without_wrappers
@@ -132,10 +132,11 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
         raise StabError(f"the arguments in {origin!r} must have names")
     check_weights(weights, origin)
+    is_others = model_class is HostedModel or _OWN_CLASS in conf
     if model_class is HostedModel:
         check_net(arguments, origin)
     try:
-        with no_larger_than(weights, _ROOM if model_class is HostedModel or _OWN_CLASS in conf else 0):
+        with no_larger_than(weights, _ROOM if is_others else 0):
             model = model_class(**arguments)
         own = model.state_dict()
         weights = {without_wrappers(key, own): value for key, value in weights.items()}
@@ -148,7 +149,7 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     rate = getattr(model, "sample_rate", None)
     if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate >= 1):
         raise StabError(f"the sample rate in {origin!r} must be a number of at least 1 Hz, got {str(rate)[:20]}")
-    return fuse_norms(model).eval()
+    return (model if is_others else use_fast_kernels(model)).eval()
 
 
 def _instead(conf: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.masknn import RefinementMasker, fuse_norms
+from asteroid_stab.masknn import RefinementMasker, use_fast_kernels
 from asteroid_stab.masknn.refinement import mask_head
 from asteroid_stab.models.refiner_parts import MixingDecoder, by_length, check_sizes, counts
 from asteroid_stab.models.refiner_stages import StagedModel
@@ -131,7 +131,7 @@ class LatentRefinementNet(StagedModel):
         self.n_src, self.noise_slot, self.gate = n_src, noise_slot, gate
         self._multiple = multiple
         self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
-        fuse_norms(self)
+        use_fast_kernels(self)
 
     # --- separation ---
 

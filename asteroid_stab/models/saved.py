@@ -46,7 +46,9 @@ def read_saved(file: Path, what: str) -> Any:
         check_archive(file)
         with safe_globals(data_types()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about kinds of storage in old files
-            return torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        _check_sizes(content)
+        return content
     except Exception as error:  # the unpickler raises errors of many types on other files
         refused, detail = _REFUSED.search(str(error)), _UNPICKLER.search(str(error))
         if refused:
@@ -54,6 +56,26 @@ def read_saved(file: Path, what: str) -> Any:
         else:
             reason = cause(type(error)(detail[1])) if detail else cause(error)
         raise StabError(f"{str(file)!r} is no readable {what}: {reason}") from error
+
+
+def _check_sizes(content: Any) -> None:
+    """Checks that no tensor in ``content`` claims more values than the file has of it.
+
+    A view that repeats one value is small in a file, and fills the memory when it is copied.
+
+    Raises:
+        ValueError: one does.
+    """
+    parts = [content]
+    seen: set[int] = set()
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Tensor):
+            if part.layout == torch.strided and not part.is_meta and part.nbytes > part.untyped_storage().nbytes():
+                raise ValueError(f"a tensor of shape {list(part.shape)} has {part.untyped_storage().nbytes()} bytes")
+        elif isinstance(part, (Mapping, list, tuple, set)) and id(part) not in seen:
+            seen.add(id(part))
+            parts += [*part.keys(), *part.values()] if isinstance(part, Mapping) else list(part)
 
 
 def check_archive(file: str | os.PathLike[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asteroid.models import SuDORMRFImprovedNet
 
-from asteroid_stab.masknn import fuse_norms
+from asteroid_stab.masknn import use_fast_kernels
 
 
 def sudormrf(
@@ -18,7 +18,7 @@ def sudormrf(
     upsampling_depth: int = 4,
     mask_act: str = "relu",
 ) -> SuDORMRFImprovedNet:
-    """Builds Asteroid's own ``SuDORMRFImprovedNet``; its global norms are computed in one kernel.
+    """Builds Asteroid's ``SuDORMRFImprovedNet``, with fast kernels (:func:`~asteroid_stab.masknn.use_fast_kernels`).
 
     Args:
         n_src: number of sources.
@@ -40,5 +40,5 @@ def sudormrf(
         Smaragdis, "Sudo rm -rf: efficient networks for universal audio source separation", MLSP 2020, arXiv 2007.06833.
     """
     model = SuDORMRFImprovedNet(**locals())  # the arguments have the host's names
-    fuse_norms(model)
+    use_fast_kernels(model)
     return model

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asteroid_stab.atomic import replacing, write_text
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, cause
 from asteroid_stab.run.layout import RunLayout
 
 UNSEEN = -1
@@ -71,12 +71,34 @@ def read_labels(run_dir: Path, epoch: int | None = None) -> tuple[np.ndarray, st
         raise StabError(f"{run_dir} has assignments of epochs {first} to {last}, got epoch {wanted} (counted from 0)")
     labels: np.ndarray | None = None
     for earlier in sorted((e for e in tables if e <= wanted), reverse=True):
-        try:
-            table = np.load(tables[earlier])[-1]
-        except (OSError, ValueError, IndexError) as error:
-            raise StabError(f"cannot read {tables[earlier]}: {error}") from error
+        table = read_table(tables[earlier], (None, None, None))[-1]
+        if labels is not None and table.shape != labels.shape:
+            raise StabError(f"{tables[earlier]} is of another corpus: {list(table.shape)}, not {list(labels.shape)}")
         labels = table if labels is None else np.where(labels == UNSEEN, table, labels)
         if (labels != UNSEEN).all():
             break
     assert labels is not None
-    return labels.astype(np.int64), run.fingerprint.read_text().strip()
+    return labels.astype(np.int64), run.fingerprint.read_text(encoding="utf-8", errors="replace").strip()
+
+
+def read_table(file: Path, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Returns a table of assignments, which may come from anybody.
+
+    Args:
+        file: a file of ``numpy.save``.
+        shape: the shape that it must have, sources last; None: any length.
+
+    Raises:
+        StabError: it is no table of assignments.
+    """
+    try:
+        mapped = np.load(file, mmap_mode="r", allow_pickle=False)  # a header may claim more than the file has
+        fits = mapped.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, mapped.shape, strict=True))
+        if not fits or mapped.dtype.kind != "i" or not mapped.size:
+            raise ValueError(f"it holds {list(mapped.shape)} values of type {mapped.dtype}")
+        table = np.array(mapped)
+        if table.min() < UNSEEN or table.max() >= table.shape[-1]:
+            raise ValueError(f"an assignment of {table.shape[-1]} sources has {table.min()} to {table.max()}")
+    except Exception as error:  # NumPy reads the header as Python, whose parser has errors of its own
+        raise StabError(f"{file} is no readable table of assignments ({cause(error)}): remove it") from error
+    return table

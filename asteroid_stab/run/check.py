@@ -184,7 +184,7 @@ def _name(hint: Any) -> str:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a plain ``value`` from a config fits the annotation ``hint``."""
-    if hint is Any:
+    if hint is Any or (isinstance(value, dict) and "_target_" in value):  # a part, of which its builder sees the kind
         return True
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

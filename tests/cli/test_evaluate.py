@@ -63,7 +63,7 @@ class HerePool:
 
     def run(self, items):
         for item in items:
-            measured = measure(*item[1:], self.sample_rate, [m for m in self.metrics if m != "pesq"])
+            measured = measure(*item[1:4], self.sample_rate, [m for m in self.metrics if m != "pesq"])
             if "pesq" in self.metrics:
                 measured.values.update(input_pesq=1.5, pesq=2.0, pesq_i=0.5)
             yield item.key, Measured(measured.values, measured.perm, measured.failures)

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from asteroid_stab.losses import assignment
 from asteroid_stab.losses.assignment import (
     all_permutations,
+    ascending_among_equals,
     batch_loss,
     best_permutation,
     inverse,
@@ -229,3 +230,22 @@ def test_gpu_finds_the_same(n_src):
     finally:
         torch.cuda.set_sync_debug_mode(before)
     assert torch.equal(perm.cpu(), best_permutation(pw))
+
+
+@pytest.mark.parametrize("n_src", [2, 3, 6])
+def test_equal_sources_get_their_estimates_in_ascending_order(n_src):
+    generator = torch.Generator().manual_seed(n_src)
+    pw = torch.randn(50, n_src, n_src, generator=generator)
+    equal = [0, n_src - 1]
+    pw[:, :, equal] = pw[:, :, :1].clone()
+    found = best_permutation(pw)
+    assert (found[:, equal[0]] < found[:, equal[1]]).all()
+    every = torch.tensor(list(permutations(range(n_src))))
+    least = permuted(pw.double(), every).sum(-1).amin(1)
+    torch.testing.assert_close(pick(pw, found).sum(1).double(), least, atol=1e-5, rtol=0)
+
+
+def test_sources_that_are_not_equal_keep_their_estimates():
+    cost = torch.tensor([[[1.0, 2.0, 1.0], [2.0, 1.0, 2.0], [4.0, 4.0, 4.0]]])  # sources 0 and 2 are equal, 1 is not
+    assert ascending_among_equals(torch.tensor([[2, 1, 0]]), cost).tolist() == [[0, 1, 2]]
+    assert ascending_among_equals(torch.tensor([[1, 2, 0]]), cost).tolist() == [[0, 2, 1]]

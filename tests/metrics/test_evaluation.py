@@ -10,11 +10,12 @@ import torch
 
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
-from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, pick_examples, write_tables
+from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, pick_examples
 from asteroid_stab.metrics.examples import listenable, write_examples
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.names import FigureInfo, columns
 from asteroid_stab.metrics.separation_metrics import measure
+from asteroid_stab.metrics.tables import write_tables
 from asteroid_stab.run.layout import ExamplesLayout
 from bench.speech_samples import speech_like
 
@@ -29,7 +30,7 @@ class HerePool:
 
     def run(self, items):
         for item in reversed(list(items)):  # results come in any order
-            yield item.key, measure(*item[1:], RATE, self.metrics)
+            yield item.key, measure(*item[1:4], RATE, self.metrics)
 
 
 class Speech(MixtureDataset):

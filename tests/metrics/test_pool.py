@@ -26,7 +26,7 @@ def test_results_are_those_of_measure(two_processes):
     results = dict(two_processes.run(items(7)))
     assert sorted(results) == list(range(7))
     for item in items(7):
-        expected = measure(*item[1:], 8000, ["si_sdr", "sdr"])
+        expected = measure(*item[1:4], 8000, ["si_sdr", "sdr"])
         assert results[item.key].values == pytest.approx(expected.values, abs=1e-9)
         np.testing.assert_array_equal(results[item.key].perm, expected.perm)
 

@@ -35,7 +35,7 @@ def test_agrees_with_asteroid_on_real_speech(shared_data, n_src, sample_rate):
     folder = shared_data / "LibriSpeech" / "test-other"
     for item in make_items(spoken_sources(folder, 4 - n_src, n_src, sample_rate)):
         seconds = slice(0, 2 * sample_rate)
-        assert_agrees(item._replace(**{k: getattr(item, k)[..., seconds] for k in item._fields[1:]}), sample_rate)
+        assert_agrees(item._replace(**{k: getattr(item, k)[..., seconds] for k in item._fields[1:4]}), sample_rate)
 
 
 def test_agrees_with_asteroid_on_synthetic_speech():

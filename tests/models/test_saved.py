@@ -105,3 +105,16 @@ def test_bombs_are_refused_before_they_are_read(tmp_path):
         archive.filelist += [archive.filelist[0]] * 50  # of one place in the file
     with pytest.raises(ValueError, match="records state more than the"):
         check_archive(tmp_path / "twice.pth")
+
+
+def test_a_view_that_claims_more_values_than_the_file_has_is_refused(tmp_path):
+    file = tmp_path / "huge.pth"
+    weights = {"a": [torch.zeros(3, 4).mT, torch.zeros(0), {"b": torch.zeros(1).expand(10**9)}]}
+    torch.save(weights, file)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(StabError, match=r"no readable model file: .*a tensor of shape \[1000000000\] has 4 bytes"):
+        read_saved(file, "model file")
+    weights["a"].pop()
+    weights["a"].append(weights)  # a loop
+    torch.save(weights["a"][:2], file)
+    assert len(read_saved(file, "model file")) == 2

@@ -77,6 +77,9 @@ def small_data(node, at, speech, esc, trees):
     if kind == "MultiTaskCorpus":
         parts = [small_data(node[part], f"{at}.{part}", speech, esc, trees) for part in ("base", "enhancement")]
         return parts[0] + parts[1]
+    if kind == "VariableSourcesCorpus":
+        parts = node.parts.items()
+        return [word for name, part in parts for word in small_data(part, f"{at}.parts.{name}", speech, esc, trees)]
     if kind == "Wsj0MixCorpus":
         words = [f"root={trees / 'wsj0-mix'}"]
     elif kind == "WhamCorpus":

@@ -73,7 +73,7 @@ class MultiTaskCorpus(Corpus):
     """A corpus to separate and one of single sources with noise, trained on together; validated on the first alone.
 
     An epoch has the same separation batches, in the same order, as a training on separation alone, and all full
-    batches of enhancement between them. Number of sources and sample rate are those of the corpus to separate.
+    batches of enhancement between them. Number of sources and sample rate come from the corpus to separate.
 
     Args:
         base: the corpus to separate.
