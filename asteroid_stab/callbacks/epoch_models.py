@@ -7,8 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import save_model
+from asteroid_stab.models.files import check_savable, save_model
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.plan import RunPlan
 
 
 class EpochModels(pl.Callback):
@@ -28,6 +29,10 @@ class EpochModels(pl.Callback):
         if every_n_epochs < 1:
             raise StabError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
         self.every_n_epochs = every_n_epochs
+
+    def check(self, plan: RunPlan) -> None:
+        """Checks that the model can be written to a model file."""
+        check_savable(plan.model)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Writes the epoch's model, whole or not at all."""

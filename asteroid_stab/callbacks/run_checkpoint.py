@@ -15,9 +15,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from asteroid_stab.atomic import replacing, write_text
 from asteroid_stab.callbacks.loaders import epoch_is_whole, validates
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import save_model
+from asteroid_stab.models.files import check_savable, save_model
 from asteroid_stab.run.epochs import shown_epoch
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.plan import RunPlan
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ class RunCheckpoint(Checkpoint):
         self.monitor, self.mode, self.infos = monitor, mode, dict(infos or {})
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+
+    def check(self, plan: RunPlan) -> None:
+        """Checks that the model can be written to a model file."""
+        check_savable(plan.model)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Notes in the run folder that there is no checkpoint yet."""

@@ -54,13 +54,13 @@ def add_variant(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--trust NAME`` and ``--config-dir DIR``, for run folders that name classes of others."""
+    """Adds ``--trust NAME`` and ``--config-dir DIR``, for run folders and model files that name classes of others."""
     parser.add_argument(
         "--trust",
         action="append",
         default=[],
         metavar="NAME",
-        help="trust a package or a class that run folders name; kept in a file of yours",
+        help="trust a package or a class that run folders and model files name; kept in a file of yours",
     )
     parser.add_argument(
         "--config-dir",
@@ -76,7 +76,7 @@ def take_trust(names: Sequence[str]) -> None:
     Raises:
         StabError: a name is no name, or the file cannot be written.
     """
-    from asteroid_stab.run.trust import trust, trusted_file
+    from asteroid_stab.trust import trust, trusted_file
 
     if new := trust(names):
         print(f"note: {', '.join(new)} may be built from run folders from now on, as {trusted_file()} says")

@@ -136,10 +136,12 @@ def _evaluate(
     from asteroid_stab.metrics.tables import write_tables
     from asteroid_stab.separation.device import to_device
     from asteroid_stab.threads import torch_threads
+    from asteroid_stab.trust import trusted_names, trusting
 
     place = EvaluationLayout(folder)
     _check_place(place, is_ours=options.out is None)
-    model = variant.load()
+    with trusting(trusted_names(run.config_dir)):
+        model = variant.load()
     data = run.datamodule(options.overrides)
     sample_rate = data.corpus.sample_rate
     metrics = _possible(metrics, sample_rate, data.corpus.n_src)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_stab.cli.arguments import add_variant, path
+from asteroid_stab.cli.arguments import add_trust, add_variant, path, take_trust
 from asteroid_stab.errors import StabError, cause
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.run.variants import find_variant
     from asteroid_stab.separation.chunks import layout, model_forward
     from asteroid_stab.separation.device import to_device
+    from asteroid_stab.trust import trusted_names, trusting
 
-    model = to_device(find_variant(options.model, options.variant).load(), options.device)
+    take_trust(options.trust)
+    variant = find_variant(options.model, options.variant)
+    with trusting(trusted_names(options.config_dir)):
+        model = to_device(variant.load(), options.device)
     sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
     windows = layout(options.window_s, options.overlap_s, sample_rate)
     forward = model_forward(model)
@@ -113,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overlap-s", type=float, default=2.5, help="overlap of two windows in seconds (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
     add_variant(parser)
+    add_trust(parser)
     parser.add_argument("--resample", action="store_true", help="resample files that have another sample rate")
     parser.add_argument(
         "--channel", type=_channel, metavar="N|mix", help="the channel to use, from 1, or the mean of all"

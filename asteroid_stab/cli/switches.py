@@ -66,6 +66,7 @@ def _labels(
     from asteroid_stab.models.files import load_model
     from asteroid_stab.run.assignments import read_table
     from asteroid_stab.separation.device import to_device
+    from asteroid_stab.trust import trusted_names
 
     n_items = min(options.limit or len(dataset), len(dataset))
     found = {}
@@ -75,7 +76,7 @@ def _labels(
             digest = hashlib.sha256(file.read_bytes() + f"{dataset.fingerprint} {n_items}".encode()).hexdigest()
             kept = run.whole_labels(options.split, epoch, digest)
             if not kept.is_file():
-                model = to_device(load_model(file), options.device)
+                model = to_device(load_model(file, [*trusted_names(options.config_dir)]), options.device)
                 labels = whole_labels(model, dataset, n_items, lambda: progress.advance(task))
                 with replacing(kept) as new, open(new, "wb") as stream:
                     np.save(stream, labels)

@@ -152,7 +152,7 @@ def _composed(
 
 def _trust_own(config: DictConfig) -> None:
     """Trusts the classes that the user's own recipe or words name, so that this run can be resumed and evaluated."""
-    from asteroid_stab.run.trust import trust_own, trusted_file
+    from asteroid_stab.trust import trust_own, trusted_file
 
     try:
         if new := trust_own(config):

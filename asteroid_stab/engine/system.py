@@ -21,6 +21,7 @@ from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.lengths import Lengths, on_true_parts
 from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.models.hosted import HostedModel
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import Stabilization
 
@@ -76,6 +77,9 @@ class StabSystem(StepSystem):
 
     def check(self, plan: RunPlan) -> None:
         super().check(plan)
+        if isinstance(self.model, HostedModel):  # the others say nothing until they run
+            est, sources = torch.empty(1, self.model.n_src, 1), torch.empty(1, plan.n_src, 1)
+            self.checked(self.outputs(est, plan.n_src), sources)
         self.loss_func.check(plan)
         if self.loss_func.remembers_items:
             plan.items.require_stable(type(self.loss_func).__name__, "loss=pit")

@@ -3,6 +3,7 @@
 from asteroid_stab.models.conv_tasnet import conv_tasnet
 from asteroid_stab.models.dual_path import dprnn_tasnet, dptnet
 from asteroid_stab.models.files import build_model, load_model, save_model
+from asteroid_stab.models.hosted import HostedModel, hosted
 from asteroid_stab.models.layered import LayeredModel
 from asteroid_stab.models.layering import layered_model
 from asteroid_stab.models.pretrained import load_pretrained
@@ -10,12 +11,14 @@ from asteroid_stab.models.refiner import LatentRefinementNet
 from asteroid_stab.models.sudormrf import sudormrf
 
 __all__ = [
+    "HostedModel",
     "LatentRefinementNet",
     "LayeredModel",
     "build_model",
     "conv_tasnet",
     "dprnn_tasnet",
     "dptnet",
+    "hosted",
     "layered_model",
     "load_model",
     "load_pretrained",

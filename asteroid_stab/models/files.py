@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,15 @@ from torch import Tensor
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.masknn import use_fast_kernels
+from asteroid_stab.models.hosted import HostedModel, check_net
 from asteroid_stab.models.saved import check_kinds, check_weights, no_larger_than, read_saved
+from asteroid_stab.models.weight_names import held_weights, without_wrappers
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.trust import check_stored, imported, trusted_names, trusting
 
 _LONGEST_NAME = 80  # of a model, in a message
+_OWN_CLASS = "model_class"  # key of the dotted name of a class that Asteroid does not know by name
+_ROOM = 10**8  # values that a user's own model may make beside its weights, such as tables of positions
 
 
 def _plain(value: Any) -> Any:
@@ -42,31 +47,54 @@ def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any
     The file is complete or absent: it is written under another name and then moved.
 
     Args:
-        model: an Asteroid model (it has ``serialize``).
+        model: an Asteroid model (it has ``serialize``), or a hosted one.
         path: where to write.
         infos: plain facts to keep under the file's key ``infos`` (recipe, score, ...).
+
+    Raises:
+        StabError: the model is of another kind.
     """
+    check_savable(model)
     conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
     conf["infos"] = {**conf["infos"], **(infos or {})}
+    if type(model).__name__ == conf["model_name"] and _known().get(conf["model_name"].lower()) is not type(model):
+        conf[_OWN_CLASS] = f"{type(model).__module__}.{type(model).__qualname__}"  # a user's, which Asteroid lacks
     with replacing(path) as new:
         write_saved(_plain(conf), new)
 
 
-def load_model(path: str | Path) -> torch.nn.Module:
+def check_savable(model: torch.nn.Module) -> None:
+    """Checks that a model can be written to a model file.
+
+    Raises:
+        StabError: it is no Asteroid model.
+    """
+    if not hasattr(model, "serialize"):
+        name = type(model).__name__
+        raise StabError(
+            f"a model file needs an Asteroid model, got a {name}: asteroid_stab.models.hosted({name}, "
+            "{its arguments}, n_src=..., sample_rate=...) makes one of it"
+        )
+
+
+def load_model(path: str | Path, trust: Sequence[str] = ()) -> torch.nn.Module:
     """The model of a run folder or of a model file, in evaluation mode on the CPU.
 
     Args:
         path: a run folder (its ``best_model.pth`` is taken) or a file in Asteroid's format.
+        trust: packages and classes that the file may name beside this package, its hosts and what the user's own file
+            lists (``--trust`` writes it).
 
     Raises:
         StabError: there is no such file, it is no model file, it names a model that neither Asteroid nor this package
-            has, or its weights are another model's.
+            has and that is not trusted or cannot be imported, or its weights are another model's.
     """
     path = Path(path)
     file = RunLayout(path).model if path.is_dir() else path
     if not file.is_file():
         raise StabError(f"no model file at {str(file)!r}; a run folder has one from its first epoch on")
-    return build_model(read_saved(file, "model file"), origin=str(file))
+    with trusting(trust):
+        return build_model(read_saved(file, "model file"), origin=str(file))
 
 
 def write_saved(value: Any, file: str | Path) -> None:
@@ -95,28 +123,24 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     Raises:
         StabError: it is no such content, names no model class, or arguments and weights do not fit.
     """
-    from asteroid import models
-
     if not isinstance(conf, Mapping):
         raise StabError(f"{origin!r} is no model file: it holds a {type(conf).__name__}")
-    missing = [key for key in ("model_name", "model_args", "state_dict") if key not in conf]
-    if missing:
-        hint = f": it is a training checkpoint, its model is {RunLayout('RUN').model}" if "loops" in conf else ""
-        raise StabError(f"{origin!r} lacks {', '.join(missing)}{hint}")
+    if missing := [key for key in ("model_name", "model_args", "state_dict") if key not in conf]:
+        raise StabError(f"{origin!r} lacks {', '.join(missing)}{_instead(conf)}")
     name, arguments, weights = conf["model_name"], conf["model_args"], conf["state_dict"]
-    known = {k.lower(): v for k, v in vars(models).items() if _is_model(v)}  # as Asteroid finds them
-    model_class = known.get(name.lower()) if isinstance(name, str) else None
-    if model_class is None:
-        shown = name if isinstance(name, str) else type(name).__name__
-        close = nearest(shown, [one.__name__ for one in known.values()])
-        raise StabError(f"{origin!r} holds a {shown[:_LONGEST_NAME]!r}, which is no known model{close}")
+    model_class = _class_of(name, conf.get(_OWN_CLASS), origin)
     if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
         raise StabError(f"the arguments in {origin!r} must have names")
     check_weights(weights, origin)
+    is_others = model_class is HostedModel or _OWN_CLASS in conf
+    if model_class is HostedModel:
+        check_net(arguments, origin)
     try:
-        with no_larger_than(weights):
+        with no_larger_than(weights, _ROOM if is_others else 0):
             model = model_class(**arguments)
-        check_kinds(model.state_dict(), weights, origin)
+        own = model.state_dict()
+        weights = {without_wrappers(key, own): value for key, value in weights.items()}
+        check_kinds(own, weights, origin)
         model.load_state_dict(weights)
     except StabError as error:
         raise StabError(f"{origin!r} holds no whole {name}: {error}") from error
@@ -125,7 +149,49 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     rate = getattr(model, "sample_rate", None)
     if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate >= 1):
         raise StabError(f"the sample rate in {origin!r} must be a number of at least 1 Hz, got {str(rate)[:20]}")
-    return use_fast_kernels(model).eval()
+    return (model if is_others else use_fast_kernels(model)).eval()
+
+
+def _instead(conf: Mapping[str, Any]) -> str:
+    """Names what to give in place of a file that holds weights without a model's arguments."""
+    if "training_config" in conf or "loops" in conf or "pytorch-lightning_version" in conf:
+        return (
+            f": it is a training checkpoint, its model is {RunLayout('RUN').model}, in Asteroid's recipes too; or "
+            "init.path= starts a training with its weights"
+        )
+    if "state_dict" in conf or isinstance(held_weights(conf)[0], Mapping):
+        return (
+            ": it holds weights and no arguments of a model. init.path= starts a training with them; in Python, build "
+            "the model, then load_pretrained(model, FILE) and save_model(model, NEW) make a model file"
+        )
+    return ""
+
+
+def _class_of(name: Any, target: Any, origin: str) -> type[torch.nn.Module]:
+    """The class of a file's model: Asteroid's or ours by its name, or a user's own by its dotted name.
+
+    Raises:
+        StabError: there is none, it is not trusted, or it is no model's.
+    """
+    known = _known()
+    if target is not None:
+        check_stored({"_target_": target}, _OWN_CLASS, origin, trusted_names(), modules_only=True)
+        if not _is_model(found := imported(target, origin)):
+            raise StabError(f"{origin!r} names {target} as its model, which is no class of Asteroid's BaseModel")
+        return found
+    model_class = known.get(name.lower()) if isinstance(name, str) else None
+    if model_class is None:
+        shown = name if isinstance(name, str) else type(name).__name__
+        close = nearest(shown, [one.__name__ for one in known.values()])
+        raise StabError(f"{origin!r} holds a {shown[:_LONGEST_NAME]!r}, which is no known model{close}")
+    return model_class
+
+
+def _known() -> dict[str, type[torch.nn.Module]]:
+    """The models that Asteroid knows by name, ours among them, as it finds them."""
+    from asteroid import models
+
+    return {name.lower(): found for name, found in vars(models).items() if _is_model(found)}
 
 
 def _is_model(value: Any) -> bool:

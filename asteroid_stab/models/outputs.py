@@ -9,6 +9,7 @@ import torch
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import build_model
+from asteroid_stab.models.hosted import HostedModel
 from asteroid_stab.models.pretrained import OUTPUT_LAYERS, output_layers
 
 
@@ -18,7 +19,8 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
     The layer that computes the sources' channels loses the rows of the other sources: a plain model of fewer sources.
 
     Args:
-        model: a ConvTasNet, DPRNNTasNet, DPTNet or SuDORMRFImprovedNet, with layers or without; it is not changed.
+        model: a ConvTasNet, DPRNNTasNet, DPTNet or SuDORMRFImprovedNet, with layers or without, or a hosted model,
+            whose net still computes all outputs; it is not changed.
         outputs: the outputs to keep, from 0.
 
     Raises:
@@ -31,6 +33,9 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
         >>> torch.equal(keep_outputs(model, [0, 2])(mixture), model.eval()(mixture)[:, [0, 2]])
         True
     """
+    if isinstance(model, HostedModel):
+        _check_outputs(outputs, model.n_src)
+        return model.with_outputs(outputs)
     conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
     args, weights = dict(conf["model_args"]), dict(conf["state_dict"])
     if "decoder" in output_layers(model):
@@ -40,8 +45,7 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
     if not rows:
         raise StabError(f"{type(model).__name__} has no output layer {' or '.join(OUTPUT_LAYERS)} to take outputs from")
     n_src = args["n_src"]
-    if wrong := next((output for output in outputs if not 0 <= output < n_src), None):
-        raise StabError(f"the model has outputs 0 to {n_src - 1}, got {wrong}")
+    _check_outputs(outputs, n_src)
     if args.get("mask_act") == "softmax":
         raise StabError("mask_act=softmax makes each mask depend on all others: no output can be left out")
     for name in rows:
@@ -51,3 +55,9 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
     with torch.random.fork_rng(devices=[]):  # a training must draw the same random numbers without this
         kept = build_model({**conf, "model_args": {**args, "n_src": len(outputs)}, "state_dict": weights}, "a model")
     return kept.to(device)
+
+
+def _check_outputs(outputs: Sequence[int], n_src: int) -> None:
+    wrong = [output for output in outputs if not 0 <= output < n_src]
+    if wrong:
+        raise StabError(f"the model has outputs 0 to {n_src - 1}, got {wrong[0]}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from asteroid_stab.errors import StabError, some
 from asteroid_stab.models.saved import check_kinds, check_weights, read_saved
+from asteroid_stab.models.weight_names import fitting_names, held_weights
 from asteroid_stab.run.layout import RunLayout
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
@@ -55,7 +56,9 @@ def load_pretrained(
 
     Args:
         model: takes the weights, in place.
-        path: a run folder (its best model), a model file, or a checkpoint; None changes nothing.
+        path: a run folder (its best model), a model file of ours or of Asteroid, a checkpoint of Lightning, or a state
+            dict, alone or under one of the keys :data:`~asteroid_stab.models.weight_names.HELD_UNDER`, with the
+            prefixes of wrappers; None changes nothing.
         new_output: keep the initial values of the layers that compute the sources' channels (:data:`OUTPUT_LAYERS`, or
             the model's ``output_layers``), so that the number of sources may be another.
         new_gate: keep the initial values of the gates of a refining network, so that the weights may be of a network
@@ -77,12 +80,13 @@ def load_pretrained(
             )
         return Transfer([], list(model.state_dict()), [])
     file = RunLayout(path).model if Path(path).is_dir() else Path(path)
-    weights, arguments = _weights(file)
-    _check_arguments(model, arguments, file, COMPARED if new_output else (*COMPARED, *OF_THE_OUTPUT))
     own = model.state_dict()
+    weights, arguments, others = _weights(file, own)
+    _check_arguments(model, arguments, file, COMPARED if new_output else (*COMPARED, *OF_THE_OUTPUT))
     outputs = tuple(f"{layer}." for layer in output_layers(model))
     if new_output and not any(key.startswith(outputs) for key in own):
-        raise StabError(f"{type(model).__name__} has no output layer {' or '.join(output_layers(model))} to leave new")
+        listed = " or ".join(output_layers(model)) or "(model=hosted: output_layers=[NAMES] are none)"
+        raise StabError(f"{type(model).__name__} has no output layer {listed} to leave new")
     if new_gate and not any(key.startswith(GATES) for key in own):
         raise StabError(f"{type(model).__name__} has no gate to leave new (model.gate=true)")
     stays_new = (*(outputs if new_output else ()), *((GATES,) if new_gate else ()))
@@ -100,7 +104,8 @@ def load_pretrained(
         raise StabError(f"the weights in {file} are another model's: {some(faults)}{_hint(faults, outputs)}")
     check_kinds(own, given, str(file))
     model.load_state_dict({**own, **given})
-    return Transfer(list(given), left, [key for key in weights if key not in given])
+    left_out = [key for key in weights if key not in given]
+    return Transfer(list(given), left, [*left_out, *(f"all of {other}" for other in others)])
 
 
 def output_layers(model: torch.nn.Module) -> tuple[str, ...]:
@@ -125,7 +130,7 @@ def _check_arguments(
 ) -> None:
     """Checks that a model of the same shapes has the same hop, activation and sample rate too."""
     own: dict[str, Any] = model.get_model_args() if hasattr(model, "get_model_args") else {}  # type: ignore[operator]
-    own = {**own, "sample_rate": getattr(model, "sample_rate", None)}
+    own = {**_flat(own), "sample_rate": getattr(model, "sample_rate", None)}
     differ = [
         f"{name} is {arguments[name]}, not {value}"
         for name, value in own.items()
@@ -135,17 +140,25 @@ def _check_arguments(
         raise StabError(f"the weights in {file} are another model's: {', '.join(differ)}")
 
 
-def _weights(file: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """The model's weights in a model file, a checkpoint or a bare state dict, and its arguments as far as known."""
+def _weights(file: Path, own: Mapping[str, Any]) -> tuple[dict[str, Tensor], Mapping[str, Any], list[str]]:
+    """The weights in a model file, a checkpoint or a state dict, by the model's own names as far as they are known.
+
+    Returns them with the arguments of their model as far as known, and with what the file holds beside them.
+    """
     if not file.is_file():
         raise StabError(f"no weights to start with at {file}")
     saved = read_saved(file, "model file")
-    weights = saved.get("state_dict", saved) if isinstance(saved, Mapping) else {}
+    weights, others = held_weights(saved if isinstance(saved, Mapping) else {})
     check_weights(weights, str(file))
-    prefixed = {key.removeprefix("model."): value for key, value in weights.items() if key.startswith("model.")}
-    weights = prefixed or weights  # a checkpoint also holds parameters of the loss, under another prefix
+    weights = fitting_names(weights, own)
     weights = {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # for training only
     # A model file has the model's arguments, a checkpoint the config of its run.
     config = saved.get("training_config")
     arguments = saved.get("model_args") or (config.get("model") if isinstance(config, Mapping) else None)
-    return weights, arguments if isinstance(arguments, Mapping) else {}
+    return weights, _flat(arguments) if isinstance(arguments, Mapping) else {}, others
+
+
+def _flat(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a model, and of the net that it hosts."""
+    nets = [arguments[key] for key in ("args", "net") if isinstance(arguments.get(key), Mapping)]
+    return {**arguments, **{key: value for net in nets for key, value in net.items()}}

@@ -145,16 +145,20 @@ def check_kinds(own: Mapping[str, Any], weights: Mapping[str, Tensor], origin: s
 
 
 @contextmanager
-def no_larger_than(weights: Mapping[str, Tensor]) -> Iterator[None]:
+def no_larger_than(weights: Mapping[str, Tensor], room: int = 0) -> Iterator[None]:
     """Ends the construction of a model that has far more parts or values than its weights.
 
     The arguments in a file could otherwise fill the memory before they are found to be another model's.
+
+    Args:
+        weights: of the file.
+        room: values that a model may have beside them, which are not saved.
 
     Raises:
         StabError: within the block, a model becomes too large.
     """
     most_parts = 1000 + 20 * len(weights)
-    most_values = 10**6 + 2 * sum(value.numel() for value in weights.values())
+    most_values = max(10**6, room) + 2 * sum(value.numel() for value in weights.values())
     n_parts = n_values = 0
 
     def count(module: nn.Module, name: str, part: nn.Module | nn.Parameter | None) -> None:

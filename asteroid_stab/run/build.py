@@ -22,6 +22,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.run.check import build_part
 from asteroid_stab.run.checkpoints import UpgradedCheckpoints
+from asteroid_stab.run.network import build_network, try_network
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     """
     _seed(config)
     data = build_part("loader", config.loader, build_part("data", config.data))
-    network = build_part("model", config.model)
-    if not hasattr(network, "sample_rate"):
-        raise StabError(f"model must have a sample_rate, and {type(network).__name__} has none")
+    network: Any = build_network(config.model, data.corpus)
     if network.sample_rate != data.corpus.sample_rate:
         rates = f"the model works at {network.sample_rate:g} Hz and the data at {data.corpus.sample_rate:g} Hz"
         raise StabError(rates)
@@ -67,6 +66,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
             f"loader.segment_s={data.segment_s:g} gives {n_samples} samples, and the model's filters have {kernel}: "
             "set longer segments or a shorter model.kernel_size"
         )
+    try_network(network, n_samples, config.trainer.get("accelerator", "auto"))
     transfer = None if resumed else build_part("init", config.init, network)
     model, objective = _with_loss(config, network)
     optimizer, scheduler = _optimizer(config, model, objective)

@@ -48,11 +48,13 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
     if recipe not in recipes:
         raise StabError(f"no recipe {recipe!r}{nearest(recipe, recipes)}; 'asteroid-stab recipes' lists them")
     check_size(recipes[recipe])
-    search = "hydra.searchpath=[pkg://asteroid_stab.recipes,pkg://asteroid_stab.conf]"
+    folder = Path(config_dir).resolve() if config_dir else None
+    own = [] if folder is None else [quoted(f"file://{folder}")]
+    search = f"hydra.searchpath=[{','.join([*own, 'pkg://asteroid_stab.recipes', 'pkg://asteroid_stab.conf'])}]"
     # Hydra looks for a primary config in one place only: the user's folder, if the recipe is of it.
     place = (
-        initialize_config_dir(str(Path(config_dir).resolve()), version_base="1.3")
-        if config_dir
+        initialize_config_dir(str(folder), version_base="1.3")
+        if folder is not None and recipes[recipe].resolve().is_relative_to(folder)
         else initialize_config_module("asteroid_stab.recipes", version_base="1.3")
     )
     with place, _readable(recipe):
@@ -61,9 +63,10 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
         _check_keys(values, chosen)
         config = compose(recipe, overrides=[search, *groups, *values, f"recipe={quoted(recipe)}"])
         if idle := unread(config):
-            default = compose(recipe, overrides=[search]) if groups else config
+            replaced = [*groups, *(text for text in values if read(text).key_or_group.endswith("._target_"))]
+            default = compose(recipe, overrides=[search]) if replaced else config
             typed = _typed(idle, values)
-            _tell(leave_out(config, [key for key in idle if key not in typed], default), groups)
+            _tell(leave_out(config, [key for key in idle if key not in typed], default), replaced)
             _check_chosen(config, recipe, search)
     return _checked(config, recipe)
 

@@ -13,8 +13,8 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.parts import complete
 from asteroid_stab.run.stored import read_config
-from asteroid_stab.run.trust import check_stored, trusted_names
 from asteroid_stab.run.upgrade import upgrade_config
+from asteroid_stab.trust import check_stored, trusted_names
 
 if TYPE_CHECKING:
     from asteroid_stab.data.datamodule import MixtureDataModule

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import own_nets
 import pandas as pd
 import pytest
 import torch
 from asteroid.models import BaseModel
 
-from asteroid_stab.callbacks import EpochTable, RunCheckpoint
+from asteroid_stab.callbacks import EpochModels, EpochTable, RunCheckpoint
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import load_model
 
@@ -16,6 +17,14 @@ def fit(root, tiny_trainer, system, data, epochs, callbacks, ckpt=None):
     trainer = tiny_trainer(root, callbacks=callbacks, max_epochs=epochs)
     trainer.fit(system, datamodule=data, ckpt_path=ckpt, weights_only=True)
     return trainer
+
+
+@pytest.mark.parametrize("make", [RunCheckpoint, EpochModels])
+def test_a_model_without_a_file_is_refused_before_the_first_step(tmp_path, tiny_data, tiny_trainer, tiny_system, make):
+    system = tiny_system(own_nets.TinyMask())
+    with pytest.raises(StabError, match=r"got a TinyMask: asteroid_stab.models.hosted\(TinyMask, \{its arguments"):
+        fit(tmp_path, tiny_trainer, system, tiny_data(), 1, [make()])
+    assert system.trainer.global_step == 0
 
 
 def test_best_is_the_best_and_last_is_the_last(tmp_path, tiny_data, tiny_trainer, tiny_system):

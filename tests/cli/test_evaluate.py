@@ -20,7 +20,7 @@ from asteroid_stab.metrics.separation_metrics import Measured, measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
-from asteroid_stab.run.trust import trust
+from asteroid_stab.trust import trust
 from bench.speech_samples import speech_like
 
 

@@ -1,12 +1,22 @@
 """Model files: what is saved is what is loaded, in plain Asteroid too, and what is no model file says so."""
 
 import numpy as np
+import own_nets
 import pytest
 import torch
 from asteroid.models import BaseModel, ConvTasNet
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import build_model, conv_tasnet, load_model, load_pretrained, save_model
+from asteroid_stab.models import (
+    LatentRefinementNet,
+    build_model,
+    conv_tasnet,
+    layered_model,
+    load_model,
+    load_pretrained,
+    save_model,
+)
+from asteroid_stab.trust import trusting
 
 
 @pytest.fixture
@@ -34,6 +44,12 @@ def test_saved_is_loaded(saved):
 def test_only_plain_values_are_saved(tmp_path, tiny_model):
     with pytest.raises(TypeError, match="plain types only, got set"):
         save_model(tiny_model(), tmp_path / "m.pth", {"bad": {1, 2}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plain_module_is_no_model_file(tmp_path):
+    with pytest.raises(StabError, match=r"an Asteroid model, got a Linear: asteroid_stab.models.hosted\(Linear, \{its"):
+        save_model(torch.nn.Linear(1, 1), tmp_path / "m.pth")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -114,6 +130,43 @@ def test_files_of_plain_asteroid_are_loaded(saved, tmp_path):
     torch.testing.assert_close(other(wav), model(wav))
 
 
+def test_a_users_own_class_is_kept_by_its_dotted_name(tmp_path, tiny_model):
+    """Asteroid's files name a class without its module, which another program cannot find."""
+    model = tiny_model(3)
+    for own, name in ((own_nets.OwnConvTasNet, "OwnConvTasNet"), (own_nets.ConvTasNet, "ConvTasNet")):
+        model.__class__ = own
+        save_model(model, tmp_path / "m.pth")
+        conf = torch.load(tmp_path / "m.pth", weights_only=True)
+        assert (conf["model_name"], conf["model_class"]) == (name, f"own_nets.{name}")
+        with pytest.raises(StabError, match=f"m.pth names own_nets.{name} at model_class, which is no part .*--trust"):
+            load_model(tmp_path / "m.pth")
+        loaded = load_model(tmp_path / "m.pth", trust=["own_nets"])
+        assert type(loaded) is own
+        torch.testing.assert_close(loaded(torch.ones(1, 800)), model.eval()(torch.ones(1, 800)))
+    for target in ("own_nets.no_net", "own_nets.TinyMask"):
+        with (
+            trusting(["own_nets"]),
+            pytest.raises(StabError, match=f"'m.pth' names {target} as its model, which is"),
+        ):
+            build_model({**conf, "model_class": target}, "m.pth")
+    with pytest.raises(StabError, match="m.pth names os.system at model_class, which is no part"):
+        build_model({**conf, "model_class": "os.system"}, "m.pth")
+
+
+def test_models_that_asteroid_knows_have_no_other_name(tmp_path, tiny_model):
+    for model in (tiny_model(), layered_model(tiny_model()), LatentRefinementNet(2, n_filters=16, bn_chan=8)):
+        save_model(model, tmp_path / "m.pth")
+        assert "model_class" not in torch.load(tmp_path / "m.pth", weights_only=True)
+
+
+def test_a_file_of_a_compiled_model_is_read(saved):
+    """Prefixes of wrappers are cut at one place, see weight_names."""
+    folder, model = saved
+    conf = torch.load(folder / "best_model.pth", weights_only=True)
+    conf["state_dict"] = {f"_orig_mod.{name}": value for name, value in conf["state_dict"].items()}
+    assert torch.equal(build_model(conf, "some.pth")(torch.ones(1, 800)), model(torch.ones(1, 800)))
+
+
 def tiny(model):
     """A model of the same arguments and other weights."""
     torch.manual_seed(99)
@@ -123,6 +176,11 @@ def tiny(model):
 def test_a_training_checkpoint_is_told_apart():
     with pytest.raises(StabError, match=r"lacks model_name.*training checkpoint, its model is RUN.best_model\.pth"):
         build_model({"state_dict": {}, "loops": {}}, "last.ckpt")
+    with pytest.raises(StabError, match=r"lacks model_name.*training checkpoint, .*init.path= starts a training"):
+        build_model({"state_dict": {"model.a": torch.ones(1)}, "training_config": {}}, "epoch=3.ckpt")
+    for weights in ({"a.weight": torch.ones(1)}, {"state_dict": {"a": torch.ones(1)}}, {"model": {"a": torch.ones(1)}}):
+        with pytest.raises(StabError, match=r"no arguments of a model. init.path= .*load_pretrained\(model, FILE\)"):
+            build_model(weights, "hub.pth")
 
 
 def test_missing_and_damaged_files(saved):

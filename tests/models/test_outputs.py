@@ -1,5 +1,6 @@
 """Models with fewer outputs."""
 
+import own_nets
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from asteroid_stab.models import (
     conv_tasnet,
     dprnn_tasnet,
     dptnet,
+    hosted,
     layered_model,
     load_model,
     save_model,
@@ -38,6 +40,17 @@ def test_what_is_kept_is_not_changed(make, layers, tmp_path):
         save_model(kept, tmp_path / "m.pth")
         assert load_model(tmp_path / "m.pth")(mixture).shape == (2, 2, 1600)
     assert model(mixture).shape == (2, 4, 1600)
+
+
+def test_a_hosted_model_keeps_outputs_of_its_own(tmp_path):
+    model = hosted(own_nets.TinyMask, {"n_speakers": 3}, n_src=3, sample_rate=8000)
+    mixture = torch.randn(2, 800)
+    kept = keep_outputs(keep_outputs(model, [2, 0]), [1, 0])
+    assert torch.equal(kept(mixture), model.eval()(mixture)[:, [0, 2]])
+    save_model(kept, tmp_path / "m.pth")
+    assert torch.equal(load_model(tmp_path / "m.pth", trust=["own_nets"])(mixture), kept(mixture))
+    with pytest.raises(StabError, match="the model has outputs 0 to 1, got 2"):
+        keep_outputs(kept, [2])
 
 
 def test_it_draws_nothing_that_a_training_would_feel(tiny_model):

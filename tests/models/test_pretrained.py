@@ -1,13 +1,17 @@
 """Starting a model with the weights of another."""
 
+import own_nets
 import pytest
+import pytorch_lightning as pl
 import torch
-from asteroid.losses import pairwise_neg_sisdr, singlesrc_neg_sisdr
+from asteroid.engine import System
+from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr, singlesrc_neg_sisdr
 from asteroid.models import DPRNNTasNet
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
-from asteroid_stab.models import LatentRefinementNet, conv_tasnet, load_pretrained, save_model
+from asteroid_stab.models import LatentRefinementNet, conv_tasnet, hosted, load_model, load_pretrained, save_model
 
 OUTPUT = ["masker.mask_net.1.weight", "masker.mask_net.1.bias"]
 
@@ -31,6 +35,69 @@ def test_all_weights_are_taken(tmp_path, tiny_model, kind):
     loaded, new, left_out = load_pretrained(model, tmp_path if kind == "folder" else file)
     assert (sorted(loaded), new, left_out) == (sorted(model.state_dict()), [], [])
     assert same(source.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module.", "net.", "_orig_mod.", "model.module."])
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model", "ema"])
+def test_state_dicts_of_hubs_are_taken(tmp_path, tiny_model, key, prefix):
+    source, model = tiny_model(seed=1), tiny_model(seed=0)
+    weights = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    torch.save(weights if key is None else {key: weights, "epoch": 3, "config": {"a": [1]}}, tmp_path / "hub.pth")
+    loaded, new, left_out = load_pretrained(model, tmp_path / "hub.pth")
+    assert (sorted(loaded), new, left_out) == (sorted(model.state_dict()), [], [])
+    assert same(source.state_dict(), model.state_dict())
+
+
+def test_of_several_weights_the_others_are_named(tmp_path, tiny_model):
+    source, model = tiny_model(seed=1), tiny_model(seed=0)
+    averaged = {name: torch.zeros_like(value) for name, value in source.state_dict().items()}
+    torch.save({"ema": averaged, "model": source.state_dict()}, tmp_path / "hub.pth")
+    assert load_pretrained(model, tmp_path / "hub.pth").left_out == ["all of ema"]
+    assert same(source.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "net.", "model.net.", "module."])
+def test_a_plain_nets_weights_start_its_hosted_form(tmp_path, prefix):
+    torch.manual_seed(1)
+    net = own_nets.TinyMask()
+    torch.save({f"{prefix}{name}": value for name, value in net.state_dict().items()}, tmp_path / "net.pth")
+    model = hosted(own_nets.TinyMask, n_src=2, sample_rate=8000)
+    assert load_pretrained(model, tmp_path / "net.pth").new == []
+    assert same(net.state_dict(), model.net.state_dict())
+
+
+def test_a_checkpoint_of_an_asteroid_recipe_is_taken(tmp_path, tiny_model):
+    """Written by Asteroid's own System and Lightning, with what both put into it."""
+    source, model = tiny_model(seed=1), tiny_model(seed=0)
+    loader = torch.utils.data.DataLoader([(torch.randn(400), torch.randn(2, 400)) for _ in range(2)], batch_size=2)
+    optimizer = torch.optim.Adam([p for p in source.parameters() if p.requires_grad])
+    config = {"optim": {"lr": 1e-3}, "main_args": {"help": None}}
+    kept = ModelCheckpoint(tmp_path, monitor="val_loss")
+    system = System(source, optimizer, PITLossWrapper(pairwise_neg_sisdr), loader, loader, config=config)
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", callbacks=[kept, EarlyStopping("val_loss")], default_root_dir=tmp_path,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(system)
+    assert load_pretrained(model, kept.best_model_path).new == []
+    assert same(source.state_dict(), model.state_dict())
+    with pytest.raises(StabError, match=r"lacks model_name, model_args: it is a training checkpoint.*init.path="):
+        load_model(kept.best_model_path)
+
+
+def test_a_crafted_pickle_does_not_run(tmp_path, tiny_model):
+    class Evil:
+        """Writes a file when it is unpickled."""
+
+        def __reduce__(self):
+            return open, (str(tmp_path / "ran"), "w")
+
+    for content in ({"state_dict": {"a": Evil()}}, {"model": Evil(), "ema": {}}, Evil()):
+        torch.save(content, tmp_path / "evil.pth")
+        for read in (load_model, lambda file: load_pretrained(tiny_model(), file)):
+            with pytest.raises(StabError, match=r"no readable model file: it holds a .*open, which is more than data"):
+                read(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("n_src", [2, 3, 5])

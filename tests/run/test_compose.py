@@ -129,3 +129,20 @@ def test_the_message_is_one_line(tmp_path):
     with pytest.raises(StabError) as error:
         own(tmp_path, "mine", "defaults: [/no/such/thing]\n")
     assert re.fullmatch(r"[^\n]*", str(error.value))
+
+
+def test_a_recipe_of_the_package_takes_options_of_ones_own(tmp_path):
+    """Also from a folder whose name Hydra would read otherwise."""
+    folder = tmp_path / "my conf, v=2"
+    (folder / "optim").mkdir(parents=True)
+    (folder / "optim" / "mine.yaml").write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 0.125\n")
+    config = compose_recipe("baseline/toy", ["optim=mine", "optim.lr=0.25"], folder)
+    assert config.optim == {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.25}
+
+
+def test_values_of_a_class_that_an_override_replaces_are_left_out(capsys):
+    config = compose_recipe("baseline/toy", ["model._target_=torch.nn.PReLU", "+model.init=0.5"])
+    assert config.model == {"_target_": "torch.nn.PReLU", "init": 0.5}
+    assert "left out: with model._target_=torch.nn.PReLU nothing reads them" in capsys.readouterr().err
+    with pytest.raises(StabError, match="model.n_filters: torch.nn.PReLU takes no 'n_filters'"):
+        compose_recipe("baseline/toy", ["model._target_=torch.nn.PReLU", "model.n_filters=8"])

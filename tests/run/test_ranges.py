@@ -7,6 +7,7 @@ from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.build import build_run, shortest_input
 from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.ranges import range_faults
 from asteroid_stab.run.recipes import recipe_files
 
 CASES = [
@@ -108,3 +109,9 @@ def test_the_filters_of_every_model_are_found(tiny_model):
     assert shortest_input(models.sudormrf(2, num_blocks=1, **small)) == 21
     assert shortest_input(models.LatentRefinementNet(2, **small)) == 21
     assert shortest_input(models.dptnet(2, n_filters=16, n_repeats=1, ff_hid=4, kernel_size=8, stride=4)) == 8
+
+
+def test_arguments_of_somebody_elses_net_mean_what_it_likes():
+    assert [*range_faults({"model": {"_target_": "my_pkg.Net", "n_heads": 0, "dropout": 1.0}})] == []
+    assert [*range_faults({"model": {"_target_": "asteroid.models.DPTNet", "n_heads": 0}})] != []
+    assert [*range_faults({"model": {"_target_": "asteroid_stab.models.hosted", "n_src": 0}})] != []

@@ -11,10 +11,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from asteroid_stab.data import ToyCorpus
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.build import build_run
 from asteroid_stab.run.check import build, check_config
 from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.network import build_network
 
 CONF = Path(next(iter(asteroid_stab.conf.__path__)))
 SMALL = {
@@ -23,6 +25,7 @@ SMALL = {
     "dprnn": ["n_filters=16", "n_repeats=1", "bn_chan=4", "hid_size=4"],
     "dptnet": ["n_filters=16", "n_repeats=1", "ff_hid=4"],
     "sudormrf": ["n_filters=16", "bn_chan=4", "num_blocks=1", "upsampling_depth=2"],
+    "hosted": ["net={_target_: torch.nn.Conv1d, in_channels: 1, out_channels: 2, kernel_size: 3}"],
     "refiner": ["n_filters=16", "bn_chan=4", "upsampling_depth=2", "gate=true"],
 }
 OPTIONS = sorted(
@@ -62,6 +65,8 @@ def made(node, group):
     """The object of a part; of a group of parts, all of them."""
     torch.manual_seed(0)
     check_config(node, group)
+    if group == "model":
+        return build_network(node, ToyCorpus())
     part = node if "_target_" in node else node[next(iter(node))]
     if part.get("_partial_", False):
         return build(part, *arguments(group, part))
@@ -71,7 +76,6 @@ def made(node, group):
 def arguments(group, part):
     from asteroid.losses import PairwiseNegSDR
 
-    from asteroid_stab.data import ToyCorpus
     from asteroid_stab.losses import ExactPITLossWrapper
     from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 

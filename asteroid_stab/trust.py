@@ -1,7 +1,8 @@
-"""Classes that a stored config may name: parts of this package and its hosts, and those that the user trusts.
+"""Classes that a file may name: parts of this package and its hosts, and classes that the user trusts.
 
-A run folder may come from anybody, and building what its config names is running it. So only classes of the kinds that
-a run is made of are built from it, without any list of forbidden ones; everything else the user must trust by name.
+A run folder or a model file may come from anybody, and building what it names is running it. So only classes of the
+kinds that runs and models are made of are built from it, without any list of forbidden ones; everything else the user
+must trust by name.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, cause
 
 _TARGET = "_target_"
 # Modules in which a config may name classes. Nothing outside is imported for a stored config.
@@ -30,10 +33,11 @@ _FUNCTIONS = {
     "asteroid_stab.models.conv_tasnet.conv_tasnet",
     *("asteroid_stab.models.dual_path.dprnn_tasnet", "asteroid_stab.models.dual_path.dptnet"),
     *("asteroid_stab.models.sudormrf.sudormrf", "asteroid_stab.models.layering.layered_model"),
-    "asteroid_stab.models.pretrained.load_pretrained",
+    *("asteroid_stab.models.pretrained.load_pretrained", "asteroid_stab.models.hosted.hosted"),
     *("asteroid_stab.callbacks.loggers.tensorboard", "asteroid_stab.callbacks.loggers.wandb"),
 }
 """Functions that a config may name, by the place of their definition: each returns a part of a run."""
+_TRUSTED_HERE: ContextVar[frozenset[str]] = ContextVar("names of a trusting() block", default=frozenset())
 
 
 def trusted_file() -> Path:
@@ -50,10 +54,9 @@ def trusted_names(config_dir: str | None = None) -> set[str]:
     Raises:
         StabError: ``config_dir`` is no folder.
     """
-    try:
-        names = {*trusted_file().read_text(encoding="utf-8").split()}
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        names = set()
+    names = {*_TRUSTED_HERE.get()}
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        names |= {*trusted_file().read_text(encoding="utf-8").split()}
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise StabError(f"--config-dir must be a folder, got {config_dir!r}")
@@ -63,6 +66,22 @@ def trusted_names(config_dir: str | None = None) -> set[str]:
     return names
 
 
+@contextmanager
+def trusting(names: Iterable[str]) -> Iterator[None]:
+    """Trusts names within a ``with`` block, without keeping them in the user's file.
+
+    Example:
+        >>> with trusting(["my_pkg"]):
+        ...     "my_pkg" in trusted_names()
+        True
+    """
+    token = _TRUSTED_HERE.set(_TRUSTED_HERE.get() | {*names})
+    try:
+        yield
+    finally:
+        _TRUSTED_HERE.reset(token)
+
+
 def trust(names: Sequence[str]) -> list[str]:
     """Adds names to the user's file; returns those that were not in it.
 
@@ -70,7 +89,7 @@ def trust(names: Sequence[str]) -> list[str]:
         StabError: a name is no dotted name, or the file cannot be written.
     """
     for name in names:
-        if not all(part.isidentifier() for part in name.split(".")):
+        if not _is_name(name):
             raise StabError(f"--trust must be the name of a package or a class, such as my_corpus, got {name!r}")
     new = [name for name in dict.fromkeys(names) if name not in trusted_names()]
     if new:
@@ -90,35 +109,42 @@ def trust_own(config: Any) -> list[str]:
     Naming a class in a recipe or on the command line is trusting it. A name of a host or of the standard library is
     not kept: it would be trusted with any arguments, in everybody's folders.
     """
-    known = {*(place.partition(".")[0] for place in _PLACES), *sys.stdlib_module_names}
-    own = [target for _, target in targets(config) if isinstance(target, str) and target.partition(".")[0] not in known]
-    return trust(own) if own else []
+    own = []
+    for _, target in targets(config):
+        if isinstance(target, str) and not _is_public(target):
+            found = locate(target)
+            defined = target if found is None else _defined(found)  # the name in the files of a model
+            own += [target, *([defined] if _is_name(defined) and not _is_public(defined) else [])]
+    return trust([*dict.fromkeys(own)]) if own else []
 
 
-def check_stored(node: Any, at: str, source: str, trusted: Iterable[str]) -> None:
-    """Checks, before anything is imported or built, that a stored config names classes only that may be built.
+def check_stored(node: Any, at: str, source: str, trusted: Iterable[str], modules_only: bool = False) -> None:
+    """Checks, before anything is imported or built, that a file names classes only that may be built.
 
     Args:
-        node: a part of the config, in plain values.
-        at: key of the part in the config, for messages.
-        source: file of the config, for messages.
+        node: a part of a run's config or the arguments of a model, in plain values.
+        at: key of the part in the file, for messages.
+        source: the file, for messages.
         trusted: what :func:`trusted_names` returns.
+        modules_only: of this package and its hosts, only modules of torch may be named: a model is made of no others.
 
     Raises:
-        StabError: it names something else; the message says how to trust it.
+        StabError: it names something else, and the message says how to trust it; or a class of a trusted package
+            cannot be imported here.
     """
     names = {*trusted}
     for where, target in targets(node, at):
-        if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
+        if not isinstance(target, str) or not _is_name(target):
             raise StabError(f"{source}: {where}.{_TARGET} must be the name of a class, got {target!r}")
-        if target in names or (_in_place(target, _PLACES) and _is_part(locate(target))):
+        if target in names or (_in_place(target, _PLACES) and _is_part(locate(target), modules_only)):
             continue
         givers = [name for name in names if _in_place(target, [name])]
-        if givers and _in_place(_defined(locate(target)), givers):
+        if givers and _in_place(_defined(imported(target, source)), givers):
             continue
+        whom = target if _is_public(target) else target.rpartition(".")[0] or target
         raise StabError(
-            f"{source} names {target} at {where}, which is no part of this package or its hosts, and a run folder may "
-            f"come from anybody: if you trust it, --trust {target.rpartition('.')[0] or target} (asked once, kept in "
+            f"{source} names {target} at {where}, which is no part of this package or its hosts, and a file may come "
+            f"from anybody: if you trust it, --trust {whom} (asked once, kept in "
             f"{trusted_file()}), or --config-dir DIR with your recipe that names it"
         )
 
@@ -137,16 +163,49 @@ def targets(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 def locate(target: str) -> Any:
     """Returns what a dotted name means; None where it means nothing. Modules that begin with ``_`` are not imported."""
-    parts = target.split(".")
     try:
-        found: Any = import_module(parts[0])
-        for i, part in enumerate(parts[1:], 2):
-            if not hasattr(found, part) and not part.startswith("_"):
-                import_module(".".join(parts[:i]))
-            found = getattr(found, part)
+        return _found(target)
     except (ImportError, AttributeError):
         return None
+
+
+def imported(target: str, source: str) -> Any:
+    """Returns what a dotted name means.
+
+    Args:
+        target: a name that is trusted: its module is imported.
+        source: what names it, for the message.
+
+    Raises:
+        StabError: it cannot be imported here.
+    """
+    try:
+        return _found(target)
+    except Exception as error:  # a module may be a user's own, and break in any way
+        raise StabError(
+            f"{source} names {target}, which cannot be imported here ({cause(error)}): install the package that has "
+            "it, or put its folder on PYTHONPATH"
+        ) from error
+
+
+def _found(target: str) -> Any:
+    parts = target.split(".")
+    found: Any = import_module(parts[0])
+    for i, part in enumerate(parts[1:], 2):
+        if not hasattr(found, part) and not part.startswith("_"):
+            import_module(".".join(parts[:i]))
+        found = getattr(found, part)
     return found
+
+
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _is_public(target: str) -> bool:
+    """Whether a name is of a host or the standard library, which are not trusted as a whole."""
+    root = target.partition(".")[0]
+    return root in sys.stdlib_module_names or any(place.partition(".")[0] == root for place in _PLACES)
 
 
 def _in_place(target: str, places: Iterable[str]) -> bool:
@@ -158,10 +217,10 @@ def _defined(found: Any) -> str:
     return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
 
 
-def _is_part(found: Any) -> bool:
+def _is_part(found: Any, modules_only: bool = False) -> bool:
     """Whether an object of a host is a class of a kind that runs are made of, or one of our functions that make one."""
     if not isinstance(found, type):
-        return _defined(found) in _FUNCTIONS
+        return _defined(found) in _FUNCTIONS and not modules_only
     from asteroid.engine.schedulers import BaseScheduler
     from pytorch_lightning import Callback, Trainer, accelerators, loggers, plugins, profilers, strategies
     from torch import nn, optim
@@ -176,4 +235,4 @@ def _is_part(found: Any) -> bool:
         *(loggers.CSVLogger, loggers.TensorBoardLogger),  # those that write files; the others send them away
         *(plugins.Precision, plugins.ClusterEnvironment, plugins.CheckpointIO, plugins.LayerSync),
     )
-    return _in_place(_defined(found), _PLACES) and issubclass(found, kinds)
+    return _in_place(_defined(found), _PLACES) and issubclass(found, nn.Module if modules_only else kinds)

@@ -12,7 +12,7 @@ from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.resume import resumed_config
-from asteroid_stab.run.trust import check_stored, locate, targets, trust, trust_own, trusted_file, trusted_names
+from asteroid_stab.trust import check_stored, locate, targets, trust, trust_own, trusted_file, trusted_names, trusting
 
 FOREIGN = [
     "os.system",
@@ -33,7 +33,7 @@ FOREIGN = [
     "functools.partial",
     "asteroid_stab.atomic.write_text",
     "asteroid_stab.run.describe.RunDescription",
-    "asteroid_stab.run.trust.trust",
+    "asteroid_stab.trust.trust",
     "asteroid_stab.models.save_model",
     "asteroid_stab.models.load_model",
     "asteroid_stab.models.LatentRefinementNet.from_pretrained",
@@ -118,6 +118,7 @@ def test_no_function_of_this_package_or_a_host_is_built_that_makes_no_part():
             "sudormrf",
             "layered_model",
             "load_pretrained",
+            "hosted",
             "tensorboard",
             "wandb",
         )
@@ -197,6 +198,59 @@ def test_what_the_user_trains_with_is_trusted_by_its_whole_name():
     assert trust_own(config) == ["my_own.Corpus"]
     assert trust_own(config) == []
     assert trusted_names() == {"my_own.Corpus"}
+
+
+def test_a_stored_config_hosts_no_foreign_net(tmp_path):
+    for net in ({"_target_": "os.system"}, [{"_target_": "os.system"}]):
+        run = stored(
+            tmp_path, lambda c, net=net: c.update(model={"_target_": "asteroid_stab.models.hosted", "net": net})
+        )
+        with pytest.raises(StabError, match=r"config.yaml names os.system at model.net"):
+            resumed_config(str(run), None, [])
+
+
+def test_names_are_trusted_within_a_block():
+    with trusting(["a"]), trusting(["b.C"]):
+        assert trusted_names() == {"a", "b.C"}
+    assert trusted_names() == set()
+    with pytest.raises(RuntimeError, match="x"), trusting(["a"]):
+        raise RuntimeError("x")
+    assert trusted_names() == set()
+
+
+def test_a_trusted_class_that_is_gone_is_named(tmp_path, monkeypatch):
+    (tmp_path / "half_a_module.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, why in (("no_package.Net", "'no_package'"), ("half_a_module.Net", "'no_such_package'")):
+        message = rf"c names {name}, which cannot be imported here \(ModuleNotFoundError: No module named {why}\): "
+        with pytest.raises(StabError, match=message):
+            check_stored({"_target_": name}, "data", "c", [name.split(".")[0]])
+
+
+@pytest.mark.parametrize("target", ["asteroid_stab.data.ToyCorpus", "pytorch_lightning.Trainer", "torch.optim.Adam",
+                                    "asteroid_stab.models.conv_tasnet", "asteroid_stab.models.hosted"])  # fmt: skip
+def test_a_model_is_made_of_modules_only(target):
+    check_stored({"_target_": target}, "data", "c", ())
+    with pytest.raises(StabError, match=f"c names {target} at net, which is no part"):
+        check_stored({"_target_": target}, "net", "c", (), modules_only=True)
+    check_stored({"_target_": "torch.nn.ReLU"}, "net", "c", (), modules_only=True)
+
+
+def test_a_class_is_trusted_by_the_name_of_its_definition_too(tmp_path, monkeypatch):
+    """A model's file has that name, and a recipe may have another."""
+    (tmp_path / "defines_it.py").write_text("class Net: pass\ndef made():\n    return lambda: 3\nmade = made()\n")
+    (tmp_path / "lends_it.py").write_text("from defines_it import Net, made\nfrom os import system\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = [{"_target_": f"lends_it.{name}"} for name in ("Net", "made", "system")]
+    assert trust_own(config) == ["lends_it.Net", "defines_it.Net", "lends_it.made", "lends_it.system"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("os.system", "os.system"), ("torch.hub.load", "torch.hub.load"), ("a.b.C", "a.b"), ("a", "a")]
+)
+def test_no_host_is_proposed_to_be_trusted_as_a_whole(target, name):
+    with pytest.raises(StabError, match=rf"if you trust it, --trust {name} \(asked once"):
+        check_stored({"_target_": target}, "data", "c", ())
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a-b", "/home", "a..b"])

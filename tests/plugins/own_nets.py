@@ -1,0 +1,126 @@
+"""Separators as people write them, for tests: plain modules, and subclasses of Asteroid's models."""
+
+import asteroid.models
+import torch
+from torch import nn
+
+
+class TinyMask(nn.Module):
+    """Masks on a learnt encoder: [B, T] -> [B, J, T'], where T' lacks what the stride does not reach."""
+
+    def __init__(self, hidden=8, n_speakers=2, stride=8, norm=None, dropout=0.0):
+        super().__init__()
+        self.n_speakers = n_speakers
+        self.encoder = nn.Conv1d(1, hidden, 2 * stride, stride)
+        self.norm = nn.BatchNorm1d(hidden) if norm is None else norm
+        self.dropout = nn.Dropout(dropout)
+        self.mask = nn.Conv1d(hidden, n_speakers * hidden, 1)
+        self.decoder = nn.ConvTranspose1d(hidden, 1, 2 * stride, stride)
+
+    def forward(self, x):
+        h = torch.relu(self.encoder(x.unsqueeze(1)))
+        masks = torch.sigmoid(self.mask(self.dropout(self.norm(h)))).view(len(x), self.n_speakers, -1, h.shape[-1])
+        return self.decoder((masks * h.unsqueeze(1)).flatten(0, 1)).view(len(x), self.n_speakers, -1)
+
+
+class Lasting(nn.Module):
+    """Gives ``output(x)`` for a mixture, with one weight."""
+
+    output = staticmethod(lambda x: x)
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.output(self.gain * x)
+
+
+class Flat(Lasting):
+    """[B, T], whatever the number of sources."""
+
+
+class NotFinite(Lasting):
+    """NaN."""
+
+    output = staticmethod(lambda x: torch.stack([x, x / 0 * 0], 1))
+
+
+class AsText(Lasting):
+    """No tensor."""
+
+    output = staticmethod(lambda x: "two speakers")
+
+
+class HalfTime(Lasting):
+    """[B, 2, T / 2]."""
+
+    output = staticmethod(lambda x: torch.stack([x, -x], 1)[..., ::2])
+
+
+class Breaks(Lasting):
+    """Raises."""
+
+    @staticmethod
+    def output(x):
+        """Raises."""
+        raise KeyError("speaker")
+
+
+class ListInTraining(TinyMask):
+    """A list of two layers' estimates in training, the last one's else."""
+
+    def forward(self, x):
+        est = super().forward(x)
+        return [est, est] if self.training else est
+
+
+class Restless(TinyMask):
+    """Changes its buffers, its attributes and all random numbers in each call."""
+
+    def __init__(self):
+        super().__init__(dropout=0.5)
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("cached", None, persistent=False)
+        self.n_calls, self.seen = 0, []
+
+    def forward(self, x):
+        import random
+
+        import numpy as np
+
+        self.calls += 1
+        self.cached = torch.ones(3)
+        self.n_calls += 1
+        self.seen.append(len(x))
+        self.table = torch.rand(2) + random.random() + np.random.default_rng().random() + np.random.rand()  # noqa: NPY002
+        return super().forward(x)
+
+
+class LazyMask(nn.Module):
+    """A layer whose size is not known yet."""
+
+    def __init__(self):
+        super().__init__()
+        self.mask = nn.LazyConv1d(2, 1)
+
+    def forward(self, x):
+        return self.mask(x.unsqueeze(1))
+
+
+class OwnConvTasNet(asteroid.models.ConvTasNet):
+    """A class that Asteroid does not know by name."""
+
+
+class ConvTasNet(asteroid.models.ConvTasNet):
+    """A class that is not Asteroid's of the same name."""
+
+
+def two_of(output, gain=1.0):
+    """A function of ``outputs``: the estimates of a net that gives [B, T]."""
+    return torch.stack([gain * output, -output], 1)
+
+
+def no_net(hidden=8):
+    """A function, and no class."""
+    return TinyMask(hidden)
