@@ -21,13 +21,7 @@ test: venv ## the tests, but those that take minutes or measure time
 test-slow: venv ## the tests that take minutes
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "slow and not bench"
 
-test-fuzz: venv ## 5,000 damaged inputs: none may end in a traceback, hang, run code or fill the memory
-	PYTHONPATH=tests/plugins $(BIN)/python -m fuzz
-
-kills: venv ## over a hundred kills of trainings at random moments, on one rank and on two, each run resumed and compared
-	N_KILLS=6 $(PYTEST) tests/cli/test_random_kills.py
-
-bench: venv ## the tests that measure time or memory, one at a time
+test-bench: venv ## the tests that measure time or memory, one at a time
 	$(PYTEST) -m bench
 
 test-all: test test-bench test-slow ## all tests
@@ -41,6 +35,9 @@ check: venv ## lint, format, types, floors
 format: venv ## brings the code into the project's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+fuzz: venv ## 5,000 damaged inputs: none may end in a traceback, hang, run code or fill the memory
+	PYTHONPATH=tests/plugins $(BIN)/python -m fuzz
 
 kills: venv ## over a hundred kills of trainings at random moments, on one rank and on two, each run resumed and compared
 	N_KILLS=6 $(PYTEST) tests/cli/test_random_kills.py
