@@ -88,8 +88,8 @@ class RunFolder:
             overrides: ``KEY=VALUE`` changes of the config's ``data``, for a corpus that has moved.
 
         Raises:
-            StabError: the config names a class that is not trusted or a new folder for a cache, an override names no key of ``data``, or corpus or
-                loader refuse their arguments.
+            StabError: the config names a class that is not trusted or a new folder for a cache, an override names no
+                key of ``data``, or corpus or loader refuse their arguments.
         """
         from asteroid_stab.run.caches import check_caches
         from asteroid_stab.run.check import build_part, check_config

@@ -52,8 +52,8 @@ VERBS = [
     ["switches", "run", "--split", "valid"],
     ["train", "resume=run", "trainer.max_epochs=3"],
 ]
-PLACES = ["data", "loader", "loss.loss_func", "optim", "scheduler", "system", "trainer.plugins", "callbacks.own", "logger",
-          "stabilizer.own", "pretext", "head.model", "head.loss", "init", "data.base", "model"]  # fmt: skip
+PLACES = ["data", "loader", "loss.loss_func", "optim", "scheduler", "system", "trainer.plugins", "callbacks.own",
+          "logger", "stabilizer.own", "pretext", "head.model", "head.loss", "init", "data.base", "model"]  # fmt: skip
 
 
 @pytest.mark.parametrize("at", PLACES)
@@ -163,7 +163,9 @@ def test_names_of_utterances_and_recipes_stay_names(place, capsys):
     assert not any((place / "outside").iterdir())
 
 
-@pytest.mark.parametrize("name", ["../../outside/a.flac", "/etc/hostname", "s/../../../outside/a.flac", "http://x/a.flac"])
+@pytest.mark.parametrize(
+    "name", ["../../outside/a.flac", "/etc/hostname", "s/../../../outside/a.flac", "http://x/a.flac"]
+)
 def test_a_list_reads_speech_of_its_corpus_alone(place, name, capsys):
     """A file elsewhere on the disk is not read as audio without a word."""
     speak(place / "outside" / "a.flac", 9000, 0)
