@@ -4,6 +4,7 @@ from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
 from asteroid_stab.stabilizers.comm import Comm, TorchComm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
+from asteroid_stab.stabilizers.loss_threshold import LossThreshold
 from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
 from asteroid_stab.stabilizers.stabilization import Stabilization
@@ -14,6 +15,7 @@ __all__ = [
     "Clock",
     "Comm",
     "EpochCounts",
+    "LossThreshold",
     "Reweighting",
     "SampleDropout",
     "Stabilization",
