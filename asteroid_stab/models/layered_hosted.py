@@ -181,7 +181,7 @@ def _in_order(model: LayeredHostedModel, names: Sequence[str]) -> tuple[str, ...
             agrees = False
     if not agrees:
         raise StabError(
-            f"the layers {some(model.layer_names)} of {model.target} are no chain: what follows the last one needs more "
-            "than its output, so that it cannot serve the others; name other layers"
+            f"the layers {some(model.layer_names)} of {model.target} are no chain: what follows the last one needs "
+            "more than its output, so that it cannot serve the others; name other layers"
         )
     return model.layer_names

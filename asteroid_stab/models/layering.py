@@ -37,8 +37,8 @@ def layered_model(
     """Makes a model return the estimates of every layer in training; in place, with the same weights.
 
     Args:
-        model: a ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet, whose layers are known; or a
-            HostedModel.
+        model: a ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet, whose layers are known;
+            or a HostedModel.
         head: ``shared``: the model's head serves every layer; ``dedicated``: each layer before the last has its own
             copy, which is trained and saved in checkpoints, but not in model files.
         layers: of a HostedModel, names of modules of its net, or patterns (``blocks.*``), see

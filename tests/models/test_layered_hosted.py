@@ -1,4 +1,4 @@
-"""Layers of a net of somebody else: its own end serves each, the last one is the plain net, and wrong names are told."""
+"""Layers of a net of somebody else: its own end serves each, the last one is the plain net, wrong names are refused."""
 
 import copy
 
@@ -89,9 +89,10 @@ def test_the_net_is_itself_after_a_step_and_after_an_error(monkeypatch):
     before = [name for name, _ in model.named_modules()]
     keys = set(model.state_dict())
     model(x).sum().backward()
-    with pytest.raises(RuntimeError), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(model.net.mask, "forward", lambda *_: torch.zeros(7))
-        model(x)
+        with pytest.raises(RuntimeError):
+            model(x)
     assert [name for name, _ in model.named_modules()] == before
     assert set(model.state_dict()) == keys
     assert not any(module._forward_hooks for module in model.modules())
