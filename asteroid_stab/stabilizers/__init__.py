@@ -4,6 +4,7 @@ from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
 from asteroid_stab.stabilizers.comm import Comm, TorchComm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
+from asteroid_stab.stabilizers.empty_steps import skip_empty_steps
 from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
 from asteroid_stab.stabilizers.stabilization import Stabilization
@@ -24,4 +25,5 @@ __all__ = [
     "SwitchCounter",
     "TorchComm",
     "count_switches",
+    "skip_empty_steps",
 ]
