@@ -56,6 +56,13 @@ class Progress:
         self.n_calls = self.n_calls if goes_on else 0
         return goes_on
 
+    @property
+    def due(self) -> int | None:
+        """Epoch that is to begin before the next call, where a loop leaves epochs to be counted here; None: none is."""
+        if self.open and not self.under_way:
+            return None
+        return self.clock.epoch + (bool(self.n_calls) and not self.open)
+
     def give_up(self) -> None:
         """Gives up an epoch that was left without an end; one that was loaded stays."""
         self.open = self.under_way
