@@ -1,13 +1,14 @@
-# Everything runs in .venv, which .ci/venv makes from pyproject.toml and constraints.txt on first use.
+# Everything runs in .venv, which .ci/venv makes from pyproject.toml and constraints.txt on first use; tests of other
+# toolkits run in .venv-toolkits, which sees .venv and has the packages of constraints-toolkits.txt besides.
 # PYTHON=python3.12 chooses the interpreter of a new .venv; WORKERS=8 runs tests on more cores than two.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-bench test-all check format fuzz kills bench wheel venv venv-cpu clean
+.PHONY: help demo test test-slow test-bench test-toolkits test-all check format fuzz kills bench wheel venv venv-cpu venv-toolkits clean
 WORKERS ?= 2
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## trains a model on the embedded corpus (minutes), evaluates it on unseen voices, makes demo/report.html
 	@rm -rf demo
@@ -24,7 +25,10 @@ test-slow: venv ## the tests that take minutes
 test-bench: venv ## the tests that measure time or memory, one at a time
 	$(PYTEST) -m bench
 
-test-all: test test-bench test-slow ## all tests
+test-toolkits: venv-toolkits ## the tests beside SpeechBrain, ESPnet and Accelerate
+	OMP_NUM_THREADS=1 .venv-toolkits/bin/python -m pytest -n $(WORKERS) --dist loadfile -m toolkits
+
+test-all: test test-bench test-toolkits test-slow ## all tests
 
 check: venv ## lint, format, types, floors
 	$(BIN)/ruff check .
@@ -55,5 +59,8 @@ venv: ## .venv, if it is not there or not up to date
 venv-cpu: ## .venv-cpu: the same beside a CPU-only torch
 	@.ci/venv .venv-cpu torch==2.13.0
 
+venv-toolkits: venv ## .venv-toolkits: SpeechBrain, ESPnet and Accelerate beside what is in .venv
+	@.ci/venv .venv-toolkits --on .venv constraints-toolkits.txt
+
 clean: ## removes what was made here, environments included
-	rm -rf .venv .venv-cpu build dist demo *.egg-info
+	rm -rf .venv .venv-cpu .venv-toolkits build dist demo *.egg-info

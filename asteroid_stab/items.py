@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from asteroid_stab.errors import StabError
+
+_MIXED = "mixes afresh in every epoch (dynamic mixing); train on fixed mixtures"
+_STREAMED = (
+    "is an iterable data set, whose items have no number of their own; train on one that is indexed (with_ids numbers "
+    "its items), or say what its ids stand for (items=NAMES)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +23,13 @@ class Items:
     """Training items under ids from 0 to ``n - 1``.
 
     Attributes:
-        n: number of items.
+        n: number of items; 0 where it is not known, which is for items without stable ids alone.
         names: name of each item, unique; None where items have no names.
         fingerprint: digest of what the ids stand for. State that was saved under another one is refused; an empty
             fingerprint is not compared.
         stable: whether an id is the same mixture in every epoch. Dynamic mixing is not stable.
         kind: what the items came from, for messages.
+        unstable: why ids are not stable where they are not, and what to do, for messages.
         classes: names of the classes of sources; empty where sources have no classes.
         labels: class of every source of every item, ``[N, J]``, positions in ``classes``; None without classes.
     """
@@ -32,11 +39,12 @@ class Items:
     fingerprint: str = ""
     stable: bool = True
     kind: str = "the training set"
+    unstable: str = _MIXED
     classes: Sequence[str] = ()
     labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1:
+        if self.n < 1 and self.stable:
             raise ValueError(f"items must be at least 1, got {self.n}")
         if self.names is not None and len(self.names) != self.n:
             raise ValueError(f"items must have a name each, got {len(self.names)} names for {self.n} items")
@@ -45,7 +53,7 @@ class Items:
         return self.n
 
     @classmethod
-    def of(cls, source: int | Sized | Items) -> Items:
+    def of(cls, source: int | Sized | Iterable[Any] | Items) -> Items:
         """Returns the items of a data set, of names, or of a number of items.
 
         Args:
@@ -53,7 +61,8 @@ class Items:
                 ``names``, ``fingerprint``, ``stable_ids``, ``classes`` and ``labels`` is taken over (a
                 :class:`~asteroid_stab.data.dataset.MixtureDataset` has all of them). Of a
                 ``torch.utils.data.Subset``, the items are all items of the data set that it is a part of, since its
-                items keep their ids.
+                items keep their ids. The items of an iterable data set have no stable ids, unless it says that they
+                have (``stable_ids``, and a length).
 
         Raises:
             ValueError: there is no item; a name is there twice; or the source is no data set: it has no length, or is
@@ -67,6 +76,8 @@ class Items:
             return source
         if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
             return cls(int(source))
+        if _streams(source):
+            return cls(0, stable=False, kind=type(source).__name__, unstable=_STREAMED)
         if isinstance(source, (str, bytes)) or not isinstance(source, Sized):
             raise ValueError(f"items must be a number, names or a data set with a length, got {type(source).__name__}")
         if isinstance(source, DataLoader):
@@ -81,9 +92,9 @@ class Items:
             getattr(data, "names", None),
             getattr(data, "fingerprint", ""),
             getattr(data, "stable_ids", True),
-            type(source).__name__,
-            getattr(data, "classes", ()),
-            getattr(data, "labels", None),
+            getattr(data, "kind", type(source).__name__),
+            classes=getattr(data, "classes", ()),
+            labels=getattr(data, "labels", None),
         )
 
     def require_stable(self, who: str, without: str) -> None:
@@ -94,13 +105,10 @@ class Items:
             without: the override that trains without that part, for the message.
 
         Raises:
-            StabError: the items are mixed afresh in every epoch.
+            StabError: an id stands for another mixture each time, or the items are streamed.
         """
         if not self.stable:
-            raise StabError(
-                f"{who} needs stable ids, but {self.kind} mixes afresh in every epoch (dynamic mixing); "
-                f"train on fixed mixtures, or without it ({without})"
-            )
+            raise StabError(f"{who} needs stable ids, but {self.kind} {self.unstable}, or without it ({without})")
 
     def check_same(self, fingerprint: str, n: int | None = None) -> None:
         """Checks that these are the items that remembered or saved state belongs to.
@@ -123,6 +131,13 @@ class Items:
                 f"the run was trained on {n} items, these are {self.n}: a run goes on with the data that it began "
                 "with; begin another one (init.path=RUN takes its weights)"
             )
+
+
+def _streams(source: Any) -> bool:
+    """Whether a data set is iterated over, not indexed, and does not say that its ids are stable."""
+    if isinstance(source, IterableDataset):
+        return not (getattr(source, "stable_ids", False) and isinstance(source, Sized))
+    return isinstance(source, Iterable) and not isinstance(source, (Sized, Iterator))
 
 
 def _each_once(names: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What tests share: where the real audio is, a corpus that is made in memory, and a small model."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -13,6 +14,15 @@ import asteroid_stab  # noqa: F401  repairs Asteroid: before any test imports it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # children of tests; two cores are shared by two workers
 
 ROOT = Path(__file__).resolve().parents[1]
+TOOLKITS = ("speechbrain", "espnet2", "accelerate")
+
+
+def pytest_runtest_setup(item):
+    """Skips tests that are marked ``toolkits`` where the toolkits are not installed."""
+    if item.get_closest_marker("toolkits"):
+        missing = [name for name in TOOLKITS if importlib.util.find_spec(name) is None]
+        if missing:
+            pytest.skip(f"this environment has no {', '.join(missing)}: make test-toolkits makes one that has")
 
 
 @pytest.fixture(scope="session")

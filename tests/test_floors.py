@@ -64,6 +64,7 @@ FLOORS = [
     ("pretext.*", 2),
     ("separation.*", 2),
     ("callbacks.*", 2),
+    ("integrations.*", 3),  # imported by those who ask for them, and by nobody here
     ("engine.remix", 0),
     ("engine.*", 3),  # LightningModules
     ("run.*", 4),  # applications

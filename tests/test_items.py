@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
@@ -48,6 +48,24 @@ def test_what_stands_for_items(source, n, names):
 def test_what_does_not(source, message):
     with pytest.raises(ValueError, match=message):
         Items.of(source)
+
+
+def test_items_whose_number_is_not_known_have_no_stable_ids():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(range(4))
+
+    class OwnStream:  # of a library that knows no torch
+        def __iter__(self):
+            return iter(range(4))
+
+    for stream in (Stream(), OwnStream()):
+        items = Items.of(stream)
+        assert (items.n, items.stable, items.kind) == (0, False, type(stream).__name__)
+        with pytest.raises(
+            StabError, match=r"Tracker needs .* is an iterable .*\(items=NAMES\), or without it \(off\)"
+        ):
+            items.require_stable("Tracker", "off")
 
 
 def test_a_name_each():

@@ -110,17 +110,18 @@ def test_installed_wheel_says_where_the_benchmarks_are(env, tmp_path):
     )
 
 
-def pins():
-    """Name, version and marker of every line of constraints.txt."""
-    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+def pins(file="constraints.txt"):
+    """Name, version and marker of every line of a file of pins."""
+    for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
-            match = re.fullmatch(r'([a-z0-9-]+)==([^;\s]+)(; python_version (?:<|>=) "3\.11")?', line)
-            assert match, f"constraints.txt: {line!r} pins nothing"
+            match = re.fullmatch(r'([a-z0-9-]+)==([^;\s]+)(; python_version (?:<|>=) "3\.1[12]")?', line)
+            assert match, f"{file}: {line!r} pins nothing"
             yield match.groups()
 
 
-def test_constraints_pin_each_package_once():
-    seen = [(name, marker) for name, _, marker in pins()]
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-toolkits.txt"])
+def test_constraints_pin_each_package_once(file):
+    seen = [(name, marker) for name, _, marker in pins(file)]
     assert len(seen) == len(set(seen))
     marked = [name for name, marker in seen if marker]
     assert sorted(marked[::2]) == sorted(marked[1::2]), "a version for old Pythons needs one for the others"
@@ -140,3 +141,45 @@ def test_tested_pair_is_pinned():
     assert versions["torch"].startswith("2.11.")
     assert versions["torchaudio"].startswith("2.11.")
     assert int(versions["setuptools"].split(".")[0]) < 82
+
+
+def test_toolkits_are_pinned_beside_the_environment():
+    """A package that both files pinned would come in two versions, and the second hides the first."""
+    assert not {name for name, _, _ in pins("constraints-toolkits.txt")} & {name for name, _, _ in pins()}
+
+
+@pytest.mark.toolkits
+def test_environment_of_toolkits_is_as_pinned():
+    """Its own folder has each pin at its version, and nothing else."""
+    old = {"<": sys.version_info < (3, 12), ">=": sys.version_info >= (3, 12)}
+    wanted = {
+        name: version
+        for name, version, marker in pins("constraints-toolkits.txt")
+        if not marker or old[re.search("<|>=", marker)[0]]
+    }
+    site = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    found = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in importlib.metadata.distributions(path=site)}
+    assert {name: version for name, version in found.items() if name not in ("pip", "setuptools")} == wanted
+
+
+def test_environment_on_another_one(tmp_path):
+    """``.ci/venv FOLDER --on BASE FILE``: sees BASE, has the packages of FILE, and is made again when FILE changes."""
+    about, wheel = "tiny_extra-1.5.dist-info", tmp_path / "tiny_extra-1.5-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(
+            f"{about}/METADATA", "Metadata-Version: 2.1\nName: tiny-extra\nVersion: 1.5\nRequires-Dist: no-such\n"
+        )
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    pins_of_it = tmp_path / "extra.txt"
+    pins_of_it.write_text(f"--no-index\n{wheel}\n")
+    folder = tmp_path / "on-it"
+    make = [ROOT / ".ci" / "venv", folder, "--on", sys.prefix, pins_of_it]
+    assert f"making {folder} on {sys.prefix}" in run(*make)
+    look = "import sys, asteroid_stab, torch, importlib.metadata as m; print(sys.prefix, m.version('tiny-extra'))"
+    assert run(folder / "bin" / "python", "-c", look).split() == [str(folder), "1.5"]
+    assert run(*make) == ""
+    pins_of_it.write_text("# nothing\n")
+    assert f"making {folder} on {sys.prefix}" in run(*make)
+    gone = subprocess.run([folder / "bin" / "python", "-c", look], capture_output=True, text=True, check=False)
+    assert "PackageNotFoundError" in gone.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,9 +18,9 @@ def validates(trainer: pl.Trainer) -> bool:
 
 
 def training_items(trainer: pl.Trainer) -> Items | None:
-    """Returns the items of a trainer whose loaders are set up; None where its training set has no length."""
+    """Returns the items of a trainer whose loaders are set up; None where its loader has no data set."""
     dataset = getattr(trainer.train_dataloader, "dataset", None)
-    return Items.of(dataset) if isinstance(dataset, Sized) else None
+    return Items.of(dataset) if isinstance(dataset, (Sized, Iterable)) else None
 
 
 def start_at_epoch(trainer: pl.Trainer) -> None:

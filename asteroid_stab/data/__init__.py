@@ -14,6 +14,7 @@ from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.sampler import EpochSampler
 from asteroid_stab.data.utterances import Utterances, UtteranceSource
+from asteroid_stab.data.with_ids import WithIds, with_ids
 
 _MODULES = {
     "DynamicCorpus": "asteroid_stab.data.corpora.dynamic",
@@ -37,6 +38,8 @@ __all__ = [
     "MixtureDataset",
     "UtteranceSource",
     "Utterances",
+    "WithIds",
+    "with_ids",
     *_MODULES,
 ]
 

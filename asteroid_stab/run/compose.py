@@ -83,7 +83,9 @@ def _readable(recipe: str) -> Iterator[None]:
         raise
     except RecursionError as error:
         raise StabError(f"recipe {recipe!r}: its defaults lead back to itself, or it is nested too deep") from error
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a fault of the disk; OmegaConf's own, of a file with a bare value, has no number
         raise StabError(f"recipe {recipe!r}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 

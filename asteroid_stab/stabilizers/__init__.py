@@ -2,8 +2,11 @@
 
 from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
+from asteroid_stab.stabilizers.carried import carry_state
 from asteroid_stab.stabilizers.comm import Comm, TorchComm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
+from asteroid_stab.stabilizers.empty_steps import skip_empty_steps
+from asteroid_stab.stabilizers.loss_threshold import LossThreshold
 from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
 from asteroid_stab.stabilizers.stabilization import Stabilization
@@ -14,6 +17,7 @@ __all__ = [
     "Clock",
     "Comm",
     "EpochCounts",
+    "LossThreshold",
     "Reweighting",
     "SampleDropout",
     "Stabilization",
@@ -23,5 +27,7 @@ __all__ = [
     "StepReport",
     "SwitchCounter",
     "TorchComm",
+    "carry_state",
     "count_switches",
+    "skip_empty_steps",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from asteroid_stab.stabilizers.base import Clock
 
 
@@ -16,6 +18,7 @@ class Progress:
         n_calls: calls since the epoch began.
         open: whether an epoch has started and not ended.
         under_way: whether a saved state of an unfinished epoch was loaded, which :meth:`begin_epoch` goes on with.
+        mass: sum of the weights of the calls since somebody set it to 0, for several calls that make one step.
 
     Example:
         >>> progress = Progress()
@@ -31,6 +34,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.clock, self.n_calls, self.open, self.under_way = Clock(0, 0), 0, False, False
+        self.mass: Tensor | float = 0.0
 
     def begin_epoch(self, epoch: int, step: int | None = None) -> bool:
         """Starts an epoch, or goes on with one; returns whether it goes on.
@@ -52,6 +56,13 @@ class Progress:
         self.n_calls = self.n_calls if goes_on else 0
         return goes_on
 
+    @property
+    def due(self) -> int | None:
+        """Epoch that is to begin before the next call, where a loop leaves epochs to be counted here; None: none is."""
+        if self.open and not self.under_way:
+            return None
+        return self.clock.epoch + (bool(self.n_calls) and not self.open)
+
     def give_up(self) -> None:
         """Gives up an epoch that was left without an end; one that was loaded stays."""
         self.open = self.under_way
@@ -65,9 +76,10 @@ class Progress:
         if not self.open:
             raise ValueError(f"{what} must come between begin_epoch() and end_epoch()")
 
-    def count(self, step: int) -> None:
-        """Counts a call that was made at ``step``."""
+    def count(self, step: int, mass: Tensor | float = 1.0) -> None:
+        """Counts a call that was made at ``step``, and the sum of its items' weights."""
         self.n_calls += 1
+        self.mass = self.mass + mass
         self.clock = Clock(self.clock.epoch, step + 1)
 
     def state_dict(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Stabilization:
         self,
         loss: AssignmentLossWrapper,
         stabilizers: Iterable[StepObserver] = (),
-        items: int | Sized | Items | None = None,
+        items: int | Sized | Iterable[Any] | Items | None = None,
         comm: Comm | None = None,
         count_switches: bool = True,
     ):
@@ -259,7 +259,7 @@ class Stabilization:
         for part in self.stabilizers:
             part.weighed(shown, mean.weights)
         self.last = self._counts.add(known.loss, mean.mass, item_ids, {**assigned.figures, **figures}, comm)
-        self.progress.count(clock.step)
+        self.progress.count(clock.step, mean.mass.detach())
         return mean.value * comm.n_ranks
 
     @property

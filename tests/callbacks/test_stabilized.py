@@ -246,7 +246,7 @@ def test_the_items_may_be_given(tmp_path, tiny_trainer):
         def train_dataloader(self):
             return torch.utils.data.DataLoader(Endless(), batch_size=4)
 
-    with pytest.raises(StabError, match="SampleDropout needs the training items: give Stabilization items="):
+    with pytest.raises(StabError, match="SampleDropout needs stable ids, but Endless is an iterable data set"):
         fit(Streamed(), tiny_trainer, tmp_path, [])
     given = Streamed()
     given.items = 16

@@ -165,5 +165,5 @@ class Stream(torch.utils.data.IterableDataset):
 
 def test_data_without_a_length_are_refused(tmp_path, tiny_trainer, tiny_system):
     loader = torch.utils.data.DataLoader(Stream(), batch_size=2)
-    with pytest.raises(StabError, match="AssignmentTracker needs the training items"):
+    with pytest.raises(StabError, match="AssignmentTracker needs stable ids, but Stream is an iterable data set"):
         tiny_trainer(tmp_path, callbacks=[AssignmentTracker()]).fit(tiny_system(), train_dataloaders=loader)

@@ -116,6 +116,7 @@ def test_a_group_that_a_run_can_do_without_may_be_null(group):
         ("mine", HEAD + "run_dir: ${foo:bar}", "Unsupported interpolation type foo"),
         ("mine", HEAD + "run_dir: '${'", "recipe 'mine'"),
         ("mine", "- a\n", "must be a DictConfig, got ListConfig"),
+        ("mine", "0.5\n", "Invalid loaded object type: float"),
         ("mine", "defaults: 3\n", "defaults must be a list"),
         ("mine", "defaults: [3]\n", "Unsupported type in defaults"),
         ("mine", b"# \xff\xfe\n", "is no readable recipe: 'utf-8' codec"),
