@@ -19,7 +19,9 @@ from asteroid_stab.run.overrides import keys
 from asteroid_stab.run.recipes import recipe_files
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("egs/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("asteroid_stab/**/*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("egs/**/*.md")]
+)
 CARDS = sorted(ROOT.glob("recipes/*/README.md"))
 STUDIES = "egs/study.sh"
 

@@ -324,6 +324,7 @@ def main(toolkit, folder):
     ):  # the second goes on from the checkpoint of the first
         result = {**TOOLKITS, "system": system}[toolkit](root, epochs, rank, n_ranks, **run_opts)
         rows += result.rows
+        torch.distributed.barrier()  # rank 0 has written its checkpoint
     if rank == 0:
         torch.save({"weights": result.weights, "rows": rows}, Path(folder) / f"{toolkit}.pt")
     torch.distributed.barrier()
