@@ -230,18 +230,8 @@ def test_it_runs_beside_torchmetrics_1_without_a_warning(tmp_path):
 @pytest.fixture(scope="module")
 def registry():
     """Skips where pip reaches no registry."""
-    ask = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--dry-run",
-        "-q",
-        "--ignore-installed",
-        "--no-deps",
-        "asteroid==0.7.0",
-    ]
-    done = subprocess.run(ask, capture_output=True, text=True, check=False)
+    ask = [sys.executable, "-m", "pip", "install", "--dry-run", "-q", "--ignore-installed", "--no-deps"]
+    done = subprocess.run([*ask, "asteroid==0.7.0"], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"pip reaches no registry: {done.stderr.strip().splitlines()[-1]}")
 
@@ -270,6 +260,8 @@ def test_uv_resolves_all_with_the_overrides_of_readme(registry, uv_cache, tmp_pa
     env = {**os.environ, "UV_CACHE_DIR": str(uv_cache)}
     file.write_text(project)
     without = subprocess.run([*map(str, uv)], capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
+    if "Failed to fetch" in without.stderr or "error sending request" in without.stderr:
+        pytest.skip(f"uv reaches no registry: {without.stderr.strip().splitlines()[-1]}")
     assert "torchmetrics" in without.stderr
     assert without.returncode == 1
     file.write_text(f"{project}[tool.uv]\n{overrides}\n")
