@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from asteroid_stab.locks import lock, lock_if_possible, unlock
 _UNFINISHED = re.compile(r"\.asteroid-stab-[0-9a-f]{12}\.tmp(\..*)?")
 _PROBE_BYTES = 1 << 16
 _LONGEST_SUFFIX = 32
+_REMOVAL_S = 0.2  # for which a process that removes unfinished files may hold one
 _writing: set[Path] = set()  # unfinished files of this process
 
 
@@ -91,6 +93,7 @@ def making(path: str | os.PathLike[str], advice: str | None = None) -> Iterator[
 
 def _hold(claim: Path, wait: bool) -> int | None:
     """Makes and locks a file; None where another process has it."""
+    deadline = time.monotonic() + _REMOVAL_S
     while True:
         os.close(os.open(claim, os.O_CREAT | os.O_RDWR, 0o666))
         try:
@@ -98,7 +101,9 @@ def _hold(claim: Path, wait: bool) -> int | None:
         except FileNotFoundError:  # its holder has just removed it
             continue
         except BlockingIOError:
-            return None
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.01)  # the other may only be removing it, as it was not locked yet
 
 
 def check_writable(folder: str | os.PathLike[str], mend: str) -> None:

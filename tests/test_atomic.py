@@ -17,6 +17,7 @@ from asteroid_stab.atomic import (
     write_text,
 )
 from asteroid_stab.errors import StabError
+from asteroid_stab.locks import lock, unlock
 
 KILLED = """
 import os, sys
@@ -111,6 +112,26 @@ def test_a_killed_process_leaves_no_claim_to_a_file(tmp_path):
     code = "import os, sys; from asteroid_stab.atomic import making\n"
     code += "with making(sys.argv[1]): os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
+    with making(tmp_path / "a", "wait"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_removes_unfinished_files_keeps_no_name_from_its_maker(tmp_path, monkeypatch):
+    """It holds a claim that was made and not locked yet: for a moment, in which another process makes the file."""
+    real, held = atomic.lock_if_possible, []
+
+    def lock_late(path, wait=False):
+        if not held:
+            held.append(lock(path))
+            raise BlockingIOError
+        if held[0] is not None:
+            path.unlink()
+            unlock(held[0])
+            held[0] = None
+        return real(path, wait)
+
+    monkeypatch.setattr(atomic, "lock_if_possible", lock_late)
     with making(tmp_path / "a", "wait"):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ ROOT = TESTS.parent
 # Test files that are named after no module, with what they test instead.
 FEATURES = {
     "cli/test_hosted.py": "a plain module of a user's, trained, resumed, evaluated and separated with",
+    "cli/test_hostile.py": "every verb, given files of somebody who means harm",
     "cli/test_pit_family.py": "recipes, killed and resumed from the command line, and on two processes",
     "cli/test_pretraining.py": "the same for pre-training and fine-tuning",
     "cli/test_random_kills.py": "recipes of many methods, killed at random moments and resumed",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from asteroid_stab.data.sampler import epochs_done
 from asteroid_stab.items import Items
 
 
@@ -37,14 +38,6 @@ def start_at_epoch(trainer: pl.Trainer) -> None:
                 fetched = fetched or getattr(loader, "num_workers", 0) > 0
     if fetched:
         iter(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
-
-
-def epochs_done(trainer: pl.Trainer) -> int:
-    """Returns the epochs whose batches are all done: the number of the epoch that starts next.
-
-    Lightning's ``current_epoch`` is one less before a resumed training starts.
-    """
-    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
 
 def _samplers(loader: Any) -> Iterator[Any]:

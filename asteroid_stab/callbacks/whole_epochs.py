@@ -7,7 +7,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
-from asteroid_stab.callbacks.loaders import epoch_is_whole, epochs_done, steps_per_epoch
+from asteroid_stab.callbacks.loaders import epoch_is_whole, steps_per_epoch
+from asteroid_stab.data.sampler import epochs_done
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.epochs import shown_epoch
 

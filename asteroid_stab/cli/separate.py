@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,17 +66,18 @@ def _attempt(
     folder = options.out or name.parent
     begin = time.perf_counter()
     try:
-        old = _check_place(name, folder, taken, options)
-        with (
-            AudioInput(name, sample_rate, options.channel, options.resample) as audio,
-            Progress(console=Console(stderr=True), transient=True) as progress,
-        ):
-            task = progress.add_task(name.name, total=audio.n_samples)
-            paths = separate_file(forward, audio, folder, windows, lambda n: progress.advance(task, n))
-            length_s = audio.n_samples / sample_rate
-        for file in old:
-            if file not in paths:  # of a speaker whom this model does not have
-                file.unlink()
+        with _claimed(name, folder):
+            old = _check_place(name, folder, taken, options)
+            with (
+                AudioInput(name, sample_rate, options.channel, options.resample) as audio,
+                Progress(console=Console(stderr=True), transient=True) as progress,
+            ):
+                task = progress.add_task(name.name, total=audio.n_samples)
+                paths = separate_file(forward, audio, folder, windows, lambda n: progress.advance(task, n))
+                length_s = audio.n_samples / sample_rate
+            for file in old:
+                if file not in paths:  # of a speaker whom this model does not have
+                    file.unlink()
     except StabError as error:
         return str(error)
     except (OSError, MemoryError) as error:  # a name that the system refuses, ...
@@ -82,6 +85,25 @@ def _attempt(
     took = time.perf_counter() - begin
     print(f"{name}: {length_s:.1f} s in {took:.1f} s -> {', '.join(map(str, paths))}", flush=True)
     return ""
+
+
+@contextmanager
+def _claimed(name: Path, folder: Path) -> Iterator[None]:
+    """Holds the estimates of ``name`` in ``folder`` for this process, so that no two mix theirs.
+
+    Raises:
+        StabError: another process writes them, or the folder cannot be written.
+    """
+    from asteroid_stab.atomic import making
+    from asteroid_stab.separation.files import estimate_path
+
+    with ExitStack() as stack:
+        try:
+            first = estimate_path(folder, name, 1)
+            stack.enter_context(making(first, "wait for its end; --out DIR writes elsewhere"))
+        except OSError as error:
+            raise StabError(f"cannot write the estimates to {str(folder)!r}: {cause(error)}") from error
+        yield
 
 
 def _check_place(name: Path, folder: Path, taken: dict[Path, Path], options: argparse.Namespace) -> list[Path]:

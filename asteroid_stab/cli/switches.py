@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_stab.atomic import check_writable
+from asteroid_stab.atomic import check_writable, making
 from asteroid_stab.cli.arguments import add_trust, check_data_overrides, path, positive, take_trust
 from asteroid_stab.errors import StabError, within
 
@@ -26,7 +26,8 @@ def main(argv: list[str]) -> int:
     Labels are kept, so a second call goes on where the first one ended.
 
     Raises:
-        StabError: the run kept no models of its epochs, or its data cannot be used or have one source.
+        StabError: the run kept no models of its epochs, its data cannot be used or have one source, or another process
+            counts the same.
     """
     options = _parser().parse_intermixed_args(argv)
     check_data_overrides(options.overrides)
@@ -48,8 +49,9 @@ def main(argv: list[str]) -> int:
         dataset = data.test_dataset(options.split)
     if dataset.n_src == 1:
         raise StabError(f"{run.path} has one source in a mixture, whose labels cannot switch")
-    labels = _labels(models, dataset, options, run.layout)
-    _write(labels, run.layout.whole_switches(options.split, options.limit))
+    table = run.layout.whole_switches(options.split, options.limit)
+    with making(table, "wait for its end"):
+        _write(_labels(models, dataset, options, run.layout), table)
     return 0
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from asteroid_stab.data.corpus import Corpus, check_count, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.padding import collate
-from asteroid_stab.data.sampler import Key, StridedSampler
+from asteroid_stab.data.sampler import Key, StridedSampler, epochs_done
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 
@@ -107,10 +107,8 @@ class MixtureDataModule(pl.LightningDataModule):
             raise ValueError('train_dataloader must come after setup("fit")')
         sampler = self.train_set.sampler(self.batch_size, self.seed, *self._place())
         if self.trainer is not None:
-            # Lightning starts to iterate before it first calls set_epoch, and workers then fetch at once. Its
-            # current_epoch is still the epoch before when a resumed run asks for the loader: the one that wrote the
-            # checkpoint. The epochs whose batches are all done are counted right.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+            # Lightning starts to iterate before it first calls set_epoch, and workers then fetch at once.
+            sampler.set_epoch(epochs_done(self.trainer))
         return self._loader(self.train_set, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pytorch_lightning as pl
 from torch.utils.data import Sampler
 
 from asteroid_stab.errors import StabError
@@ -13,6 +14,14 @@ Key = tuple[int, int]
 """Epoch and id of an item."""
 
 _ORDER = 1  # keeps the draw of the tasks' order apart from the draws of their items
+
+
+def epochs_done(trainer: pl.Trainer) -> int:
+    """Returns the epochs whose batches are all done: the number of the epoch that starts next.
+
+    Lightning's ``current_epoch`` is one less before a resumed training starts.
+    """
+    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
 
 class EpochSampler(Sampler[Key]):

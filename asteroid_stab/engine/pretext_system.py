@@ -17,6 +17,7 @@ from asteroid_stab.engine.step_system import StepSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.models.layered import LayeredModel
+from asteroid_stab.models.layered_hosted import LayeredHostedModel
 from asteroid_stab.pretext.base import Pretext
 from asteroid_stab.run.epochs import shown_epoch
 from asteroid_stab.run.plan import RunPlan
@@ -79,7 +80,7 @@ class PretextSystem(StepSystem):
             raise StabError(
                 "a pretext task would learn from padding: set loader.pad_short=false, which leaves short mixtures out"
             )
-        if isinstance(self.model, LayeredModel):
+        if isinstance(self.model, (LayeredModel, LayeredHostedModel)):
             raise StabError(
                 "a pretext task needs the plain model (head=plain), got one that gives every layer's estimates"
             )

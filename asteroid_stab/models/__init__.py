@@ -5,6 +5,7 @@ from asteroid_stab.models.dual_path import dprnn_tasnet, dptnet
 from asteroid_stab.models.files import build_model, load_model, save_model
 from asteroid_stab.models.hosted import HostedModel, hosted
 from asteroid_stab.models.layered import LayeredModel
+from asteroid_stab.models.layered_hosted import LayeredHostedModel
 from asteroid_stab.models.layering import layered_model
 from asteroid_stab.models.pretrained import load_pretrained
 from asteroid_stab.models.refiner import LatentRefinementNet
@@ -13,6 +14,7 @@ from asteroid_stab.models.sudormrf import sudormrf
 __all__ = [
     "HostedModel",
     "LatentRefinementNet",
+    "LayeredHostedModel",
     "LayeredModel",
     "build_model",
     "conv_tasnet",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.models.hosted import HostedModel
 from asteroid_stab.models.layered import LayeredModel
+from asteroid_stab.models.layered_hosted import LayeredHostedModel, name_layers
 from asteroid_stab.models.layered_hosts import (
     LayeredConvTasNet,
     LayeredDPRNNTasNet,
@@ -28,17 +31,22 @@ _KINDS: tuple[type[LayeredModel], ...] = (
 _LAYERED = {kind.HOST: kind for kind in _KINDS}
 
 
-def layered_model(model: nn.Module, head: str = "shared") -> LayeredModel:
+def layered_model(
+    model: nn.Module, head: str = "shared", layers: str | Sequence[str] | None = None
+) -> LayeredModel | LayeredHostedModel:
     """Makes a model return the estimates of every layer in training; in place, with the same weights.
 
     Args:
-        model: a ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet.
+        model: a ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet, whose layers are known;
+            or a HostedModel.
         head: ``shared``: the model's head serves every layer; ``dedicated``: each layer before the last has its own
             copy, which is trained and saved in checkpoints, but not in model files.
+        layers: of a HostedModel, names of modules of its net, or patterns (``blocks.*``), see
+            :class:`~asteroid_stab.models.LayeredHostedModel`.
 
     Raises:
         StabError: the model is of another kind, ``head`` is neither, or ``head`` is ``dedicated`` and the model's
-            blocks have their own heads.
+            blocks have their own heads or are a hosted net's; or the layers cannot be found.
 
     Example:
         >>> import torch
@@ -52,9 +60,15 @@ def layered_model(model: nn.Module, head: str = "shared") -> LayeredModel:
         optimization", arXiv 2311.12199. It is our reading that the final head serves all layers: the paper shows the
         layers' switches of models that were trained without layer-wise losses.
     """
-    kind = host_of(model)
     if head not in HEADS:
         raise StabError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
+    if type(model) is HostedModel:
+        if head == "dedicated":
+            raise StabError("head must be 'shared' for a hosted net, whose head is not known, got 'dedicated'")
+        return name_layers(model, layers)
+    kind = host_of(model)
+    if layers:
+        raise StabError(f"the layers of {kind.HOST.__name__} are known: layers must be null, got {layers!r}")
     plain: Any = model
     if head == "dedicated" and getattr(plain, "own_heads", False):
         raise StabError("head must be 'shared' for a model with own_heads, whose blocks have theirs, got 'dedicated'")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from asteroid_stab.metrics.names import PERCENTILES
-from asteroid_stab.report.metric_tables import class_tables, left_out, metric_tables
+from asteroid_stab.report.metric_tables import class_tables, left_out, metric_tables, number_tables
 from asteroid_stab.report.palette import run_key, stand_in
 from asteroid_stab.report.parts import Figure, Key, Note, Part, Section
 from asteroid_stab.report.plot import Plot
@@ -28,7 +28,7 @@ def evaluation(runs: Sequence[Run]) -> Section | None:
     parts: list[Part] = []
     if defined:
         parts += [_histogram(defined), _percentiles(defined), _scatter(defined)]
-    parts += metric_tables(evaluated) + class_tables(evaluated)
+    parts += metric_tables(evaluated) + number_tables(evaluated) + class_tables(evaluated)
     if len({tuple(run.evaluation.utterances["name"]) for run in evaluated if run.evaluation}) > 1:
         shown = ", ".join(f"{run.name}: {len(run.evaluation.utterances):,}" for run in evaluated if run.evaluation)
         parts.append(Note(f"The runs were evaluated on different mixtures and cannot be compared ({shown})."))

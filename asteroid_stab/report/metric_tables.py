@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import isnan
 
 from asteroid_stab.metrics.names import (
+    COUNTS,
     INPUT_SNR,
     MEANINGLESS,
     METRICS,
@@ -22,6 +23,7 @@ from asteroid_stab.run.layout import RunLayout
 
 COLUMNS = [*METRICS, INPUT_SNR.removeprefix("input_")]
 ORDER = [*(f"{metric}_i" for metric in COLUMNS), *COLUMNS, *(f"input_{metric}" for metric in COLUMNS)]
+SCORES = ("si_sdr", "si_sdr_i")
 MOST_NAMED = 5
 HEAD = ["mean", "std", *(f"{p} %" for p in PERCENTILES)]
 TITLE = "mean, standard deviation and percentiles over the mixtures"
@@ -35,6 +37,7 @@ def metric_tables(runs: Sequence[Run]) -> list[Part]:
     """
     measured = [run.evaluation.metrics for run in runs if run.evaluation]
     known = [name for metrics in measured for name, values in metrics.items() if not isnan(values["mean"])]
+    known = [name for name in known if name not in COUNTS]  # number_tables() has them
     present = [name for name in known if name not in MEANINGLESS]
     names = [name for name in ORDER if name in present] + [name for name in dict.fromkeys(present) if name not in ORDER]
     if len(runs) == 1:
@@ -64,6 +67,26 @@ def class_tables(runs: Sequence[Run]) -> list[Part]:
         return []
     head = [*(["Run"] if len(runs) > 1 else []), "Class", "sources", *HEAD]
     return [Table(f"{gain.title} of the sources by class", head, rows, keys=keys if len(runs) > 1 else ())]
+
+
+def number_tables(runs: Sequence[Run]) -> list[Part]:
+    """A table of the scores by the number of sources, and how often it was counted right; none if it does not vary."""
+    rows, keys = [], []
+    scores = [column_info(name) for name in SCORES]
+    for run in runs:
+        table = run.evaluation.utterances if run.evaluation else None
+        if table is None or not {*COUNTS} <= {*table.columns}:
+            continue
+        for n_active, of in table.groupby(COUNTS[0]):
+            counted = of[COUNTS[1]].dropna()
+            right = f"{(counted == n_active).mean():.0%}" if len(counted) else "-"
+            means = [number(of[name].mean(), info.digits) for name, info in zip(SCORES, scores, strict=True)]
+            rows.append([*([run.name] if len(runs) > 1 else []), number(n_active, 0), f"{len(of):,}", right, *means])
+            keys.append(run_key(run.index))
+    if not rows:
+        return []
+    head = [*(["Run"] if len(runs) > 1 else []), "Sources", "mixtures", "counted right", *(one.title for one in scores)]
+    return [Table("Mean scores by the number of sources", head, rows, keys=keys if len(runs) > 1 else ())]
 
 
 def left_out(run: Run, n_finite: int) -> list[Part]:

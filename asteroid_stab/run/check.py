@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +137,9 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
     named = _named(parameters)
     given = [str(key) for key in node if key not in _HYDRA_KEYS]
     for key in unknown_arguments(node):
-        yield f"{at}.{key}: {target} takes no {key!r}{nearest(key, named)}"
+        open_end = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        why = ": its signature or its documentation must name it" if open_end else ""
+        yield f"{at}.{key}: {target} takes no {key!r}{nearest(key, named)}{why}"
     if not node.get("_partial_", False) and not node.get("_args_"):
         for name, parameter in named.items():
             if parameter.default is parameter.empty and name not in given:
@@ -157,12 +160,31 @@ def unknown_arguments(node: DictConfig) -> list[str]:
     if not isinstance(node["_target_"], str):
         return []
     try:
-        parameters = inspect.signature(get_object(node["_target_"])).parameters
+        function = get_object(node["_target_"])
+        parameters = inspect.signature(function).parameters
     except (HydraException, ImportError, ValueError, AttributeError, TypeError):  # check_config names the fault
         return []
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return []
-    return [str(key) for key in node if key not in _HYDRA_KEYS and str(key) not in _named(parameters)]
+    found = [str(key) for key in node if key not in _HYDRA_KEYS and str(key) not in _named(parameters)]
+    return [key for key in found if not _passes_on(function, key)]
+
+
+def _passes_on(function: Any, key: str) -> bool:
+    """Whether a class or function with ``**kwargs`` documents that it takes a key, or a base class of it takes it."""
+    places = [
+        (vars(kind)["__init__"], f"{kind.__doc__} {vars(kind)['__init__'].__doc__}")
+        for kind in (function.__mro__ if isinstance(function, type) else ())
+        if "__init__" in vars(kind) and kind is not object
+    ]
+    for place, text in places or [(function, str(function.__doc__))]:
+        parameters = inspect.signature(place).parameters
+        more = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
+        if more and re.search(rf"\*\*{more[0]}\b|\b{re.escape(key)}\b", text):
+            return True
+        if key in _named(parameters):  # of a base class
+            return True
+        if not more:
+            return False
+    return False
 
 
 def _named(parameters: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:

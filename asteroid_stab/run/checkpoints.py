@@ -31,13 +31,20 @@ def upgrade_checkpoint(saved: dict[str, Any]) -> dict[str, Any]:
         {'state_dict': {'model.a': 1, 'loss_func.head.b': 2}}
         >>> upgrade_checkpoint({"state_dict": {"loss_func.stages.attention.a": 1}})
         {'state_dict': {'loss_func.phases.attention.a': 1}}
+        >>> own = {"training_config": {"loss": {"_target_": "my.Loss"}}, "state_dict": {"loss_func.stages.a": 1}}
+        >>> upgrade_checkpoint(own)["state_dict"]
+        {'loss_func.stages.a': 1}
     """
 
     def is_of_data(value: Any) -> bool:
         return isinstance(value, dict) and [*value] == ["fingerprint"]
 
     if "state_dict" in saved:
-        renamed = {name: _STAGES.sub(r"\1phases.", _PRETEXT.sub("loss_func.", name)) for name in saved["state_dict"]}
+        config = saved.get("training_config") or {}
+        target = config.get("loss", {}).get("_target_", "") if isinstance(config, dict) else ""
+        phased = not target or str(target).endswith(".SwitchedLossWrapper")  # another loss keeps its own "stages"
+        renamed = {name: _PRETEXT.sub("loss_func.", name) for name in saved["state_dict"]}
+        renamed = {old: _STAGES.sub(r"\1phases.", new) if phased else new for old, new in renamed.items()}
         weights = {renamed[name]: value for name, value in saved["state_dict"].items()}
         saved = {**saved, "state_dict": weights}
     return {_DATA_MODULE if is_of_data(value) else key: value for key, value in saved.items()}

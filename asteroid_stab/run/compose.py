@@ -24,10 +24,12 @@ from asteroid_stab.run.parts import GROUPS, PARTS, complete
 from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.resolve import corpus_value
 from asteroid_stab.run.stored import check_size
-from asteroid_stab.run.unread import check_top, leave_out, unread
+from asteroid_stab.run.unread import check_top, kept, leave_out, unread
 
 # What Hydra lets through of yaml files with a tab, a doubled key, a loop, other bytes, or other types.
 _UNREADABLE = (HydraException, YAMLError, OmegaConfBaseException, RecursionError, ValueError, TypeError, AttributeError)
+
+_ALONE = "alone"  # where an option is composed beside the recipe, without the recipe's values
 
 OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_root_.data, key), replace=True)
 
@@ -68,6 +70,7 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
             typed = _typed(idle, values)
             _tell(leave_out(config, [key for key in idle if key not in typed], default), replaced)
             _check_chosen(config, recipe, search)
+        _tell_kept(config, groups, values, recipe, search)
     return _checked(config, recipe)
 
 
@@ -80,7 +83,9 @@ def _readable(recipe: str) -> Iterator[None]:
         raise
     except RecursionError as error:
         raise StabError(f"recipe {recipe!r}: its defaults lead back to itself, or it is nested too deep") from error
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a fault of the disk; OmegaConf's own, of a file with a bare value, has no number
         raise StabError(f"recipe {recipe!r}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
@@ -124,6 +129,22 @@ def _tell(gone: Sequence[str], groups: Sequence[str]) -> None:
             f"note: the recipe's values of {', '.join(gone)} are left out: with {' '.join(groups)} nothing reads them"
         )
         print(text, file=sys.stderr, flush=True)
+
+
+def _tell_kept(config: DictConfig, groups: Sequence[str], values: Sequence[str], recipe: str, search: str) -> None:
+    """Reports the recipe's values for a replaced part that the new part takes too."""
+    changes = [change for change in map(read, groups) if change.key_or_group in PARTS]
+    if not changes or os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    before = compose(recipe, overrides=[search], return_hydra_config=True).hydra.runtime.choices
+    typed = [read(text).key_or_group for text in values]
+    for group, option in ((change.key_or_group, change.value()) for change in changes):
+        if not isinstance(option, str) or before.get(group) == option:
+            continue
+        alone = compose(overrides=[search, f"+{group}@{_ALONE}={quoted(option)}"])[_ALONE]
+        if found := kept(config[group], alone, group, typed):
+            text = f"note: {group}={option} takes the recipe's {', '.join(found)} too: KEY=VALUE changes one"
+            print(text, file=sys.stderr, flush=True)
 
 
 def _check_chosen(config: DictConfig, recipe: str, search: str) -> None:

@@ -88,14 +88,16 @@ class RunFolder:
             overrides: ``KEY=VALUE`` changes of the config's ``data``, for a corpus that has moved.
 
         Raises:
-            StabError: the config names a class that is not trusted, an override names no key of ``data``, or corpus or
-                loader refuse their arguments.
+            StabError: the config names a class that is not trusted or a new folder for a cache, an override names no
+                key of ``data``, or corpus or loader refuse their arguments.
         """
+        from asteroid_stab.run.caches import check_caches
         from asteroid_stab.run.check import build_part, check_config
         from asteroid_stab.run.overrides import apply
 
         self.check_trusted("data", "loader")
         config: Any = apply(self.config.data, overrides, "data")
+        check_caches(OmegaConf.create({"data": config}), self.path, overrides)
         check_config(config, "data")
         check_config(self.config.loader, "loader")
         return build_part("loader", self.config.loader, build_part("data", config))

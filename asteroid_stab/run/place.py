@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from asteroid_stab.atomic import check_writable, remove_unfinished
-from asteroid_stab.errors import StabError, some
+from asteroid_stab.errors import StabError, cause, some
 from asteroid_stab.locks import claimed
 from asteroid_stab.run.layout import RunLayout
 
 RUN_DIR_VARIABLE = "ASTEROID_STAB_RUN_DIR"
+_MEET_S = 60  # for which a process waits for the first one
 _JOBS = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
@@ -33,7 +35,7 @@ def new_run_dir(run_dir: str | None, recipe: str, may_start_over: bool = False) 
     """Claims the folder of a new run for this training, and gives its name.
 
     Only the first process of a training claims it. The others take its name: from the environment, where it has
-    started them itself, or from the number of their common job.
+    started them itself, from the number of their common job, or from torchrun's store, where it leaves it.
 
     Args:
         run_dir: the folder that the user names; None or empty: one named by the recipe and the time or the job.
@@ -41,10 +43,11 @@ def new_run_dir(run_dir: str | None, recipe: str, may_start_over: bool = False) 
         may_start_over: the folder may hold a run that ended before its first epoch did.
 
     Raises:
-        StabError: the folder holds a run, another training is in it, or it cannot be written.
+        StabError: the folder holds a run, another training is in it, it cannot be written, or nothing names it to the
+            other processes.
     """
     if not is_first_process():
-        yield os.environ.get(RUN_DIR_VARIABLE) or run_dir or default_run_dir(recipe)
+        yield os.environ.get(RUN_DIR_VARIABLE) or run_dir or (default_run_dir(recipe) if _job() else _told())
         return
     with ExitStack() as stack:
         if run_dir or _job():
@@ -53,6 +56,7 @@ def new_run_dir(run_dir: str | None, recipe: str, may_start_over: bool = False) 
             check_new(run_dir, may_start_over)
         else:
             run_dir = stack.enter_context(_fresh(default_run_dir(recipe)))
+            _tell(run_dir)
         os.environ[RUN_DIR_VARIABLE] = run_dir  # the processes that Lightning starts by repeating this command
         try:
             yield run_dir
@@ -153,6 +157,41 @@ def _fresh(wanted: str) -> Iterator[str]:
 def _job() -> str:
     """Returns the number of the job, where several machines must agree on a name; else nothing."""
     return next((os.environ[name] for name in _JOBS if os.environ.get(name, "none") != "none"), "")
+
+
+def _tell(run_dir: str) -> None:
+    """Leaves the name of the folder to the other processes that torchrun has started."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        from asteroid_stab.run.ranks import RUN_DIR
+
+        with _store() as store:
+            store.set(RUN_DIR, run_dir)
+
+
+def _told() -> str:
+    """Returns the name of the folder that the first process has left; waits for it."""
+    from asteroid_stab.run.ranks import RUN_DIR
+
+    with _store() as store:
+        return str(store.get(RUN_DIR).decode())
+
+
+@contextmanager
+def _store() -> Iterator[Any]:
+    """Opens the store that torchrun holds for the processes that it has started.
+
+    Raises:
+        StabError: there is none, or no answer.
+    """
+    from asteroid_stab.run.ranks import store_client
+
+    advice = "run_dir=DIR must name the folder of a training whose processes are started one by one"
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        raise StabError(advice)
+    try:
+        yield store_client(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timedelta(seconds=_MEET_S))
+    except RuntimeError as error:  # all errors of a store are
+        raise StabError(f"{advice}: the first process has not named it ({cause(error)})") from error
 
 
 def _named(run: RunLayout, paths: list[Path]) -> str:

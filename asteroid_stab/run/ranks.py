@@ -26,6 +26,8 @@ _KEYS = f"asteroid_stab/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
 _N_REFUSED = 3
 REFUSED = f"{_KEYS}/refused"
 """Key of the store under which a process reports that it could not start."""
+RUN_DIR = f"{_KEYS}/run_dir"
+"""Key of the store under which the first process leaves the name of the run folder."""
 
 
 class RankLostError(Exception):

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.saved import check_kinds, check_weights, read_saved
+from asteroid_stab.run.caches import check_caches
 from asteroid_stab.run.check import check_config
 from asteroid_stab.run.checkpoints import upgrade_checkpoint
 from asteroid_stab.run.folder import RunFolder
@@ -74,6 +75,7 @@ def resumed_config(run: str, recipe: str | None, overrides: Sequence[str], confi
         if not may_change(text):
             key = read(text).key_or_group
             raise StabError(f"a resumed run may change keys of {', '.join(CHANGEABLE)}, not {key!r}: start a new run")
+    check_caches(OmegaConf.create({"data": config.data}), folder.path, overrides)
     config.run_dir = str(folder.path)
     if config.logger and "save_dir" in config.logger:
         config.logger.save_dir = str(folder.path)

@@ -71,6 +71,33 @@ def leave_out(config: DictConfig, keys: Sequence[str], default: Any) -> list[str
     return gone
 
 
+def kept(part: DictConfig, option: DictConfig, at: str, typed: Sequence[str]) -> list[str]:
+    """Returns ``KEY=VALUE`` for each value of a part that neither its option nor the user has set: the recipe's.
+
+    Args:
+        part: the composed part.
+        option: the part as its option alone sets it.
+        at: key of the part in the config.
+        typed: the keys that the user gives values for.
+    """
+    values, own = (_flat(OmegaConf.to_container(node, resolve=False), at) for node in (part, option))
+    return [
+        f"{key}={value}"
+        for key, value in values.items()
+        if (key not in own or own[key] != value) and not any(_covers(other, key) for other in typed)
+    ]
+
+
+def _flat(plain: Any, at: str) -> dict[str, Any]:
+    return {".".join([at, *map(str, path)]): _at(plain, path) for path in _leaves(plain, ()) if path}
+
+
+def _at(node: Any, path: Sequence[Any]) -> Any:
+    for name in path:
+        node = node[name]
+    return node
+
+
 def check_top(config: DictConfig, recipe: str) -> None:
     """Checks that each key that is no part of a run is read by an interpolation.
 

@@ -6,6 +6,7 @@ from asteroid_stab.stabilizers.carried import carry_state
 from asteroid_stab.stabilizers.comm import Comm, TorchComm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
 from asteroid_stab.stabilizers.empty_steps import skip_empty_steps
+from asteroid_stab.stabilizers.loss_threshold import LossThreshold
 from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
 from asteroid_stab.stabilizers.stabilization import Stabilization
@@ -16,6 +17,7 @@ __all__ = [
     "Clock",
     "Comm",
     "EpochCounts",
+    "LossThreshold",
     "Reweighting",
     "SampleDropout",
     "Stabilization",

@@ -1,8 +1,15 @@
 """``asteroid-stab prepare`` as it is called."""
 
+import random
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import soundfile as sf
+from runs import SMALL, assert_same_weights, stab
 
 from asteroid_stab.cli.main import main
 from asteroid_stab.data.lists.mixture_list import read_mixture_list
@@ -138,3 +145,37 @@ def test_a_full_disk_is_named(corpus, tmp_path, monkeypatch, capsys):
     assert prepare(corpus, tmp_path / "full") == 2
     assert "cannot write the lists to '" in (error := capsys.readouterr().err)
     assert "No space left on device" in error
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_leaves_nothing_and_gives_the_same_lists(corpus, tmp_path):
+    """Lists, and packed audio of a training: by SIGKILL and the two signals that a program may follow."""
+    lists = ["prepare", "--librispeech", corpus, "--subset", "train-clean-100", "--min-seconds", "0.5"]
+    of = [f"data.{split}_list=libri2mix_train-clean-100.csv" for split in ("train", "valid", "test")]
+    small = [word for word in SMALL if not word.startswith(("data.", "loader."))]
+    packing = ["train", "baseline/toy", *small, "data=librispeech", f"data.root={corpus}", *of, "loader.segment_s=0.3"]
+    packing += ["loader.batch_size=1", "trainer.max_epochs=1", "logger=none", "--or-resume"]
+    draw = random.Random(0)
+
+    def commands(place):
+        where = [f"data.list_root={place / 'lists'}", f"data.cache={place / 'cache'}", f"run_dir={place / 'run'}"]
+        return [[*lists, "--out", place / "lists", "--overwrite"], [*packing, *where]]
+
+    for words, disturbed in zip(commands(tmp_path / "whole"), commands(tmp_path / "killed"), strict=True):
+        started = time.monotonic()
+        stab(*words)
+        seconds = time.monotonic() - started
+        for number in draw.sample([signal.SIGKILL, signal.SIGTERM, signal.SIGINT], 3):
+            command = [sys.executable, "-m", "asteroid_stab.cli.main", *map(str, disturbed)]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            time.sleep(draw.uniform(0.5, 1.0) * seconds)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode in (0, -number, 128 + number), errors
+            assert "Traceback" not in errors
+        stab(*disturbed)
+    for folder in ("lists", "cache"):
+        made = {file.name: file.read_bytes() for file in (tmp_path / "killed" / folder).iterdir()}
+        assert made == {file.name: file.read_bytes() for file in (tmp_path / "whole" / folder).iterdir()}
+    assert_same_weights(tmp_path / "killed" / "run", tmp_path / "whole" / "run")
+    assert list((tmp_path / "killed").rglob(".*")) == []

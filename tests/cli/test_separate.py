@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from asteroid_stab.atomic import making
 from asteroid_stab.cli import main, separate
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import LatentRefinementNet
@@ -211,3 +212,23 @@ def test_overwrite_leaves_no_estimate_of_another_model_and_no_input_is_replaced(
     with pytest.raises(StabError, match=r"a.wav: its estimates would replace .*a_est2.wav, which is an input too"):
         separate.main([str(model), *(str(tmp_path / x) for x in ("a.wav", "link/a_est2.wav")), "--overwrite"])
     assert (tmp_path / "a_est2.wav").read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["a.wav", "a.flac"])
+def test_two_processes_do_not_mix_their_estimates(tmp_path, model, capsys, other):
+    for name in ("a.wav", "a.flac", "b.wav"):
+        recording(tmp_path / name)
+    with making(tmp_path / "out/a_est1.wav", "wait"):
+        words = [str(model), str(tmp_path / other), str(tmp_path / "b.wav"), "--out", str(tmp_path / "out")]
+        assert main.main(["separate", *words]) == 2
+        assert f"{other}: {tmp_path / 'out/a_est1.wav'} is being written by another process" in capsys.readouterr().err
+        assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {"b_est1.wav", "b_est2.wav"}
+    assert main.main(["separate", str(model), str(tmp_path / other), "--out", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_an_output_folder_that_is_a_file_is_named(tmp_path, model, capsys):
+    recording(tmp_path / "a.wav")
+    (tmp_path / "out").touch()
+    assert main.main(["separate", str(model), str(tmp_path / "a.wav"), "--out", str(tmp_path / "out/x")]) == 2
+    assert f"cannot write the estimates to {str(tmp_path / 'out/x')!r}: NotADirectoryError" in capsys.readouterr().err

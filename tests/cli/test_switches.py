@@ -6,6 +6,7 @@ import pytest
 import torch
 from runs import SMALL
 
+from asteroid_stab.atomic import making
 from asteroid_stab.callbacks import AssignmentTracker, EpochModels
 from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
@@ -63,6 +64,17 @@ def test_the_command_counts_writes_and_goes_on(run, capsys):
     assert main(["switches", str(run), "--split", "test"]) == 0
     assert pd.read_csv(run / "switches_whole_test.csv")["n_compared"].tolist() == [0, 4, 4]
     assert pd.read_csv(run / "switches_whole_train_first10.csv")["n_compared"].tolist() == [0, 10, 10]
+
+
+def test_two_processes_do_not_count_the_same_at_once(run, capsys):
+    table = RunLayout(run).whole_switches("test", 3)
+    with making(table, "wait"):
+        assert main(["switches", str(run), "--split", "test", "--limit", "3"]) == 2
+        assert f"{table} is being written by another process: wait for its end" in capsys.readouterr().err
+        assert not table.exists()
+        assert main(["switches", str(run), "--split", "test", "--limit", "2"]) == 0
+    assert main(["switches", str(run), "--split", "test", "--limit", "3"]) == 0
+    assert table.exists()
 
 
 def test_what_cannot_be_counted_is_said(tmp_path, run, capsys):

@@ -124,3 +124,28 @@ def two_of(output, gain=1.0):
 def no_net(hidden=8):
     """A function, and no class."""
     return TinyMask(hidden)
+
+
+class Chain(nn.Module):
+    """Masks after a chain of residual blocks: [B, T] -> [B, J, T']."""
+
+    def __init__(self, n_blocks=3, hidden=8, n_speakers=2, order=None, tuples=False, leak=False, twice=False):
+        super().__init__()
+        self.n_speakers, self.order, self.tuples, self.leak = n_speakers, order or list(range(n_blocks)), tuples, leak
+        self.twice = twice
+        self.encoder = nn.Conv1d(1, hidden, 16, 8)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Conv1d(hidden, hidden, 1), nn.Tanh()) for _ in range(n_blocks)])
+        self.mask = nn.Conv1d(hidden, n_speakers * hidden, 1)
+        self.decoder = nn.ConvTranspose1d(hidden, 1, 16, 8)
+        self.unused = nn.Linear(1, 1)
+
+    def forward(self, x):
+        rep = hidden = self.encoder(x.unsqueeze(1))
+        skips = 0
+        for i in self.order:
+            hidden = self.blocks[i](hidden)
+            hidden = self.blocks[i](hidden) if self.twice else hidden
+            skips = skips + hidden
+        masks = torch.sigmoid(self.mask(skips if self.leak else hidden))
+        masks = masks.view(len(x), self.n_speakers, -1, rep.shape[-1])
+        return self.decoder((masks * rep.unsqueeze(1)).flatten(0, 1)).view(len(x), self.n_speakers, -1)

@@ -90,3 +90,42 @@ def test_hosts_with_wrapped_constructors_are_checked():
     node = OmegaConf.create({"trainer": {"_target_": "pytorch_lightning.Trainer", "max_epochs": "many"}})
     with pytest.raises(StabError, match="trainer.max_epochs: must be .*got 'many'"):
         check_config(node)
+
+
+class Closed:
+    """Takes a rate."""
+
+    def __init__(self, rate, **kwargs):
+        self.rate = rate
+
+
+class Documented:
+    """Takes more.
+
+    Args:
+        **more: arguments of something else.
+    """
+
+    def __init__(self, **more):
+        self.more = more
+
+
+class Named(Closed):
+    """Takes a depth as well, and the size in its further arguments."""
+
+    def __init__(self, depth=1, **kwargs):
+        super().__init__(**kwargs)
+
+
+def test_keys_that_further_arguments_would_swallow_are_refused():
+    message = r"part.raet: .*Closed takes no 'raet' \(did you mean 'rate'\?\): its signature or its documentation must"
+    with pytest.raises(StabError, match=message):
+        check_config(target("Closed", rate=1, raet=2), "part")
+    with pytest.raises(StabError, match="part.foo: .*Named takes no 'foo'"):
+        check_config(target("Named", rate=1, foo=2), "part")
+    check_config(target("Named", rate=1, depth=2, size=3), "part")  # of the base, its own, documented
+    check_config(target("Documented", anything=1), "part")
+    logger = OmegaConf.create({"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": "a"})
+    check_config(OmegaConf.merge(logger, {"flush_secs": 3}), "logger")  # its documentation names SummaryWriter's
+    net = OmegaConf.create({"_target_": "asteroid.models.ConvTasNet", "n_src": 2, "stft_pad": 1})
+    check_config(net, "model")  # **fb_kwargs are documented

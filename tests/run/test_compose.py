@@ -37,10 +37,27 @@ def test_values_of_a_replaced_ingredient_are_told_and_left_out(recipe, words, le
     assert OmegaConf.select(config, left) is None
     told = capsys.readouterr()
     assert f"note: the recipe's values of {note}" in told.err
-    assert len(told.err.splitlines()) == 1
+    assert len([line for line in told.err.splitlines() if "left out" in line]) == 1
     assert told.out == ""
     assert OmegaConf.select(compose_recipe(recipe), left) is not None
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["model=dptnet"], "note: model=dptnet takes the recipe's model.n_repeats=3 too"),
+        (["data=dynamic"], "note: data=dynamic takes the recipe's data.n_train=1000 too"),
+        (["model=dptnet", "model.n_repeats=2"], ""),
+        (["model=convtasnet_small"], ""),  # the recipe's own
+        (["model.n_repeats=2"], ""),
+    ],
+)
+def test_values_that_a_new_ingredient_takes_too_are_told(words, note, capsys):
+    config = compose_recipe("dsd_lo/toy", words)
+    told = [line for line in capsys.readouterr().err.splitlines() if "takes the recipe's" in line]
+    assert [line.partition(": KEY")[0] for line in told] == ([note] if note else [])
+    assert "alone" not in config
 
 
 @pytest.mark.parametrize(
@@ -99,6 +116,7 @@ def test_a_group_that_a_run_can_do_without_may_be_null(group):
         ("mine", HEAD + "run_dir: ${foo:bar}", "Unsupported interpolation type foo"),
         ("mine", HEAD + "run_dir: '${'", "recipe 'mine'"),
         ("mine", "- a\n", "must be a DictConfig, got ListConfig"),
+        ("mine", "0.5\n", "Invalid loaded object type: float"),
         ("mine", "defaults: 3\n", "defaults must be a list"),
         ("mine", "defaults: [3]\n", "Unsupported type in defaults"),
         ("mine", b"# \xff\xfe\n", "is no readable recipe: 'utf-8' codec"),

@@ -17,7 +17,15 @@ from asteroid_stab.run.place import check_new, check_resumable, new_run_dir, res
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+    for name in (
+        "RANK",
+        "LOCAL_RANK",
+        "NODE_RANK",
+        "SLURM_PROCID",
+        "SLURM_JOB_ID",
+        "TORCHELASTIC_RUN_ID",
+        place.RUN_DIR_VARIABLE,
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -80,6 +88,41 @@ def test_the_ranks_of_a_job_agree(monkeypatch):
         monkeypatch.delenv(place.RUN_DIR_VARIABLE)
         with new_run_dir(None, "a") as second, resumed_run_dir(first):
             assert first == second == "runs/a/17"
+
+
+RANK = """
+import os, time
+from asteroid_stab.run import place
+if os.environ["RANK"] == "1":
+    time.sleep(1.1)  # into the next second
+with place.new_run_dir(None, "a") as run_dir:
+    open(f"rank{os.environ['RANK']}.txt", "w").write(run_dir)
+"""
+
+
+def test_the_ranks_of_torchrun_without_a_job_agree():
+    """Time would give each process a name of its own, and the first one takes another where that exists."""
+    Path("rank.py").write_text(RANK)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "rank.py"]  # a free port
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path("rank0.txt").read_text() == Path("rank1.txt").read_text() != ""
+
+
+def test_processes_that_nothing_joins_need_the_name_of_the_folder(monkeypatch):
+    monkeypatch.delenv(place.RUN_DIR_VARIABLE, raising=False)
+    monkeypatch.setenv("NODE_RANK", "1")
+    with pytest.raises(StabError, match="run_dir=DIR must name the folder of a training whose processes are started"):
+        new_run_dir(None, "a").__enter__()
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setattr(place, "_MEET_S", 1)
+    with pytest.raises(StabError, match=r"the first process has not named it \(Dist"):
+        new_run_dir(None, "a").__enter__()
+    with new_run_dir("mine", "a") as run_dir:
+        assert run_dir == "mine"
 
 
 RESULTS = [

@@ -15,6 +15,7 @@ from asteroid_stab.items import Items
 from asteroid_stab.losses import ExactPITLossWrapper, ProbPITLossWrapper, RisingSchedule
 from asteroid_stab.stabilizers import (
     Comm,
+    LossThreshold,
     Reweighting,
     SampleDropout,
     Stabilization,
@@ -40,6 +41,7 @@ ENTRIES = {
         [{"alpha": 0.2}, {"alpha": -0.1, "level": "mixture", "improvement": False},
          {"schedule": RisingSchedule(0.2, until=3), "schedule_unit": "step"}, {"class_bias": [["dog", 1.0]]}],
     ),
+    LossThreshold: ([{}], [{"threshold": 0.0}, {"threshold": 3.0}]),
     SwitchCounter: ([{}], []),
     AssignmentTracker: ([{"save": False}], []),
 }  # fmt: skip

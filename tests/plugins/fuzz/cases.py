@@ -29,7 +29,7 @@ OPTIONS = {
     "prepare": ["--librispeech", "--subset", "--out", "--n-src", "--n-mixtures", "--reuse", "--seed", "--noise",
                 "--valid-speakers", "--n-valid", "--noise-subset", "--min-seconds", "--overwrite"],
     "report": ["--out", "--help"],
-    "compare": ["--picture", "--by-snr", "--reach", "--help"],
+    "compare": ["--picture", "--by-snr", "--by-epoch", "--distribution", "--reach", "--split", "--help"],
     "switches": ["--split", "--limit", "--device", "--overwrite"],
     "recipes": ["--config-dir", "--copy", "--help"],
 }  # fmt: skip
@@ -130,11 +130,16 @@ def _copy(source: Path, target: Path) -> Path:
 
 def _use(draw: Random, run: Path, originals: Originals) -> list[str]:
     """Words of a verb that reads a run folder."""
+    study = run.parent / "study"
+    study.mkdir()
+    for row, seed in (("a", run), ("b", originals.run)):
+        (study / row).mkdir()
+        (study / row / "1").symlink_to(seed)
     return draw.choice([
         ["evaluate", str(run), *MEASURE, "--overwrite"],
         ["switches", str(run), "--split", "valid"],
         ["report", str(run)],
-        ["compare", str(run), str(originals.run)],
+        ["compare", str(study), *draw.choice([[], ["--by-epoch"], ["--distribution"], ["--picture", "picture.png"]])],
         ["separate", str(run), str(originals.recording), "--out", "separated"],
         ["train", f"resume={run}", "trainer.max_epochs=3"],
         ["train", "baseline/toy", *TINY, *ONE_STEP, "run_dir=new", f"init.path={run}"],

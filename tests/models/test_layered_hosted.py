@@ -1,0 +1,154 @@
+"""Layers of a net of somebody else: its own end serves each, the last one is the plain net, wrong names are refused."""
+
+import copy
+
+import pytest
+import torch
+from asteroid.losses import pairwise_neg_sisdr
+from own_nets import Chain, TinyMask
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
+from asteroid_stab.models import (
+    HostedModel,
+    LayeredHostedModel,
+    conv_tasnet,
+    hosted,
+    layered_model,
+    load_model,
+    save_model,
+)
+
+
+def make(layers="blocks.*", seed=0, **args):
+    torch.manual_seed(seed)
+    model = hosted(Chain, args, n_src=2, sample_rate=8000)
+    return model if layers is None else layered_model(model, layers=layers)
+
+
+def by_hand(model, x, k):
+    """Estimates of the first k layers' output by the net's end, written out."""
+    net = model.net
+    rep = hidden = net.encoder(x.unsqueeze(1))
+    for i in net.order[:k]:
+        hidden = net.blocks[i](hidden)
+    masks = torch.sigmoid(net.mask(hidden)).view(len(x), 2, -1, rep.shape[-1])
+    est = net.decoder((masks * rep.unsqueeze(1)).flatten(0, 1)).view(len(x), 2, -1)
+    return torch.nn.functional.pad(est, (0, x.shape[-1] - est.shape[-1]))
+
+
+def test_each_layer_goes_through_the_end_of_the_net():
+    model, x = make(), torch.randn(3, 803)
+    est = model(x)
+    assert est.shape == (3, 3, 2, 803)
+    for k in range(3):
+        torch.testing.assert_close(est[k], by_hand(model, x, k + 1))
+    plain = make(layers=None)
+    assert torch.equal(est[-1], plain(x))
+    assert torch.equal(model.eval()(x), plain.eval()(x))
+    assert model.n_layers == 3
+
+
+def test_gradients_are_the_written_out_ones_and_reach_all_layers():
+    model, x, targets = make(), torch.randn(2, 800), torch.randn(2, 2, 800)
+    loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+    loss(model(x), targets).backward()
+    found = {name: p.grad for name, p in model.named_parameters()}
+    other = make()
+    loss(torch.stack([by_hand(other, x, k) for k in (1, 2, 3)]), targets).backward()
+    for name, p in other.named_parameters():
+        if p.grad is None:
+            assert found[name] is None
+        else:
+            torch.testing.assert_close(found[name], p.grad)
+    assert all(found[f"net.blocks.{i}.0.weight"].any() for i in range(3))
+
+
+def test_layers_that_are_watched_have_no_gradient():
+    model, x = make(), torch.randn(2, 800)
+    model.watch_early()
+    est = model(x)
+    assert est.requires_grad
+    est[:-1].sum().backward()
+    assert not any(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+def test_layers_are_in_the_order_of_their_calls_and_may_be_some():
+    model = make(order=[2, 0, 1])
+    assert model.layer_names == ("blocks.2", "blocks.0", "blocks.1")
+    some = make(layers=["blocks.2", "blocks.0"])
+    assert some.layer_names == ("blocks.0", "blocks.2")
+    x = torch.randn(1, 800)
+    est = some(x)
+    torch.testing.assert_close(est[0], by_hand(some, x, 1))
+    torch.testing.assert_close(est[1], by_hand(some, x, 3))
+
+
+def test_the_net_is_itself_after_a_step_and_after_an_error(monkeypatch):
+    model, x = make(), torch.randn(1, 800)
+    before = [name for name, _ in model.named_modules()]
+    keys = set(model.state_dict())
+    model(x).sum().backward()
+    with monkeypatch.context() as patch:
+        patch.setattr(model.net.mask, "forward", lambda *_: torch.zeros(7))
+        with pytest.raises(RuntimeError):
+            model(x)
+    assert [name for name, _ in model.named_modules()] == before
+    assert set(model.state_dict()) == keys
+    assert not any(module._forward_hooks for module in model.modules())
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.net.mask.weight.zero_()
+    assert not torch.equal(twin(x), model(x))
+
+
+def test_naming_layers_draws_no_random_number():
+    model = make(layers=None)
+    state = torch.get_rng_state()
+    layered_model(model, layers="blocks.*")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+
+
+def test_its_file_is_the_plain_model_s(tmp_path):
+    model, x = make(), torch.randn(1, 800)
+    save_model(model, tmp_path / "model.pth")
+    loaded = load_model(tmp_path / "model.pth", trust=["own_nets"])
+    assert type(loaded) is HostedModel
+    torch.testing.assert_close(loaded(x), model.eval()(x))
+
+
+@pytest.mark.parametrize(
+    ("layers", "args", "message"),
+    [
+        (
+            None,
+            {},
+            r"layers of own_nets.Chain must be named: head.model.layers=PATTERN.*it has encoder, blocks, blocks.0",
+        ),
+        ("block.*", {}, r"has no module 'block.\*' \(did you mean 'blocks"),
+        ("unused", {}, "'unused' is called 0 times"),
+        ("blocks.*", {"twice": True}, "must be called once, 'blocks.0' is called 2 times"),
+        ("blocks.*", {"leak": True}, "are no chain: what follows the last one needs more than its output"),
+        (["encoder", "mask"], {}, "are no chain"),
+    ],
+)
+def test_layers_that_cannot_be(layers, args, message):
+    model = make(layers=None, **args)
+    with pytest.raises(StabError, match=message):
+        layered_model(model, layers=layers)
+    assert type(model) is HostedModel
+
+
+def test_other_models_and_heads_are_refused():
+    with pytest.raises(StabError, match="layers of ConvTasNet are known: layers must be null, got 'TCN'"):
+        layered_model(conv_tasnet(2, n_filters=8, n_blocks=1, n_repeats=1, bn_chan=4, hid_chan=4), layers="TCN")
+    with pytest.raises(StabError, match="'shared' for a hosted net, whose head is not known, got 'dedicated'"):
+        layered_model(make(layers=None), "dedicated", "blocks.*")
+
+
+def test_a_single_layer_is_the_plain_net():
+    torch.manual_seed(0)
+    model = layered_model(hosted(TinyMask, {}, n_src=2, sample_rate=8000), layers="encoder")
+    assert isinstance(model, LayeredHostedModel)
+    assert model(torch.randn(2, 800)).shape == (1, 2, 2, 800)
