@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 from torch.utils.checkpoint import checkpoint
 
-from asteroid_stab.errors import StabError, nearest, some
+from asteroid_stab.errors import StabError, cause, nearest, some
 from asteroid_stab.models.hosted import HostedModel
 
 _PROBE_S = 0.5  # of noise, on which the layers are looked for
@@ -30,7 +31,7 @@ class LayeredHostedModel(HostedModel):
 
     The layers must be a chain, each fed with what the one before returned. That the end, given the last layer's output,
     gives the net's estimates is checked when the layers are named. Statistics that the front or the end keep (batch
-    normalisation) are updated once for each layer.
+    normalisation) are updated in each of these runs.
 
     It is made by :func:`~asteroid_stab.models.layered_model`.
     """
@@ -72,10 +73,9 @@ class LayeredHostedModel(HostedModel):
         """
         places = [self._place(name) for name in self.layer_names]
         originals = [parent._modules[child] for parent, child in places]
-        skipped = _Skipped(hidden)
         try:
-            for parent, child in places:
-                parent._modules[child] = skipped
+            for (parent, child), original in zip(places, originals, strict=True):
+                parent._modules[child] = _Skipped(hidden, original, torch.is_grad_enabled())
             return super().forward(wav)
         finally:
             for (parent, child), original in zip(places, originals, strict=True):
@@ -91,7 +91,7 @@ class LayeredHostedModel(HostedModel):
         seen: dict[str, list[Any]] = {}
         handles = [
             self.net.get_submodule(name).register_forward_hook(
-                lambda _module, _args, output, name=name: seen.setdefault(name, []).append(output)
+                lambda _module, _args, output, name=name: seen.setdefault(name, []).append(_copied(output))
             )
             for name in names
         ]
@@ -106,15 +106,32 @@ class LayeredHostedModel(HostedModel):
         return {**super().serialize(), "model_name": HostedModel.__name__}
 
 
-class _Skipped(nn.Module):
-    """Stands in the place of a layer and returns what it was given at the start."""
+def _copied(output: Any) -> Any:
+    """A copy through which the gradient goes: what follows a layer may change the layer's output in place."""
+    return tree_map_only(Tensor, torch.clone, output)
 
-    def __init__(self, output: Any):
+
+class _Skipped(nn.Module):
+    """Stands in the place of a layer, returns what it was given at the start, and has the layer's attributes."""
+
+    def __init__(self, output: Any, original: nn.Module | None, with_gradient: bool):
         super().__init__()
-        self._output = (output,)
+        self._hidden = (output, original)  # in a tuple, which is no child
+        self._with_gradient = with_gradient
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._output[0]
+        if self._with_gradient and not torch.is_grad_enabled():
+            raise StabError(
+                "layers that the net calls without gradient (torch.no_grad, or checkpoint with use_reentrant=True) "
+                "cannot be trained by layer-wise losses: call checkpoint with use_reentrant=False"
+            )
+        return _copied(self._hidden[0])
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._hidden[1], name)
 
 
 def name_layers(model: HostedModel, layers: str | Sequence[str] | None) -> LayeredHostedModel:
@@ -177,11 +194,12 @@ def _in_order(model: LayeredHostedModel, names: Sequence[str]) -> tuple[str, ...
         try:
             found = model.through_end(seen[model.layer_names[-1]][0], mixture)
             agrees = torch.allclose(found, wanted, rtol=_AGREES, atol=_AGREES * float(wanted.abs().max()))
-        except Exception:  # of any type: what stands between the layers gets what it does not expect
-            agrees = False
+            reason = "needs more than its output"
+        except Exception as error:  # of any type: what stands between the layers gets what it does not expect
+            agrees, reason = False, f"fails without the others ({cause(error)})"
     if not agrees:
         raise StabError(
-            f"the layers {some(model.layer_names)} of {model.target} are no chain: what follows the last one needs "
-            "more than its output, so that it cannot serve the others; name other layers"
+            f"the layers {some(model.layer_names)} of {model.target} are no chain: what follows the last one "
+            f"{reason}, so that it cannot serve the others; name other layers"
         )
     return model.layer_names

@@ -88,5 +88,8 @@ def host_of(model: nn.Module) -> type[LayeredModel]:
     """
     if type(model) not in _LAYERED:
         known = ", ".join(host.__name__ for host in _LAYERED)
-        raise StabError(f"layers are known of {known}, got {type(model).__name__}")
+        raise StabError(
+            f"layers are known of {known}, got {type(model).__name__}; another net has them where it is hosted "
+            "(asteroid_stab.models.hosted)"
+        )
     return _LAYERED[type(model)]

@@ -150,7 +150,7 @@ def test_one_repeat_is_one_layer():
 
 
 def test_what_has_no_layers_is_refused():
-    with pytest.raises(StabError, match=r"layers are known of ConvTasNet, .*, got Linear"):
+    with pytest.raises(StabError, match="layers are known of ConvTasNet, .*, got Linear; another net .* hosted"):
         layered_model(torch.nn.Linear(1, 1))
     with pytest.raises(StabError, match="head must be one of shared, dedicated, got 'own'"):
         layered_model(MAKE["conv"](), "own")

@@ -32,6 +32,7 @@ def by_hand(model, x, k):
     rep = hidden = net.encoder(x.unsqueeze(1))
     for i in net.order[:k]:
         hidden = net.blocks[i](hidden)
+    hidden = hidden + 1 if net.in_place else hidden
     masks = torch.sigmoid(net.mask(hidden)).view(len(x), 2, -1, rep.shape[-1])
     est = net.decoder((masks * rep.unsqueeze(1)).flatten(0, 1)).view(len(x), 2, -1)
     return torch.nn.functional.pad(est, (0, x.shape[-1] - est.shape[-1]))
@@ -49,12 +50,13 @@ def test_each_layer_goes_through_the_end_of_the_net():
     assert model.n_layers == 3
 
 
-def test_gradients_are_the_written_out_ones_and_reach_all_layers():
-    model, x, targets = make(), torch.randn(2, 800), torch.randn(2, 2, 800)
+@pytest.mark.parametrize("args", [{}, {"in_place": True}, {"recomputed": "not reentrant"}])
+def test_gradients_are_the_written_out_ones_and_reach_all_layers(args):
+    model, x, targets = make(**args), torch.randn(2, 800), torch.randn(2, 2, 800)
     loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
     loss(model(x), targets).backward()
     found = {name: p.grad for name, p in model.named_parameters()}
-    other = make()
+    other = make(**args)
     loss(torch.stack([by_hand(other, x, k) for k in (1, 2, 3)]), targets).backward()
     for name, p in other.named_parameters():
         if p.grad is None:
@@ -71,6 +73,18 @@ def test_layers_that_are_watched_have_no_gradient():
     assert est.requires_grad
     est[:-1].sum().backward()
     assert not any(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's, where layers are watched
+def test_blocks_without_gradient_can_be_watched_but_not_trained():
+    model, x = make(recomputed="reentrant"), torch.randn(2, 800)
+    with pytest.raises(StabError, match="without gradient .* cannot be trained .* checkpoint with use_reentrant=False"):
+        model(x)
+    model.watch_early()
+    est = model(x)
+    torch.testing.assert_close(est[0], by_hand(model, x, 1))
+    est.sum().backward()
+    assert model.net.blocks[0][0].weight.grad.any()
 
 
 def test_layers_are_in_the_order_of_their_calls_and_may_be_some():
@@ -130,7 +144,7 @@ def test_its_file_is_the_plain_model_s(tmp_path):
         ("unused", {}, "'unused' is called 0 times"),
         ("blocks.*", {"twice": True}, "must be called once, 'blocks.0' is called 2 times"),
         ("blocks.*", {"leak": True}, "are no chain: what follows the last one needs more than its output"),
-        (["encoder", "mask"], {}, "are no chain"),
+        (["encoder", "mask"], {}, r"follows the last one fails without the others \(.*channels.*\), so that it cannot"),
     ],
 )
 def test_layers_that_cannot_be(layers, args, message):

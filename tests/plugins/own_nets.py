@@ -3,6 +3,7 @@
 import asteroid.models
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 
 class TinyMask(nn.Module):
@@ -129,12 +130,18 @@ def no_net(hidden=8):
 class Chain(nn.Module):
     """Masks after a chain of residual blocks: [B, T] -> [B, J, T']."""
 
-    def __init__(self, n_blocks=3, hidden=8, n_speakers=2, order=None, tuples=False, leak=False, twice=False):
+    def __init__(
+        self, n_blocks=3, hidden=8, n_speakers=2, order=None, leak=False, twice=False, in_place=False, recomputed=None
+    ):
         super().__init__()
-        self.n_speakers, self.order, self.tuples, self.leak = n_speakers, order or list(range(n_blocks)), tuples, leak
-        self.twice = twice
+        self.n_speakers, self.order, self.leak, self.twice = n_speakers, order or list(range(n_blocks)), leak, twice
+        self.in_place, self.recomputed = in_place, recomputed
         self.encoder = nn.Conv1d(1, hidden, 16, 8)
         self.blocks = nn.ModuleList([nn.Sequential(nn.Conv1d(hidden, hidden, 1), nn.Tanh()) for _ in range(n_blocks)])
+        for block in self.blocks:
+            block.width = hidden
+            if in_place:  # whose last operation does not need its output for the gradient
+                block.append(nn.Conv1d(hidden, hidden, 1))
         self.mask = nn.Conv1d(hidden, n_speakers * hidden, 1)
         self.decoder = nn.ConvTranspose1d(hidden, 1, 16, 8)
         self.unused = nn.Linear(1, 1)
@@ -143,9 +150,18 @@ class Chain(nn.Module):
         rep = hidden = self.encoder(x.unsqueeze(1))
         skips = 0
         for i in self.order:
-            hidden = self.blocks[i](hidden)
-            hidden = self.blocks[i](hidden) if self.twice else hidden
+            width = self.blocks[i].width  # as nets do that ask their layers for sizes
+            hidden = self.block(i, hidden)
+            hidden = self.block(i, hidden) if self.twice else hidden
             skips = skips + hidden
+        if self.in_place:
+            hidden += 1
         masks = torch.sigmoid(self.mask(skips if self.leak else hidden))
-        masks = masks.view(len(x), self.n_speakers, -1, rep.shape[-1])
+        masks = masks.view(len(x), self.n_speakers, width, -1)
         return self.decoder((masks * rep.unsqueeze(1)).flatten(0, 1)).view(len(x), self.n_speakers, -1)
+
+    def block(self, i, hidden):
+        """The output of a block; ``recomputed`` in the backward pass: ``reentrant`` or ``not reentrant``."""
+        if self.recomputed is None or not self.training:
+            return self.blocks[i](hidden)
+        return checkpoint(self.blocks[i], hidden, use_reentrant=self.recomputed == "reentrant")
