@@ -42,6 +42,16 @@ def user_path(text: str | os.PathLike[str], what: str) -> str:
     return path
 
 
+def shown(name: str) -> str:
+    """Returns a name as it can be printed and drawn: signs that are no letters of a text are written as numbers.
+
+    Example:
+        >>> print(shown("été |"), shown("two" + chr(10) + "lines"))
+        été | two\\nlines
+    """
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+
+
 def check_text(name: str, what: str) -> None:
     """Checks that a name can be written into a table: it may come from a file system that holds any bytes.
 

@@ -9,6 +9,7 @@ from asteroid_stab.atomic import check_writable, replacing
 from asteroid_stab.cli.arguments import path
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import PERCENTILES
+from asteroid_stab.paths import shown
 from asteroid_stab.run.study import by_epoch, reached, table
 from asteroid_stab.run.study_distribution import by_snr, distribution, evaluations
 
@@ -28,12 +29,15 @@ def picture(folder: Path, split: str, file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
+    mpl.rcParams["text.parse_math"] = False  # a row may have any name
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for row, tables in evaluations(folder, split)[0].items():
         values = np.array([[t["mixtures"].get(f"p{p}", np.nan) for p in PERCENTILES] for t in tables])
-        if np.isfinite(values).any():
-            places = np.arange(len(PERCENTILES))
-            (line,) = axes.plot(places, np.nanmean(values, 0), marker="o", label=row)
+        values = np.where(np.isfinite(values), values, np.nan)
+        places = np.flatnonzero(np.isfinite(values).any(0))  # a percentile that no seed has is no point
+        values = values[:, places]
+        if len(places):
+            (line,) = axes.plot(places, np.nanmean(values, 0), marker="o", label=_label(row))
             axes.fill_between(places, np.nanmin(values, 0), np.nanmax(values, 0), color=line.get_color(), alpha=0.2)
     if not axes.lines:
         raise StabError(f"no run of {folder} has an evaluation of {split}")
@@ -49,6 +53,11 @@ def picture(folder: Path, split: str, file: Path) -> None:
         raise StabError(f"cannot draw {file}: {error}") from error
     finally:
         plt.close(figure)
+
+
+def _label(row: str) -> str:
+    """The name of a row in the legend, which leaves out names that begin with an underscore."""
+    return f" {shown(row)}" if row.startswith("_") else shown(row)
 
 
 def check_picture(file: Path) -> None:
@@ -91,7 +100,7 @@ def main(argv: list[str]) -> int:
         lines = reached(options.folder, options.reach)
     else:
         lines = (distribution if options.distribution else table)(options.folder, options.split)
-    print("\n".join(lines))
+    print("\n".join(map(shown, lines)))  # a folder of a study may have any name
     if options.picture is not None:
         picture(options.folder, options.split, options.picture)
     return 0

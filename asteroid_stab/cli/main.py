@@ -24,7 +24,7 @@ _OF_THE_MACHINE = {
     getattr(errno, name)
     for name in (
         *("ENOSPC", "EDQUOT", "EROFS", "EFBIG", "EIO", "EACCES", "EPERM", "ENAMETOOLONG", "ENOTDIR", "EISDIR"),
-        *("ELOOP", "EMFILE", "ENFILE", "ENOLCK", "ESTALE"),
+        *("ELOOP", "EMFILE", "ENFILE", "ENOLCK", "ESTALE", "EEXIST"),
     )
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+MOST_DIGITS = 10
+
 
 @dataclass(frozen=True)
 class MetricInfo:
@@ -13,12 +15,19 @@ class MetricInfo:
     Args:
         label: its name.
         unit: its unit; empty for a bare number.
-        digits: decimals.
+        digits: decimals, at most 10.
+
+    Raises:
+        ValueError: there are more decimals, or fewer than none.
     """
 
     label: str
     unit: str = ""
     digits: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.digits <= MOST_DIGITS:
+            raise ValueError(f"digits must be from 0 to {MOST_DIGITS}, got {self.digits}")
 
     @property
     def title(self) -> str:

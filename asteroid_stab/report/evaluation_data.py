@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.metrics.names import FigureInfo
+from asteroid_stab.metrics.names import NUMBERS, FigureInfo
 from asteroid_stab.report.files import check_shape, read_json, read_table
 from asteroid_stab.report.shapes import EXAMPLES, SUMMARY
 from asteroid_stab.run.layout import EvaluationLayout, ExamplesLayout, RunLayout
@@ -78,10 +78,12 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
         raise StabError(f"{files.summary} must be an evaluation's, got one without {sorted(absent)[0]!r}")
     try:
         summary = current(summary, files.folder)
+        check_shape(summary, SUMMARY, files.summary)
         figures = {name: FigureInfo(**info) for name, info in summary.get("figures", {}).items()}
-    except (TypeError, AttributeError, KeyError) as error:  # keys of an earlier version, or of none
+    except StabError:
+        raise
+    except (TypeError, AttributeError, KeyError, ValueError) as error:  # keys of an earlier version, or of none
         raise StabError(f"{files.summary} cannot be used: its figures are of no known form ({error})") from error
-    check_shape(summary, SUMMARY, files.summary)
     return Evaluation(
         split=split,
         utterances=utterances,
@@ -118,8 +120,9 @@ def _model(run: RunLayout, summary: dict[str, Any]) -> Path:
 
 
 def _numbers(table: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    undefined = dict.fromkeys(("n", *NUMBERS), float("nan"))
     return {
-        name: {key: float("nan") if value is None else float(value) for key, value in values.items()}
+        name: {**undefined, **{key: float(value) for key, value in values.items() if value is not None}}
         for name, values in table.items()
     }
 

@@ -106,7 +106,7 @@ def _heading(info: FigureInfo) -> str:
 
 def _by_difficulty(runs: Sequence[Run], name: str, info: FigureInfo) -> Figure:
     """Draws a figure against the input SNR if the mixtures of all runs are noisy, else against the input SI-SDR."""
-    noisy = all(_is_noisy(run) for run in runs)
+    noisy = all(_is_noisy(run) and len(_mixtures(run, name, INPUT_SNR)[0]) for run in runs)
     level, of = (INPUT_SNR, "input SNR") if noisy else ("input_si_sdr", "mixture's SI-SDR")
     binned = []
     for run in runs:

@@ -14,6 +14,7 @@ import soundfile as sf
 from matplotlib.image import imsave
 from scipy.signal import stft
 
+from asteroid_stab.audio.file import fault
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.evaluation_data import Example
 from asteroid_stab.report.palette import run_key
@@ -67,22 +68,36 @@ def _limit(examples: Sequence[Example], audio_mb: float) -> float:
 
 
 def _info(path: Path) -> sf._SoundFileInfo:
+    """The header of a sound of one channel; the folder that holds it may come from anybody."""
+    if not path.is_file():  # a pipe would be waited for
+        raise StabError(f"{path} must be a sound file, got none")
     try:
-        return sf.info(path)
+        info = sf.info(path)
     except sf.LibsndfileError as error:
         raise StabError(f"{path} must be a sound file, got {error}") from error
+    if wrong := fault(info) or (f"it has {info.channels} channels" if info.channels != 1 else ""):
+        raise StabError(f"{path} must be a sound of one channel: {wrong}")
+    return info
 
 
 def _read(path: Path, limit_s: float) -> tuple[np.ndarray, float]:
     """The first ``limit_s`` seconds, and the full length in seconds."""
     info = _info(path)
-    samples, _ = sf.read(path, frames=min(info.frames, int(limit_s * info.samplerate)), dtype="float64")
+    try:
+        samples, _ = sf.read(path, frames=min(info.frames, int(limit_s * info.samplerate)), dtype="float64")
+    except sf.LibsndfileError as error:
+        raise StabError(f"{path} is damaged: {error}") from error
+    if not np.isfinite(samples).all():
+        raise StabError(f"{path} is damaged: a sample is not finite")
     return samples, info.frames / info.samplerate
 
 
 def _item(example: Example, limit_s: float) -> Item:
     mixture, whole_s = _read(example.mixture, limit_s)
     rate = _info(example.mixture).samplerate
+    for path in (*example.sources, *example.estimates):
+        if (other := _info(path).samplerate) != rate:
+            raise StabError(f"{path} must have the {rate} Hz of {example.mixture.name}, got {other} Hz")
     sources = [_read(path, limit_s)[0] for path in example.sources]
     estimates = [_read(path, limit_s)[0] for path in example.estimates]
     peak = max(float(np.abs(sound).max(initial=0)) for sound in (mixture, *estimates, *sources))

@@ -61,7 +61,7 @@ def class_tables(runs: Sequence[Run]) -> list[Part]:
     for run in runs:
         for name, values in (run.evaluation.classes if run.evaluation else {}).items():
             numbers = [number(values.get(key), gain.digits) for key in NUMBERS]
-            rows.append([*([run.name] if len(runs) > 1 else []), name, f"{values['n']:,.0f}", *numbers])
+            rows.append([*([run.name] if len(runs) > 1 else []), name, number(values["n"], 0), *numbers])
             keys.append(run_key(run.index))
     if not rows:
         return []
@@ -75,7 +75,7 @@ def number_tables(runs: Sequence[Run]) -> list[Part]:
     scores = [column_info(name) for name in SCORES]
     for run in runs:
         table = run.evaluation.utterances if run.evaluation else None
-        if table is None or not {*COUNTS} <= {*table.columns}:
+        if table is None or not {*COUNTS, *SCORES} <= {*table.columns}:
             continue
         for n_active, of in table.groupby(COUNTS[0]):
             counted = of[COUNTS[1]].dropna()

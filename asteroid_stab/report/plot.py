@@ -17,6 +17,7 @@ from matplotlib.figure import Figure as MplFigure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from asteroid_stab.paths import shown
 from asteroid_stab.report.palette import VARIABLES, stand_in
 from asteroid_stab.report.parts import Key
 
@@ -49,7 +50,7 @@ class Plot:
             self._figure = MplFigure(figsize=(4.7, 3.2), layout="constrained")
             FigureCanvasSVG(self._figure)
             self.axes = self._figure.add_subplot()
-            self.axes.set(xlabel=xlabel, ylabel=ylabel)
+            self.axes.set(xlabel=shown(xlabel), ylabel=shown(ylabel))
             self.axes.set_axisbelow(True)
 
     def line(self, x: ArrayLike, y: ArrayLike, key: Key, tips: Sequence[str] = ()) -> None:
@@ -85,7 +86,7 @@ class Plot:
             upper, grid = self.axes, self._figure.add_gridspec(2, 1)
             upper.set_subplotspec(grid[0])
             self.axes = self._figure.add_subplot(grid[1], sharex=upper)
-            self.axes.set(xlabel=upper.get_xlabel(), ylabel=ylabel)
+            self.axes.set(xlabel=upper.get_xlabel(), ylabel=shown(ylabel))
             self.axes.set_axisbelow(True)
             upper.set_xlabel("")
             upper.tick_params(labelbottom=False)
@@ -166,6 +167,7 @@ class Plot:
         ink, soft, grid = (stand_in(f"var(--{name})") for name in ("ink", "soft", "grid"))
         return {
             "svg.fonttype": "none", "svg.hashsalt": self.name, "font.size": 11, "text.color": ink,
+            "text.parse_math": False,  # a label may have any name
             "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": soft,
             "axes.linewidth": 0.7, "axes.labelcolor": ink, "axes.labelsize": 11.5, "axes.grid": True,
             "grid.color": grid, "grid.linewidth": 0.7, "lines.scale_dashes": False,

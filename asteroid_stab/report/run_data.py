@@ -17,6 +17,7 @@ from asteroid_stab.report.files import read_json, read_table
 from asteroid_stab.report.shapes import VERSIONS
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import last_part
+from asteroid_stab.run.stored import read_text
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,14 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[Run]:
 
 def _read_run(path: Path, name: str, index: int, split: str) -> Run:
     files = RunLayout(path)
+    text = read_text(files.config)
     versions = read_json(files.versions, VERSIONS) or {}
     written = datetime.fromtimestamp(files.config.stat().st_mtime).isoformat(" ", "minutes")
     return Run(
         name=name,
         index=index,
         path=path,
-        config=files.config.read_text(encoding="utf-8"),
+        config=text,
         versions=versions,
         metrics=read_table(files.metrics, needed=("epoch",)),
         switches=read_table(files.switches, needed=("epoch", "layer", "switch_ratio")),

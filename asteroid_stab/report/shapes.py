@@ -11,6 +11,13 @@ VERSIONS = {
     "git?": (dict, type(None)),
     "n_parameters?": (int, type(None)),
 }
+FIGURE = {
+    "label": str,
+    **dict.fromkeys(("unit?", "meaning?"), str),
+    "digits?": int,
+    "most?": NUMBER,
+    "is_cost?": bool,
+}
 SUMMARY = {
     "command": str,
     "metrics": {str: {str: NUMBER}},
@@ -18,7 +25,7 @@ SUMMARY = {
     "failure_reasons?": {str: {str: str}},
     "reference_fallbacks?": {str: str},
     "classes?": {str: {str: NUMBER}},
-    "figures?": {str: dict},
+    "figures?": {str: FIGURE},
     "variant?": (str, type(None)),
     "model?": str,
     "model_sha256?": (str, type(None)),

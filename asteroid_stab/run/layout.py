@@ -203,5 +203,7 @@ def study_runs(folder: Path) -> list[RunLayout]:
 def _numbered(folder: Path, stem: str, suffix: str) -> dict[int, Path]:
     """The files ``stem``NUMBER``suffix`` of a folder by number, from the lowest on."""
     pattern = re.compile(re.escape(stem) + r"(\d+)" + re.escape(suffix))
-    found = {int(match[1]): path for path in folder.glob("*") if (match := pattern.fullmatch(path.name))}
+    found = {
+        int(match[1]): path for path in folder.glob("*") if (match := pattern.fullmatch(path.name)) and path.is_file()
+    }
     return dict(sorted(found.items()))

@@ -28,13 +28,23 @@ def read_config(file: Path) -> dict[str, Any]:
     Raises:
         StabError: it cannot be read, or holds what no config of a run has.
     """
+    return parse_config(read_text(file), str(file))
+
+
+def read_text(file: Path) -> str:
+    """Returns the text of a config, which may come from anybody.
+
+    Raises:
+        StabError: it is no file, or too large, or no text.
+    """
     try:
+        if not file.is_file():  # a pipe would be waited for
+            raise StabError(f"{str(file)!r} is no readable config: it is no file")
         if (size := file.stat().st_size) > MOST_BYTES:
             raise StabError(f"{str(file)!r} is no config of a run: it has {size} bytes, more than {MOST_BYTES}")
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StabError(f"{str(file)!r} is no readable config: {error}") from error
-    return parse_config(text, str(file))
 
 
 def parse_config(text: str, name: str) -> dict[str, Any]:

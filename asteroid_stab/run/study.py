@@ -61,7 +61,7 @@ def result(run: Run) -> Result:
         valid=math.nan if valid is None else float(valid.max()),
         switched=100 * float(switches.mean()) if defined else math.nan,  # type: ignore[union-attr]
         switched_last=100 * float(switches.iloc[-1]) if defined else math.nan,  # type: ignore[union-attr]
-        speed=math.nan if seconds is None or steps is None else float(steps.iloc[-1] / seconds.sum()),
+        speed=math.nan if seconds is None or steps is None or not seconds.sum() else steps.iloc[-1] / seconds.sum(),
     )
 
 
@@ -82,7 +82,18 @@ def spread(values: Sequence[float], digits: int) -> str:
         ends = sorted({f"{value:.0f}" for value in (min(defined), max(defined))}, key=float)
         return "–".join(ends) + part
     mean = f"{statistics.mean(defined):.{digits}f}"
-    return mean + (f" ± {statistics.stdev(defined):.{digits}f}" if len(defined) > 1 else "") + part
+    has_spread = len(defined) > 1 and all(map(math.isfinite, defined))
+    return mean + (f" ± {statistics.stdev(defined):.{digits}f}" if has_spread else "") + part
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown.
+
+    Example:
+        >>> markdown([["row", "n"], ["---", "---"], ["a|b", "2"]])
+        ['| row | n |', '| --- | --- |', '| a\\\\|b | 2 |']
+    """
+    return ["| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |" for cells in rows]
 
 
 def study(folder: Path) -> dict[str, list[Path]]:
@@ -113,7 +124,7 @@ def table(folder: Path, split: str) -> list[str]:
         columns = zip(*(result(run)._replace(**no_mean) for run in runs), strict=True)
         cells = [spread(values, HEAD[name].digits) for name, values in zip(Result._fields, columns, strict=True)]
         lines.append([row, str(len(runs)), *cells])
-    return [*("| " + " | ".join(cells) + " |" for cells in lines), *notes]
+    return [*markdown(lines), *notes]
 
 
 def by_epoch(folder: Path) -> list[str]:
@@ -132,7 +143,7 @@ def by_epoch(folder: Path) -> list[str]:
     for row, values in curves.items():
         cells = [[run[epoch] for run in values if epoch in run] for epoch in epochs]
         lines.append([row, *(f"{statistics.mean(cell):.1f}" if cell else "–" for cell in cells)])
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    return markdown(lines)
 
 
 def reached(folder: Path, goal: str) -> list[str]:
@@ -166,4 +177,4 @@ def reached(folder: Path, goal: str) -> list[str]:
             there = None if curve is None or path.name not in goals else curve.index[curve >= goals[path.name]]
             counts.append(math.nan if there is None or not len(there) else float(there[0]))
         lines.append([row, spread(counts, 0)])
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    return markdown(lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import INPUT_SNR, NUMBERS, PERCENTILES, column_info
-from asteroid_stab.run.study import GAIN, spread, study, title_of
+from asteroid_stab.run.study import GAIN, markdown, spread, study, title_of
 from asteroid_stab.run.study_items import measured, unlike_rows
 
 QUARTERS = ("lowest quarter of SNR", "second", "third", "highest")
@@ -24,7 +24,7 @@ def distribution(folder: Path, split: str) -> list[str]:
             columns = [[table.get(name, {}).get(key, math.nan) for table in tables] for key in NUMBERS]
             counts = spread([table.get(name, {}).get("n", math.nan) for table in tables], 0)
             lines.append([row, name, *(spread(values, 2) for values in columns), counts])
-    return [*("| " + " | ".join(cells) + " |" for cells in lines), *notes]
+    return [*markdown(lines), *notes]
 
 
 def by_snr(folder: Path, split: str) -> list[str]:
@@ -68,7 +68,7 @@ def by_snr(folder: Path, split: str) -> list[str]:
                 lines.append([row, title, *cells, spread(counts, 0)])
     if len(lines) == 2 and not unlike:
         raise StabError(f"no run of {folder} was evaluated on noisy mixtures of {split}")
-    return [*("| " + " | ".join(cells) + " |" for cells in lines), *notes]
+    return [*markdown(lines), *notes]
 
 
 def evaluations(folder: Path, split: str) -> tuple[dict[str, list[dict[str, dict[str, float]]]], list[str]]:

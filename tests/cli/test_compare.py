@@ -1,12 +1,14 @@
 """asteroid-stab compare: the table of a study."""
 
 import json
+import math
 import os
 
 import pandas as pd
 import pytest
 
 from asteroid_stab.cli.main import main
+from asteroid_stab.run.study import spread
 
 
 @pytest.fixture
@@ -214,3 +216,33 @@ def test_rows_that_were_evaluated_on_different_mixtures_are_told_apart(study, ca
     out = capsys.readouterr().out
     assert "note: these rows cannot be compared, they were evaluated on different mixtures: b on 8; a on 4" in out
     assert "6.00 ± 2.83" in out
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["$x^$", "_hidden", "a|b", "two\nlines", "\x1b[2Jgone", b"\xff\xfe"])
+def test_a_row_may_have_any_name(study, name, capsys):
+    """One line each, nothing that a terminal obeys, and an entry in the legend."""
+    os.rename(os.fsencode(study / "b"), os.fsencode(study) + b"/" + os.fsencode(name))
+    picture = study / "picture.svg"
+    assert main(["compare", str(study), "--picture", str(picture)]) == 0
+    shown = ascii(os.fsdecode(name))[1:-1]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith(f"| {shown} | 2 |".replace("a|b", r"a\|b"))
+    assert len(lines) == 4
+    assert f"<!-- {shown} -->".replace("<!-- _", "<!--  _") in picture.read_text()
+
+
+def test_numbers_that_are_not_finite_have_no_deviation(study, capsys):
+    for run in ("b/1", "b/2"):
+        pd.DataFrame({"epoch": [0], "step": [10], "seconds": [0.0], "val/si_sdr_i": [1.0]}).to_csv(
+            study / run / "metrics.csv", index=False
+        )
+    assert main(["compare", str(study)]) == 0
+    assert capsys.readouterr().out.splitlines()[2].endswith("| – |")
+    assert spread([math.inf, 1.0], 2) == "inf"
+
+
+def test_a_config_that_is_no_text_is_named(study, capsys):
+    (study / "b" / "1" / "config.yaml").write_bytes(b"\xff")
+    assert main(["compare", str(study)]) == 2
+    assert "b/1/config.yaml' is no readable config: 'utf-8' codec" in capsys.readouterr().err

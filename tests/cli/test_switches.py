@@ -1,5 +1,7 @@
 """asteroid-stab switches: offline counts on whole mixtures."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,3 +99,10 @@ def test_one_source_cannot_switch(tmp_path, esc, capsys):
     assert main(["train", "ssl/toy_se", f"run_dir={tmp_path / 'r'}", *words, "callbacks=[epoch_models]"]) == 0
     assert main(["switches", str(tmp_path / "r")]) == 2
     assert "has one source in a mixture, whose labels cannot switch" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_labels_is_named(tmp_path, run, capsys):
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("assignments_whole"))
+    (tmp_path / "run" / "assignments_whole").touch()
+    assert main(["switches", str(tmp_path / "run")]) == 2
+    assert "run/assignments_whole': File exists" in capsys.readouterr().err

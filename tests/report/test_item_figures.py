@@ -141,3 +141,14 @@ def test_a_cost_has_a_picture_of_its_own_or_all_of_them(make_run):
     assert titles[0] == "Effort over the mixtures"
     assert titles[2] == "SI-SDRi against computation"
     assert [part.title for part in item_figures(runs[:1]).parts] == titles[:2]  # one point is no picture
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_figure_that_no_noisy_mixture_has_stands_against_the_mixtures_si_sdr(make_run):
+    path = make_run("adaptive", iterations=4, n_items=12, noisy=True)
+    file = path / "evaluation/test/utterances.csv"
+    table = pd.read_csv(file)
+    table.loc[:4, "input_snr"], table.loc[5:, "n_iterations"] = np.nan, np.nan
+    table.to_csv(file, index=False)
+    _, figure = item_figures(read_runs([path])).parts
+    assert "against the mixture's SI-SDR" in figure.title

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -140,3 +141,40 @@ def test_time_runs_to_the_right_and_no_click_is_lost():
 @pytest.mark.parametrize("length", [0, 1, 100, 3000])
 def test_short_sounds_have_a_picture(length):
     assert picture(np.ones(length)).shape[0] == 128
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "message"),
+    [
+        (np.zeros((800, 2)), RATE, "source_1.wav must be a sound of one channel: it has 2 channels"),
+        (np.zeros(80), 20, "must be a sound of one channel: its header states 20 Hz"),
+        (np.zeros(80), 2**31 - 1, "must be a sound of one channel: its header states 2147483647 Hz"),
+        (np.zeros(800), 16000, "source_1.wav must have the 8000 Hz of mixture.wav, got 16000 Hz"),
+        (np.full(800, np.inf), RATE, "source_1.wav is damaged: a sample is not finite"),
+    ],
+)
+def test_a_sound_that_no_evaluation_writes_is_named(make_run, samples, rate, message):
+    path = make_run()
+    sf.write(path / "evaluation/test/examples/best/source_1.wav", samples, rate, subtype="FLOAT")
+    with pytest.raises(StabError, match=message):
+        best_of(path)
+
+
+def test_a_sound_that_breaks_off_in_its_middle_is_named(make_run, tmp_path):
+    path = make_run()
+    sound = tmp_path / "a.flac"
+    sf.write(sound, np.random.default_rng(0).normal(size=40000) * 0.1, RATE)
+    content = bytearray(sound.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 500] = bytes(500)
+    (path / "evaluation/test/examples/best/mixture.wav").write_bytes(content)
+    with pytest.raises(StabError, match=r"mixture.wav is damaged: .*decoder"):
+        best_of(path)
+
+
+def test_a_pipe_is_not_waited_for(make_run):
+    path = make_run()
+    file = path / "evaluation/test/examples/best/mixture.wav"
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(StabError, match=r"mixture.wav must be a sound file, got none"):
+        best_of(path)

@@ -34,3 +34,13 @@ def test_scores_stand_by_the_number_of_sources(make_run):
     assert number_tables(runs[1:]) == []
     [alone] = number_tables(runs[:1])
     assert alone.head[:3] == ["Sources", "mixtures", "counted right"]
+
+
+def test_a_table_without_a_score_has_no_rows_by_the_number_of_sources(make_run):
+    path = make_run()
+    file = path / "evaluation/test/utterances.csv"
+    table = pd.read_csv(file).assign(n_active=2, n_active_estimates=2)
+    table.to_csv(file, index=False)
+    assert number_tables(read_runs([path]))
+    table.drop(columns="si_sdr").to_csv(file, index=False)
+    assert number_tables(read_runs([path])) == []

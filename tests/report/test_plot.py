@@ -114,3 +114,12 @@ def test_a_number_of_tips_that_is_not_that_of_the_points_is_a_defect():
     plot.line([0, 1], [0, 1], run_key(0), tips=["only one"])
     with pytest.raises(AssertionError, match="1 tips for 2 marks"):
         plot.svg()
+
+
+def test_a_label_may_have_any_name():
+    plot = Plot("any", "$x^$", "a\x01\ud800", alt="")
+    plot.line([0, 1], [0, 1], run_key(0))
+    plot.below("\x1b[2J")
+    svg = plot.svg()
+    for text in ("$x^$", r"a\x01\ud800", r"\x1b[2J"):
+        assert text in svg

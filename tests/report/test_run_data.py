@@ -9,10 +9,15 @@ import pandas as pd
 import pytest
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.report.metric_tables import class_tables
 from asteroid_stab.report.overview import _results
 from asteroid_stab.report.run_data import distinct_names, read_runs
 from asteroid_stab.run.metrics_table import PART
 from asteroid_stab.run.study import result
+
+
+def figure(**info):
+    return json.dumps({"command": "", "metrics": {}, "failures": {}, "figures": {"n": info}})
 
 
 def test_everything_of_a_run_is_read(whole_run):
@@ -168,6 +173,19 @@ def test_a_run_given_twice_is_refused(make_run, monkeypatch):
         ("evaluation/test/summary.json", '{"command": 1, "metrics": {}, "failures": {}}', "command must be str, got 1"),
         ("evaluation/test/summary.json", "[]", "it must be dict, got"),
         ("evaluation/test/summary.json", '{"failures": {}}', "an evaluation's, got one without 'command'"),
+        ("metrics.csv", "epoch,val/loss\n0,1,2\n1,1,2\n", "metrics.csv .* got rows that are longer than its head"),
+        ("switches.csv", "epoch,layer,switch_ratio\n0,0,-1\n", "switch_ratio with an entry that is no share from 0"),
+        ("versions.json", '{"n_parameters": 1%s}' % ("0" * 40), r"must hold JSON, got a number beyond 1e\+30"),
+        ("versions.json", '{"n": -1e31}', r"must hold JSON, got a number beyond 1e\+30"),
+        ("versions.json", r'{"command": "\ud800"}', "must hold JSON, got 'utf-8' codec can't encode"),
+        ("evaluation/test/summary.json", figure(label=5), "figures.n.label must be str, got 5"),
+        ("evaluation/test/summary.json", figure(label="n", digits="x"), "figures.n.digits must be int, got 'x'"),
+        ("evaluation/test/summary.json", figure(label="n", digits=-1), "digits must be from 0 to 10, got -1"),
+        (
+            "evaluation/test/summary.json",
+            figure(label="n", digits=10**9),
+            "digits must be from 0 to 10, got 1000000000",
+        ),
         ("evaluation/test/summary.json", b"\xff\xfe", "summary.json must hold JSON, got 'utf-8' codec"),
     ],
 )
@@ -190,3 +208,30 @@ def test_the_best_model_of_a_training_of_several_parts_is_of_the_last(make_run):
     [tile] = [part for part in _results(run) if part[0] == "Best validation SI-SDRi"]
     assert tile[1:] == ("2.00", "dB", "at epoch 3")
     assert result(run).valid == 2.0
+
+
+def test_numbers_without_a_mean_are_shown_as_undefined(make_run):
+    path = make_run(classes=("dog",))
+    file = path / "evaluation/test/summary.json"
+    summary = json.loads(file.read_text())
+    summary["metrics"]["si_sdr_i"], summary["classes"]["dog"] = {"p50": 1.0}, {"mean": 2.0}
+    file.write_text(json.dumps(summary))
+    [run] = read_runs([path])
+    assert math.isnan(run.metric("si_sdr_i")["mean"])
+    assert run.metric("si_sdr_i")["p50"] == 1.0
+    [table] = class_tables([run])
+    assert table.rows[0][:3] == ["dog", "–", "2.00"]
+
+
+def test_numbers_that_no_axis_can_show_are_left_out(make_run):
+    path = make_run()
+    (path / "metrics.csv").write_text("epoch,val/si_sdr_i\n0,1e308\n1,-inf\n2,5\n")
+    [run] = read_runs([path])
+    assert run.column("val/si_sdr_i").to_dict() == {3: 5.0}
+
+
+def test_a_config_that_is_no_text_or_no_file_is_named(make_run):
+    path = make_run()
+    (path / "config.yaml").write_bytes(b"data: \xff")
+    with pytest.raises(StabError, match=r"config.yaml' is no readable config: 'utf-8'"):
+        read_runs([path])

@@ -11,7 +11,7 @@ SUMMARY_OF_ONE = {"command": "x", "metrics": {"si_sdr": {"mean": 1.5, "std": Non
     ("value", "shape"),
     [
         (SUMMARY_OF_ONE, SUMMARY),
-        ({**SUMMARY_OF_ONE, "split": 1, "variant": None, "figures": {"n": {}}}, SUMMARY),
+        ({**SUMMARY_OF_ONE, "split": 1, "variant": None, "figures": {"n": {"label": "words"}}}, SUMMARY),
         ({}, VERSIONS),
         ({"packages": {"a": "1"}, "git": None, "n_parameters": 3}, VERSIONS),
         ([], EXAMPLES),

@@ -1,6 +1,7 @@
 """The paths of a run folder: what they are, and that nobody else spells them."""
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -182,3 +183,13 @@ def test_no_module_spells_a_path_of_a_run_folder(file):
 @pytest.mark.parametrize("file", sorted((ROOT / "egs").rglob("*.sh")), ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_script_spells_a_path_of_a_run_folder(file):
     assert not _FILE.search(file.read_text(encoding="utf-8"))
+
+
+def test_what_is_no_file_is_no_model(tmp_path):
+    """A pipe in somebody's folder would be waited for."""
+    run = RunLayout(tmp_path)
+    run.epoch_model(1).parent.mkdir()
+    run.epoch_model(0).touch()
+    os.mkfifo(run.epoch_model(1))
+    run.epoch_model(2).mkdir()
+    assert run.epoch_models() == {0: run.epoch_model(0)}

@@ -1,5 +1,7 @@
 """Reading a stored config runs nothing, stays small, and refuses what no run has written."""
 
+import os
+
 import pytest
 import yaml
 
@@ -54,3 +56,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read_config(file)
     with pytest.raises(StabError, match="is no readable config"):
         read_config(tmp_path / "none.yaml")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.yaml")
+    with pytest.raises(StabError, match=r"config.yaml' is no readable config: it is no file"):
+        read_config(tmp_path / "config.yaml")
