@@ -161,8 +161,13 @@ class StabSystem(StepSystem):
         est, _ = self.estimate(made.mixture, made.sources)
         self.judge(made.mixture, made.sources, est, made.lengths)
 
-    def judge(self, mixture: Tensor, sources: Tensor, est: Tensor, lengths: Lengths | None = None) -> None:
-        """Adds estimates to the sums of the validation; ``lengths`` are of the items without padding."""
+    def judge(
+        self, mixture: Tensor, sources: Tensor, est: Tensor, lengths: Lengths | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Adds estimates to the sums of the validation; returns the last layer's, and the items' negative SI-SDR [B].
+
+        ``lengths`` are of the items without padding.
+        """
         loss = item_loss(self.loss_func.assign(est, sources, lengths=lengths).loss)
         scored = torch.isfinite(loss)
         self._val_sums.add(loss=loss[scored], scored=scored)
@@ -171,6 +176,7 @@ class StabSystem(StepSystem):
         before = item_loss(on_true_parts(matched_neg_sdr, lengths, mixture.unsqueeze(1).expand_as(sources), sources))
         judged = torch.isfinite(after) & torch.isfinite(before) & self.improvable(sources)
         self._val_sums.add(after=after[judged], before=before[judged], items=judged)
+        return last, after
 
     def improvable(self, sources: Tensor) -> Tensor:
         """Returns which items [B] have an SI-SDR improvement that says something; by default all."""

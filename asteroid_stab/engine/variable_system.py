@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.callbacks.stabilized import comm_of
+from asteroid_stab.data.corpora.variable import VARIABLE_TASK
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.lengths import Lengths
 from asteroid_stab.metrics.counting import ACTIVE_DB, active_estimates, active_sources, check_active_db
 from asteroid_stab.run.plan import RunPlan
@@ -47,7 +47,7 @@ class VariableSourcesSystem(StabSystem):
     """
 
     default_monitor = "val/score"
-    tasks = ("separation of a varying number of sources",)
+    tasks = (VARIABLE_TASK,)
 
     def __init__(
         self,
@@ -78,15 +78,16 @@ class VariableSourcesSystem(StabSystem):
         """Returns which items [B] have two or more active sources."""
         return active_sources(sources).sum(1) > 1
 
-    def judge(self, mixture: Tensor, sources: Tensor, est: Tensor, lengths: Lengths | None = None) -> None:
+    def judge(
+        self, mixture: Tensor, sources: Tensor, est: Tensor, lengths: Lengths | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Adds estimates to the sums of the validation, and whether they are as many as the sources."""
-        super().judge(mixture, sources, est, lengths)
-        last = est[-1] if est.ndim == 4 else est
+        last, after = super().judge(mixture, sources, est, lengths)
         n_active = active_sources(sources).sum(1)
-        single = item_loss(self._exact.assign(last, sources, lengths=lengths).loss)
-        single = single[(n_active == 1) & torch.isfinite(single)]
+        single = after[(n_active == 1) & torch.isfinite(after)]
         right = active_estimates(last, mixture, self.active_db).sum(1) == n_active
         self._val_sums.add(single=single, singles=torch.ones_like(single), right=right, counted=torch.ones_like(right))
+        return last, after
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over the validation set, of all ranks."""

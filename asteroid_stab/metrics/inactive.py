@@ -59,5 +59,6 @@ def measure_active(
         for name in values:
             if name.startswith("input_") or name.endswith("_i"):
                 values[name] = np.nan
-                by_source.update({name: np.full(len(sources), np.nan)} if name in by_source else {})
+                if name in by_source:
+                    by_source[name] = np.full(len(sources), np.nan)
     return replace(found, values=values, perm=perm, sources=by_source)

@@ -38,7 +38,6 @@ class LayeredHostedModel(HostedModel):
 
     HOST = HostedModel
     layer_names: tuple[str, ...]
-    layer_heads: nn.ModuleList
     train_early: bool = True
 
     @property
@@ -149,7 +148,7 @@ def name_layers(model: HostedModel, layers: str | Sequence[str] | None) -> Layer
     plain: Any = model
     before, was_training = type(model), model.training
     plain.__class__ = LayeredHostedModel
-    plain.layer_names, plain.layer_heads = tuple(names), nn.ModuleList()
+    plain.layer_names = tuple(names)
     try:
         plain.layer_names = _in_order(plain, names)
     except BaseException:

@@ -24,7 +24,7 @@ def make_system(model, kind=VariableSourcesSystem, loss=None, **kwargs):
 
 
 class Fixed(torch.nn.Module):
-    """Gives the mixture on the first output and a quiet one on the second, whatever is said."""
+    """Gives the mixture on the first output and a quiet one on the second."""
 
     def __init__(self, quiet):
         super().__init__()

@@ -38,7 +38,7 @@ class Lasting(nn.Module):
 
 
 class Flat(Lasting):
-    """[B, T], whatever the number of sources."""
+    """[B, T], for any number of sources."""
 
 
 class NotFinite(Lasting):

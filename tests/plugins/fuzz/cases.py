@@ -48,7 +48,7 @@ def words(draw: Random, folder: Path, originals: Originals, canary: Path) -> lis
     verb = draw.choice(VERBS)
     made = [verb] if draw.random() < 0.97 else [draw.choice(TEXTS)]
     for kept, name in ((originals.run, "run"), (originals.recording, "in.wav"), (originals.speech, "speech")):
-        _copy(kept, folder / name)  # what it is told to write, it may write to these
+        _copy(kept, folder / name)  # the command line may ask to write to these
     if draw.random() < 0.8 and verb in ("evaluate", "separate", "report", "compare", "switches"):
         made += ["run", *(["in.wav"] if verb == "separate" else [])]
     for _ in range(draw.randrange(4)):
