@@ -29,7 +29,9 @@ SMALL = {
     "refiner": ["n_filters=16", "bn_chan=4", "upsampling_depth=2", "gate=true"],
 }
 OPTIONS = sorted(
-    (file.parent.name, file.stem) for file in CONF.glob("*/*.yaml") if file.stem not in ("none", "plain", "wandb")
+    (file.parent.name, file.stem)
+    for file in CONF.glob("*/*.yaml")
+    if file.stem not in ("none", "plain", "wandb", "mlflow")
 )
 NEED = {"progressive": ["callbacks.progressive.epochs_per_stage=2"], "fixed": ["loss.run=null"]}
 NEED |= {"attn_hun": ["loss.first_epoch.pit=3"], "attn_sink": ["loss.first_epoch.sinkpit=3"]}
