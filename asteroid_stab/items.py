@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,8 @@ class Items:
                 items keep their ids. The items of an iterable data set have no stable ids, unless it says that they
                 have (``stable_ids``, and a length).
 
+            Names are their own fingerprint: state is refused for other names, or the same in another order.
+
         Raises:
             ValueError: there is no item; a name is there twice; or the source is no data set: it has no length, or is
                 a loader, whose length counts batches.
@@ -86,7 +89,8 @@ class Items:
             return cls.of(source.dataset)
         data: Any = source
         if isinstance(source, (Sequence, np.ndarray)) and len(source) and all(isinstance(name, str) for name in source):
-            return cls(len(source), _each_once([str(name) for name in source]))
+            names = _each_once([str(name) for name in source])
+            return cls(len(names), names, hashlib.sha256("\n".join(names).encode()).hexdigest()[:16])
         return cls(
             len(source),
             getattr(data, "names", None),

@@ -68,6 +68,14 @@ def test_items_whose_number_is_not_known_have_no_stable_ids():
             items.require_stable("Tracker", "off")
 
 
+def test_names_are_their_own_fingerprint():
+    items = Items.of(["a", "b", "c"])
+    Items.of(("a", "b", "c")).check_same(items.fingerprint, 3)
+    for others in (["a", "b", "d"], ["b", "a", "c"]):
+        with pytest.raises(StabError, match=f"with fingerprint {items.fingerprint}, these 3 have"):
+            Items.of(others).check_same(items.fingerprint, 3)
+
+
 def test_a_name_each():
     with pytest.raises(ValueError, match="a name each, got 1 names for 2 items"):
         Items(2, ["a"])

@@ -30,6 +30,7 @@ FEATURES = {
     "run/test_own_parts.py": "a user's own classes of every kind, from a config folder",
     "stabilizers/test_contract.py": "every stabilizer",
     "integrations/test_toolkits.py": "one training in every toolkit",
+    "integrations/test_models.py": "models of the toolkits, hosted by recipes",
     "integrations/test_examples.py": "the page of examples, and rules for all integrations",
     "test_docs.py": "the texts of the repository",
     "test_english.py": "the wording of every file",

@@ -144,8 +144,9 @@ def test_tested_pair_is_pinned():
 
 
 def test_toolkits_are_pinned_beside_the_environment():
-    """A package that both files pinned would come in two versions, and the second hides the first."""
-    assert not {name for name, _, _ in pins("constraints-toolkits.txt")} & {name for name, _, _ in pins()}
+    """A package that both files pin is there in two versions, of which the toolkits' hides the other."""
+    both = {name for name, _, _ in pins("constraints-toolkits.txt")} & {name for name, _, _ in pins()}
+    assert both == {"torchmetrics"}
 
 
 @pytest.mark.toolkits
@@ -183,3 +184,88 @@ def test_environment_on_another_one(tmp_path):
     assert f"making {folder} on {sys.prefix}" in run(*make)
     gone = subprocess.run([folder / "bin" / "python", "-c", look], capture_output=True, text=True, check=False)
     assert "PackageNotFoundError" in gone.stderr
+
+
+# --- beside packages that Asteroid's metadata rule out ---
+
+
+def test_asteroid_never_imports_torchmetrics():
+    """On which README's advice rests."""
+    files = sorted(Path(importlib.util.find_spec("asteroid").submodule_search_locations[0]).rglob("*.py"))
+    assert len(files) > 50
+    assert not [file for file in files if "torchmetrics" in file.read_text(encoding="utf-8")]
+    assert [line for line in importlib.metadata.requires("asteroid") if line.startswith("torchmetrics")]
+
+
+@pytest.mark.toolkits
+def test_it_runs_beside_torchmetrics_1_without_a_warning(tmp_path):
+    code = (
+        "import torchmetrics, speechbrain, accelerate, asteroid_stab.engine, asteroid_stab.callbacks, "
+        "asteroid_stab.integrations.speechbrain, asteroid_stab.integrations.accelerate; print(torchmetrics.__version__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always::UserWarning", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.split(".")[0], done.stderr) == ("1", "")
+    limits = [
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "trainer.limit_val_batches=1",
+        f"run_dir={tmp_path}/run",
+    ]
+    train = [
+        sys.executable,
+        "-W",
+        "always::UserWarning",
+        "-m",
+        "asteroid_stab.cli.main",
+        "train",
+        "baseline/toy",
+        *limits,
+    ]
+    done = subprocess.run(train, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert "Warning" not in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def registry():
+    """Skips where pip reaches no registry."""
+    ask = [sys.executable, "-m", "pip", "install", "--dry-run", "-q", "--ignore-installed", "--no-deps"]
+    done = subprocess.run([*ask, "asteroid==0.7.0"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"pip reaches no registry: {done.stderr.strip().splitlines()[-1]}")
+
+
+@pytest.mark.toolkits
+def test_pip_finds_no_versions_beside_torchmetrics_1(registry):
+    """Else README's advice is of no use any more."""
+    resolve = [sys.executable, "-m", "pip", "install", "--dry-run", "-q", "--ignore-installed"]
+    done = subprocess.run([*resolve, "asteroid==0.7.0", "torchmetrics>=1"], capture_output=True, text=True, check=False)
+    assert "conflicting dependencies" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def uv_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("uv")
+
+
+@pytest.mark.toolkits
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_uv_resolves_all_with_the_overrides_of_readme(registry, uv_cache, tmp_path, python):
+    (overrides,) = re.findall(r"^override-dependencies = \[.*?\]", (ROOT / "README.md").read_text(), re.MULTILINE)
+    wanted = [f"asteroid-stab @ {ROOT.as_uri()}", "espnet>=202511", "pyannote-audio>=4", "torchmetrics>=1"]
+    project = f'[project]\nname = "mine"\nversion = "1"\ndependencies = {wanted}\n'
+    file = tmp_path / "pyproject.toml"
+    uv = [Path(sys.executable).parent / "uv", "pip", "compile", "-q", "--no-annotate", "--python-version", python, file]
+    env = {**os.environ, "UV_CACHE_DIR": str(uv_cache)}
+    file.write_text(project)
+    without = subprocess.run([*map(str, uv)], capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
+    if "Failed to fetch" in without.stderr or "error sending request" in without.stderr:
+        pytest.skip(f"uv reaches no registry: {without.stderr.strip().splitlines()[-1]}")
+    assert "torchmetrics" in without.stderr
+    assert without.returncode == 1
+    file.write_text(f"{project}[tool.uv]\n{overrides}\n")
+    found = run(*uv, env=env, cwd=tmp_path)
+    assert {"asteroid", "asteroid-stab", "espnet", "pyannote-audio"} <= {
+        line.split("==")[0].split(" ")[0] for line in found.splitlines()
+    }

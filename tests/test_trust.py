@@ -126,7 +126,7 @@ def test_no_function_of_this_package_or_a_host_is_built_that_makes_no_part():
     }
 
 
-@pytest.mark.parametrize("recipe", recipe_files())
+@pytest.mark.parametrize("recipe", [name for name in recipe_files() if not name.endswith(("sepformer", "tfgridnet"))])
 def test_every_recipe_names_parts_only(recipe):
     words = {"cascaded_pit/toy_fixed": ["loss.run=null"]}
     config = compose_recipe(recipe, words.get(recipe, ["loss.run=null"] if recipe.endswith("_fixed") else []))

@@ -64,7 +64,7 @@ class Stabilized:
 
     def fit(self, epoch_counter: Any, train_set: Any, *args: Any, **kwargs: Any) -> None:
         dataset = getattr(train_set, "dataset", train_set)
-        items = Items.of([*dataset.data_ids] if hasattr(dataset, "data_ids") else dataset)
+        items = Items.of(sorted(dataset.data_ids) if hasattr(dataset, "data_ids") else dataset)
         if getattr(self.hparams, "dynamic_mixing", False):  # the switch of SpeechBrain's recipes
             items = Items(items.n, stable=False, kind="the training set (dynamic_mixing: True)")
         self.hparams.stab.begin(items)

@@ -41,7 +41,7 @@ def measure_active(
     Example:
         >>> sources = np.eye(3, 500)
         >>> sources[1] = 0.0  # two of three speak
-        >>> estimates = sources[[2, 0, 1]] + 1e-3
+        >>> estimates = sources[[2, 0, 1]] + 1e-3 * (-1) ** np.arange(500)
         >>> measured = measure_active(sources.sum(0), sources, estimates, 8000, ["si_sdr"])
         >>> measured.perm, measured.sources["si_sdr"].round()
         (array([1, 2, 0]), array([33., nan, 33.]))

@@ -44,7 +44,7 @@ def new_optimizer(parameters):
     return torch.optim.Adam([p for p in parameters if p.requires_grad], lr=LR)
 
 
-NAMES = [f"tones-{i}" for i in range(N_ITEMS)]
+NAMES = [f"tones-{i:02}" for i in range(N_ITEMS)]
 
 
 class Order(EpochSampler):

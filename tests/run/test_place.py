@@ -100,6 +100,7 @@ with place.new_run_dir(None, "a") as run_dir:
 """
 
 
+@pytest.mark.slow
 def test_the_ranks_of_torchrun_without_a_job_agree():
     """Time would give each process a name of its own, and the first one takes another where that exists."""
     Path("rank.py").write_text(RANK)
