@@ -10,6 +10,7 @@ import torch
 
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.models import LayeredHostedModel
 
 DEFAULT = "inductor"
 _COMPILERS = ("g++", "clang++", "c++")
@@ -27,8 +28,8 @@ def compile_model(system: HostSystem, wanted: Any) -> None:
         wanted: ``False``, ``True`` or the name of a backend of ``torch.compile``.
 
     Raises:
-        StabError: the value is none of these, the system trains with parts of its model, or torch's own backend finds
-            no C++ compiler.
+        StabError: the value is none of these, the system trains with parts of its model, the model gives layers of
+            a hosted net, or torch's own backend finds no C++ compiler.
     """
     if wanted is False:
         return
@@ -41,6 +42,11 @@ def compile_model(system: HostSystem, wanted: Any) -> None:
         raise StabError(
             f"compile={_word(wanted)} needs a system that calls its model as a whole, and {type(system).__name__} "
             "calls parts of it: train with compile=false"
+        )
+    if isinstance(system.model, LayeredHostedModel):
+        raise StabError(
+            f"compile={_word(wanted)} cannot trace the layers of a hosted net, which are taken out while it runs: "
+            "train with head=plain or with compile=false"
         )
     if backend == DEFAULT and not has_compiler():
         raise StabError(
