@@ -20,8 +20,8 @@ def compile_model(system: HostSystem, wanted: Any) -> None:
     """Compiles the model of a system in place, so that no name of a weight changes in checkpoints and model files.
 
     The first steps of a training and of a validation take longer: the compiler runs for each shape that it has not seen
-    (the last batch of a validation set is smaller). Sums are in another order, so that weights agree with the model as
-    it is up to rounding; a resumed run is compiled again and equals one left alone.
+    (the last batch of a validation set is smaller). Sums are in another order,
+    so that weights agree with those of the plain model up to rounding.
 
     Args:
         system: with the model.

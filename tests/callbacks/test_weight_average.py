@@ -55,6 +55,21 @@ def fit(root, tiny_data, tiny_trainer, system, callbacks, epochs=3, ckpt=None, d
     return trainer
 
 
+class Stopped(Exception):
+    pass
+
+
+class Stop(pl.Callback):
+    """Ends a training in its epoch of this number, counted from 0."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == self.epoch:
+            raise Stopped
+
+
 def of_model(state_dict):
     return {name.removeprefix("model."): value for name, value in state_dict.items() if name.startswith("model.")}
 
@@ -253,6 +268,14 @@ def test_each_stage_of_a_progressive_training_has_its_own_average(tmp_path, tiny
     ends = [load_model(run.epoch_model(epoch)).state_dict() for epoch in range(4)]
     assert any(not differ(stages[0], end) for end in ends[:2])
     assert any(not differ(stages[1], end) for end in ends[2:])
+    for epochs in (1, 2, 3):  # ended before the others by an error, as a kill would
+        callbacks = [ProgressiveTraining(2), WeightAverage(DECAY), RunCheckpoint(), Stop(epochs)]
+        last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+        with pytest.raises(Stopped):
+            fit(tmp_path / "run", tiny_data, tiny_trainer, system(), callbacks, 4, last if epochs > 1 else None)
+    fit(tmp_path / "run", tiny_data, tiny_trainer, system(), callbacks[:3], 4, last)
+    for key in ("state_dict", "current_model_state"):
+        close(state(tmp_path / "run")[key], state(run.root)[key], rtol=0, atol=0)
     first = [name for name in stages[1] if name.startswith("masker.blocks.0.")]
     trained = of_model(slow.ends[1][1])  # a stage goes on from the last weights, as they were trained
     assert first
