@@ -35,6 +35,7 @@ _FUNCTIONS = {
     *("asteroid_stab.models.sudormrf.sudormrf", "asteroid_stab.models.layering.layered_model"),
     *("asteroid_stab.models.pretrained.load_pretrained", "asteroid_stab.models.hosted.hosted"),
     *("asteroid_stab.callbacks.loggers.tensorboard", "asteroid_stab.callbacks.loggers.wandb"),
+    "asteroid_stab.callbacks.loggers.mlflow",
 }
 """Functions that a config may name, by the place of their definition: each returns a part of a run."""
 _TRUSTED_HERE: ContextVar[frozenset[str]] = ContextVar("names of a trusting() block", default=frozenset())

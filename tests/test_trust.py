@@ -121,6 +121,7 @@ def test_no_function_of_this_package_or_a_host_is_built_that_makes_no_part():
             "hosted",
             "tensorboard",
             "wandb",
+            "mlflow",
         )
     }
 

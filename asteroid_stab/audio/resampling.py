@@ -98,6 +98,23 @@ def resample_blocks(
             held, begin = held[first - begin :], first
 
 
+def heard_input(start: int, stop: int, sample_rate: int, source_rate: int) -> tuple[int, int]:
+    """Returns the first input, and one past the last, that :func:`resampled_crop` reads of a signal without end.
+
+    Args:
+        start: first sample, at ``sample_rate``.
+        stop: one past the last.
+        sample_rate: wanted, in Hz.
+        source_rate: of the signal, in Hz.
+
+    Example:
+        >>> heard_input(100, 300, 8000, 8000), heard_input(100, 300, 8000, 16_000)
+        ((100, 300), (180, 619))
+    """
+    up, down = _ratio(sample_rate, source_rate)
+    return (start, stop) if up == down else _heard(start, stop, up, down)
+
+
 def _ratio(sample_rate: int, source_rate: int) -> tuple[int, int]:
     common = math.gcd(sample_rate, source_rate)
     return sample_rate // common, source_rate // common

@@ -8,6 +8,7 @@ from asteroid_stab.callbacks.progressive import ProgressiveTraining
 from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.callbacks.stabilized import StabilizedTraining, stabilized
 from asteroid_stab.callbacks.tracker import AssignmentTracker
+from asteroid_stab.callbacks.weight_average import WeightAverage
 from asteroid_stab.callbacks.whole_epochs import EndedWithinEpochError, WholeEpochs
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ProgressiveTraining",
     "RunCheckpoint",
     "StabilizedTraining",
+    "WeightAverage",
     "WholeEpochs",
     "stabilized",
 ]

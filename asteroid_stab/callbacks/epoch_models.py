@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from asteroid_stab.callbacks.weight_average import averaged_weights
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import check_savable, save_model
 from asteroid_stab.run.layout import RunLayout
@@ -38,4 +39,6 @@ class EpochModels(pl.Callback):
         """Writes the epoch's model, whole or not at all."""
         epoch = trainer.current_epoch
         if epoch % self.every_n_epochs == 0 and trainer.is_global_zero:
-            save_model(pl_module.exported(), RunLayout(trainer.default_root_dir).epoch_model(epoch), {"epoch": epoch})
+            with averaged_weights(trainer, pl_module):
+                file = RunLayout(trainer.default_root_dir).epoch_model(epoch)
+                save_model(pl_module.exported(), file, {"epoch": epoch})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+import os
+
+from pytorch_lightning.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from asteroid_stab.run.layout import RunLayout
 
@@ -25,3 +27,20 @@ def wandb(save_dir: str, project: str = "asteroid-stab", name: str | None = None
         ModuleNotFoundError: the package is not installed (extra ``wandb``).
     """
     return WandbLogger(save_dir=save_dir, project=project, name=name, offline=offline)
+
+
+def mlflow(save_dir: str, experiment: str = "asteroid-stab", name: str | None = None) -> MLFlowLogger:
+    """Returns a logger of MLflow that writes the database ``mlflow.db`` under ``save_dir``, or to a server.
+
+    The server is the one that ``MLFLOW_TRACKING_URI`` in the environment names: a config of somebody else cannot.
+
+    Args:
+        save_dir: folder of the run's files.
+        experiment: experiment that the run belongs to.
+        name: the run's name; None lets MLflow choose.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed (extra ``mlflow``).
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{RunLayout(save_dir).mlflow.resolve()}"
+    return MLFlowLogger(experiment_name=experiment, run_name=name, tracking_uri=address)

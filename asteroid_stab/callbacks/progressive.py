@@ -12,6 +12,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from asteroid_stab.atomic import replacing
 from asteroid_stab.callbacks.epoch_log import log_epoch
 from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
+from asteroid_stab.callbacks.weight_average import WeightAverage
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.refiner_stages import StagedModel
 from asteroid_stab.run.layout import RunLayout
@@ -114,6 +115,8 @@ class ProgressiveTraining(pl.Callback):
                 callback.forget_best()
             if isinstance(callback, StepObserver):
                 callback.forget()
+            if isinstance(callback, WeightAverage):
+                callback.restart()
         if isinstance(trainer.strategy, DDPStrategy):  # its hooks are on the parameters that were trained
             trainer.strategy.model = pl_module
             trainer.strategy.configure_ddp()

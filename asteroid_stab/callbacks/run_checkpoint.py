@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from asteroid_stab.atomic import replacing, write_text
 from asteroid_stab.callbacks.loaders import epoch_is_whole, validates
+from asteroid_stab.callbacks.weight_average import averaged_weights
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import check_savable, save_model
 from asteroid_stab.run.epochs import shown_epoch
@@ -71,7 +72,7 @@ class RunCheckpoint(Checkpoint):
             self._save(trainer, run.best_checkpoint)
             if trainer.is_global_zero:
                 facts = {**self.infos, "epoch": self.best_epoch, self.monitor: self.best_score}
-                with self._explained(run.model):
+                with self._explained(run.model), averaged_weights(trainer, pl_module):
                     save_model(pl_module.exported(), run.model, facts)
         self._save(trainer, run.last_checkpoint)
         if trainer.is_global_zero:

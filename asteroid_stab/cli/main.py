@@ -14,7 +14,7 @@ from typing import Any
 from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.signals import EndingSignals, end_process
 
-VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "bench", "recipes")
+VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "average", "bench", "recipes")
 
 
 CLOSED_PIPE = 128 + 13

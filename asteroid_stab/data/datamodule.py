@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +16,7 @@ from asteroid_stab.data.corpus import Corpus, check_count, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.padding import collate
 from asteroid_stab.data.sampler import Key, StridedSampler, epochs_done
+from asteroid_stab.data.speed import SpeedPerturbed, percents
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 
@@ -38,6 +40,8 @@ class MixtureDataModule(pl.LightningDataModule):
         seed: seed of order and crops.
         pad_short: pad shorter mixtures with zeros instead. Batches then have a fourth part, the lengths without the
             zeros, and losses and figures are of the true parts alone.
+        speeds: speeds that sources of the training set are played at, one drawn for each source of each item in every
+            epoch, see :class:`~asteroid_stab.data.speed.SpeedPerturbed`; empty plays all as they are.
 
     Attributes:
         train_set: after ``setup("fit")``.
@@ -55,6 +59,7 @@ class MixtureDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         pad_short: bool = False,
+        speeds: Sequence[float] = (),
     ):
         super().__init__()
         self.corpus = corpus
@@ -70,6 +75,10 @@ class MixtureDataModule(pl.LightningDataModule):
         if round(segment_s * corpus.sample_rate) < 1:
             raise ValueError(f"segment_s must be at least one sample of 1/{corpus.sample_rate} s, got {segment_s}")
         self.segment_s, self.pad_short = float(segment_s), pad_short
+        self.speeds = tuple(speeds)
+        percents(self.speeds)
+        if self.speeds and pad_short:
+            raise ValueError("pad_short keeps mixtures that are shorter than speeds can make them: set one of the two")
         self.train_set: MixtureDataset | None = None
         self.valid_set: MixtureDataset | None = None
 
@@ -149,7 +158,7 @@ class MixtureDataModule(pl.LightningDataModule):
                 built.n_short + len(built),
                 self.segment_s,
             )
-        return built
+        return SpeedPerturbed(built, self.speeds, self.seed) if self.speeds and split == "train" else built
 
     def _loader(self, dataset: MixtureDataset, sampler: Sampler[Key], drop_last: bool) -> DataLoader:
         return DataLoader(

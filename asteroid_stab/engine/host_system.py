@@ -30,6 +30,7 @@ class HostSystem(System):
         **kwargs: as Asteroid's ``System``.
     """
 
+    compiles: bool = True  # whether a step calls the model as a whole, which torch.compile can replace then
     scheduler: Any
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -49,6 +49,7 @@ class PretextSystem(StepSystem):
     """
 
     default_monitor = "val/score"
+    compiles = False
 
     def __init__(
         self,

@@ -73,6 +73,8 @@ class RefinementSystem(StabSystem):
         eq. (10) and (12). The penalty's form and size and whether the noise counts are not known: our reading.
     """
 
+    compiles = False
+
     def __init__(
         self,
         model: torch.nn.Module,

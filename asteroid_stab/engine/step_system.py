@@ -44,6 +44,7 @@ class StepSystem(HostSystem):
 
     Attributes:
         tasks: the tasks that a batch of the training set may be of; data of other tasks are refused.
+        stepped: whether the last call of the optimizer moved weights.
     """
 
     tasks: tuple[str, ...] = ("separation",)
@@ -61,6 +62,7 @@ class StepSystem(HostSystem):
     ):
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, dict(config or {}))
         self.seed = seed
+        self.stepped = True
         self.told: list[str] = []  # notes on the plan that somebody has passed on already
         self._counts, self._val_sums, self._n_skipped = EpochCounts(), EpochSums(), 0
         self._reports: list[StepReport] = []  # of the steps since the last update
@@ -164,8 +166,10 @@ class StepSystem(HostSystem):
             )
         if mass == 0 or (broken and self._gradients_broken()):
             self._n_skipped += 1
+            self.stepped = False
             optimizer.zero_grad()
             return
+        self.stepped = True
         optimizer.step(closure=lambda: result)
 
     def _gradients_broken(self) -> bool:

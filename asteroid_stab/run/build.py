@@ -22,6 +22,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.run.check import build_part
 from asteroid_stab.run.checkpoints import UpgradedCheckpoints
+from asteroid_stab.run.compilation import compile_model
 from asteroid_stab.run.network import build_network, try_network
 
 
@@ -74,6 +75,7 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     given = {"scheduler": scheduler, "config": plain, "seed": config.seed}
     system = build_part("system", config.system, model, optimizer, objective, **given)
     system.check_tasks(data.corpus.tasks)
+    compile_model(system, config.get("compile", False))
     trainer = _trainer(config, _callbacks(config, system))
     return Built(data, network, transfer if config.init.path is not None else None, system, trainer)
 

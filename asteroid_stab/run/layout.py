@@ -27,6 +27,7 @@ class RunLayout:
         first_epoch: stands beside the checkpoints until the first of them is written: results without a checkpoint are
             of an epoch that was interrupted, and not of a run whose checkpoints somebody has removed.
         tensorboard: folder of TensorBoard's files.
+        mlflow: database of MLflow.
         items: ids and names of the training items.
         fingerprint: fingerprint of the training items.
         report: the page that ``asteroid-stab report`` writes.
@@ -50,6 +51,7 @@ class RunLayout:
         self.best_checkpoint = self.root / "checkpoints" / "best.ckpt"
         self.first_epoch = self.root / "checkpoints" / "first_epoch.txt"
         self.tensorboard = self.root / "tensorboard"
+        self.mlflow = self.root / "mlflow.db"
         self.items = self.root / "assignments" / "items.csv"
         self.fingerprint = self.root / "assignments" / "fingerprint.txt"
         self.report = self.root / "report.html"
@@ -69,6 +71,10 @@ class RunLayout:
     def epoch_model(self, epoch: int) -> Path:
         """The model of an epoch."""
         return self.root / "models" / f"epoch_{epoch:04d}.pth"
+
+    def average(self, kind: str, n: int) -> Path:
+        """The average of the models of ``n`` epochs; ``kind`` is last or best."""
+        return self.root / "averages" / f"{kind}_{n}.pth"
 
     def epoch_models(self) -> dict[int, Path]:
         """The models of epochs that exist, by epoch."""
@@ -102,7 +108,7 @@ class RunLayout:
     def results(self) -> list[Path]:
         """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
         named = [self.model, self.metrics, self.switches, self.last_checkpoint, self.best_checkpoint, self.report]
-        folders = [self.root / name for name in ("stages", "models", "assignments_whole", "evaluation")]
+        folders = [self.root / name for name in ("stages", "models", "averages", "assignments_whole", "evaluation")]
         found = [*(path for path in named if path.exists()), *self.all_assignments().values()]
         found += [path for path in folders if path.is_dir() and any(path.iterdir())]
         return [*found, *sorted(self.root.glob("switches_whole_*.csv"))]

@@ -114,7 +114,7 @@ GROUPS = {
 }
 """Mappings of names to such parts."""
 HEAD = ("model", "loss")
-VALUES = ("recipe", "seed", "run_dir", "lr_factors")
+VALUES = ("recipe", "seed", "run_dir", "lr_factors", "compile")
 """Keys of a config that are plain values."""
 KNOWN = (*PARTS, *GROUPS, *VALUES)
 
@@ -131,7 +131,7 @@ def complete(config: Mapping[str, Any], needed: Container[str] = KNOWN) -> dict[
     """
     if faults := [*_faults(config, needed)]:
         raise StabError("config: " + "\n  ".join(["", *faults] if len(faults) > 1 else faults))
-    new = {**config, "lr_factors": config.get("lr_factors", [])}
+    new = {**config, "lr_factors": config.get("lr_factors", []), "compile": config.get("compile", False)}
     for name, part in {**PARTS, **GROUPS}.items():
         if part.optional and not new.get(name):
             new[name] = {}

@@ -51,6 +51,8 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
         new[key] = _renamed(node)
         if key == "data" and isinstance(node, Mapping) and "loader" not in config:
             new["data"], new["loader"] = _corpus(new["data"]), _loader(node)
+    if "model" in new:  # of a whole run
+        new.setdefault("compile", False)
     return new
 
 

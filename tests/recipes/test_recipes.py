@@ -164,6 +164,8 @@ def test_it_trains_two_steps(recipe, speech, esc, trees, tmp_path):
         "trainer=ddp",
         "scheduler=none",
         "logger=wandb",
+        "logger=mlflow",
+        "optim=adamw",
         "data=librimix",
         "data=dynamic",
         "loss=attention",

@@ -28,6 +28,7 @@ def test_paths_of_a_run_stay_what_they_were():
         "best_checkpoint": "r/checkpoints/best.ckpt",
         "first_epoch": "r/checkpoints/first_epoch.txt",
         "tensorboard": "r/tensorboard",
+        "mlflow": "r/mlflow.db",
         "items": "r/assignments/items.csv",
         "fingerprint": "r/assignments/fingerprint.txt",
         "report": "r/report.html",

@@ -179,10 +179,11 @@ def test_a_run_that_ended_before_its_first_epoch_is_only_started_over_when_asked
 def test_every_file_of_a_whole_run_is_known():
     """A new path of the layout must be guarded, or said to be of no account here."""
     run = RunLayout("run")
+    of_loggers = {run.tensorboard, run.mlflow}
     for path in vars(run).values():
-        if path not in (run.root, run.tensorboard):
+        if path not in {run.root, *of_loggers}:
             put(path.relative_to("run"))
-    assert {*run.results(), *run.description()} == {*vars(run).values()} - {run.root, run.tensorboard}
+    assert {*run.results(), *run.description()} == {*vars(run).values()} - {run.root, *of_loggers}
 
 
 def test_other_files_do_not_matter():

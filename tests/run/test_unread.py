@@ -28,7 +28,7 @@ SMALL = {
     "hosted": ["net={_target_: torch.nn.Conv1d, in_channels: 1, out_channels: 2, kernel_size: 3}"],
     "refiner": ["n_filters=16", "bn_chan=4", "upsampling_depth=2", "gate=true"],
 }
-LEFT_OUT = ("none", "plain", "wandb", "sepformer", "tfgridnet")  # nothing to change, or packages that are not here
+LEFT_OUT = ("none", "plain", "wandb", "mlflow", "sepformer", "tfgridnet")  # no change, or packages that are not here
 OPTIONS = sorted((file.parent.name, file.stem) for file in CONF.glob("*/*.yaml") if file.stem not in LEFT_OUT)
 NEED = {"progressive": ["callbacks.progressive.epochs_per_stage=2"], "fixed": ["loss.run=null"]}
 NEED |= {"attn_hun": ["loss.first_epoch.pit=3"], "attn_sink": ["loss.first_epoch.sinkpit=3"]}

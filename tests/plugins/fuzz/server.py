@@ -65,8 +65,9 @@ def import_all() -> None:
 
     assert hydra
     for module in pkgutil.walk_packages(asteroid_stab.__path__, "asteroid_stab."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+        if module.name.endswith("__main__") or module.name.startswith("asteroid_stab.integrations."):
+            continue  # the latter need toolkits, and no verb imports them
+        importlib.import_module(module.name)
     torch.set_num_threads(1)
 
 
