@@ -52,6 +52,8 @@ FLOORS = [
     ("losses.attention", 0),
     ("losses.pairs", 0),
     ("losses.schedules", 0),
+    ("losses.bank", 0),
+    ("losses.hooks", 0),
     ("losses.__init__", 1),  # modules
     ("losses.*_wrapper", 1),
     ("trust", 1),  # which classes may be built from files: models ask it too

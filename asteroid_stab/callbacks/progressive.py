@@ -14,6 +14,7 @@ from asteroid_stab.callbacks.epoch_log import log_epoch
 from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.callbacks.weight_average import WeightAverage
 from asteroid_stab.errors import StabError
+from asteroid_stab.losses import AssignmentLossWrapper
 from asteroid_stab.models.refiner_stages import StagedModel
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import PART
@@ -26,9 +27,9 @@ class ProgressiveTraining(pl.Callback):
 
     At the first epoch of a stage the state of the optimizer is cleared, the learning-rate schedule starts again, and so
     does the search for the best model: ``best_model.pth`` is the best of the present stage, with n blocks; the best of
-    a finished stage is kept as ``stages/stage_1.pth`` and so on. Stabilizers forget what they remember of the items,
-    because it belongs to another head: switches are counted within stages. A stage starts from the last weights of the
-    stage before, not from its best ones. The stage is a function of the epoch, so a run may be resumed anywhere.
+    a finished stage is kept as ``stages/stage_1.pth`` and so on. Loss and stabilizers forget what they remember of the
+    items, because it belongs to another head: switches are counted within stages. A stage starts from the last weights
+    of the stage before, not from its best ones. The stage is a function of the epoch, so a run may be resumed anywhere.
     ``train/stage`` is logged.
 
     Args:
@@ -110,6 +111,8 @@ class ProgressiveTraining(pl.Callback):
             self._keep(RunLayout(trainer.default_root_dir), model.stage)
         model.train_stage(stage)
         pl_module.restart()
+        if isinstance(pl_module.loss_func, AssignmentLossWrapper):
+            pl_module.loss_func.forget()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RunCheckpoint):
                 callback.forget_best()

@@ -4,6 +4,7 @@ from asteroid_stab.losses.assignment import Assignment
 from asteroid_stab.losses.attention_pit_wrapper import AttentionPITLossWrapper
 from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper
 from asteroid_stab.losses.fixed_pit_wrapper import FixedPITLossWrapper
+from asteroid_stab.losses.hysteresis_wrapper import HysteresisPITLossWrapper
 from asteroid_stab.losses.inactive import PairwiseNegInactiveSNR
 from asteroid_stab.losses.layerwise_wrapper import LayerwiseLossWrapper
 from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
@@ -19,6 +20,7 @@ __all__ = [
     "ExactPITLossWrapper",
     "ExponentialSchedule",
     "FixedPITLossWrapper",
+    "HysteresisPITLossWrapper",
     "LayerwiseLossWrapper",
     "PairwiseNegInactiveSNR",
     "ProbPITLossWrapper",

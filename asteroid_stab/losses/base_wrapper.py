@@ -8,25 +8,24 @@ from typing import Any, final
 
 from asteroid.losses import PITLossWrapper
 from torch import Tensor
-from torch.nn import Parameter
 
-from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import Assignment, batch_loss, reorder
+from asteroid_stab.losses.hooks import LossHooks
 from asteroid_stab.losses.lengths import Lengths, assign_true_parts, check_lengths
 from asteroid_stab.losses.pairs import SDR_LOSSES, PairLoss
-from asteroid_stab.run.plan import RunPlan
 
 
-class AssignmentLossWrapper(PITLossWrapper, ABC):
+class AssignmentLossWrapper(LossHooks, PITLossWrapper, ABC):
     """Base of the losses that assign estimates to sources: a subclass writes :meth:`_assign` and is complete.
 
     Called like Asteroid's wrappers, it returns the mean over the items that have a loss; the loss of an item is the
     mean over its sources that have one.
 
     A loss that depends on more than its arguments overrides hooks, which a training calls: :meth:`check` (before any
-    file is written), :meth:`bind` and :attr:`remembers_items` (it goes by the ids of the items), :meth:`set_epoch` (it
-    has a schedule), :meth:`trained_parameters` (not all of its parameters are trained in every epoch). A loss made of
-    other losses returns them from :meth:`parts`; the hooks then ask every part.
+    file is written), :meth:`bind`, :meth:`remember` and :attr:`remembers_items` (it goes by the ids of the items),
+    :meth:`set_epoch` (it has a schedule), :meth:`trained_parameters` (not all of its parameters are trained in every
+    epoch), see :class:`~asteroid_stab.losses.hooks.LossHooks`. A loss made of other losses returns them from
+    :meth:`parts`; the hooks then ask every part.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``, item by item (no item's loss may depend on another's
@@ -136,65 +135,6 @@ class AssignmentLossWrapper(PITLossWrapper, ABC):
     def parts(self) -> Sequence[AssignmentLossWrapper]:
         """Returns the losses that this one is made of, whose :meth:`assign` it calls; by default none."""
         return ()
-
-    def check(self, plan: RunPlan) -> None:
-        """Checks, before any file is written, that the loss can be used in a run.
-
-        Args:
-            plan: the run.
-
-        Raises:
-            StabError: it cannot.
-        """
-        for part in self.parts():
-            part.check(plan)
-
-    @property
-    def remembers_items(self) -> bool:
-        """Whether the loss goes by the ids of the items, which must then be stable; :meth:`bind` is called if so."""
-        return any(part.remembers_items for part in self.parts())
-
-    @property
-    def judges_silence(self) -> bool:
-        """Whether the estimate of a silent target has a loss, so that it learns to be silent."""
-        parts = self.parts()
-        return all(part.judges_silence for part in parts) if parts else getattr(self.loss_func, "judges_silence", False)
-
-    @property
-    def fixed_labels(self) -> bool:
-        """Whether each item has the same assignment in every epoch."""
-        return bool(self.parts()) and all(part.fixed_labels for part in self.parts())
-
-    def bind(self, items: Items) -> None:
-        """Takes the training items, before training; called if :attr:`remembers_items`.
-
-        Args:
-            items: the items that ids stand for.
-
-        Raises:
-            StabError: the loss remembers other items.
-        """
-        for part in self.parts():
-            if part.remembers_items:
-                part.bind(items)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, before each one.
-
-        A schedule is a function of ``epoch`` alone, so that a resumed run needs no saved state.
-
-        Args:
-            epoch: counted from 0.
-        """
-        for part in self.parts():
-            part.set_epoch(epoch)
-
-    def trained_parameters(self) -> list[Parameter]:
-        """Returns the loss's own parameters that are trained in this epoch; they are no part of the model."""
-        parts = self.parts()
-        of_parts = {parameter for part in parts for parameter in part.parameters()}
-        own = [p for p in self.parameters() if p.requires_grad and p not in of_parts]
-        return own + [parameter for part in parts for parameter in part.trained_parameters()]
 
     def forward(
         self,

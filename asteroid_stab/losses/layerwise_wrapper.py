@@ -10,12 +10,13 @@ from torch import Tensor
 from asteroid_stab.losses.assignment import Assignment, reorder
 from asteroid_stab.losses.base_wrapper import AssignmentLossWrapper
 from asteroid_stab.losses.fixed_pit_wrapper import FixedPITLossWrapper
+from asteroid_stab.losses.hysteresis_wrapper import HysteresisPITLossWrapper
 from asteroid_stab.losses.pairs import PairLoss
 from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
 
 WEIGHTS = ("uniform", "linear", "last")
 PERMS = ("own", "last")
-HARD = (ExactPITLossWrapper, FixedPITLossWrapper)
+HARD = (ExactPITLossWrapper, FixedPITLossWrapper, HysteresisPITLossWrapper)
 
 
 class LayerwiseLossWrapper(AssignmentLossWrapper):
@@ -80,6 +81,11 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
         """Returns the loss of one layer."""
         return [self.loss]
 
+    def remember(self, ids: Tensor, assigned: Assignment) -> None:
+        """Passes on the assignments of the layers, or of the last one alone where all layers have its assignment."""
+        perm = assigned.perm[-1] if self.perm == "last" else assigned.perm
+        super().remember(ids, Assignment(assigned.loss, perm))
+
     def layer_weights(self, n_layers: int) -> list[float]:
         """Returns the weights of the layers, the last one last."""
         if self.weights == "uniform":
@@ -98,11 +104,13 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
         if not len(layers):
             raise ValueError(f"est_targets must hold at least 1 layer, got shape {list(est_targets.shape)}")
         weights = self.layer_weights(len(layers))
+        self.loss.set_layer(-1)
         of_last = self.loss.assign(layers[-1] if weights[-1] else layers[-1].detach(), targets, ids, **pair_loss.kwargs)
         early: list[Assignment] = []
-        for layer, weight in zip(layers[:-1], weights[:-1], strict=True):
+        for r, (layer, weight) in enumerate(zip(layers[:-1], weights[:-1], strict=True), start=-len(layers)):
             est = layer if weight else layer.detach()
             if self.perm == "own":
+                self.loss.set_layer(r)
                 early.append(self.loss.assign(est, targets, ids, **pair_loss.kwargs))
             else:
                 loss = pair_loss.in_order(reorder(est, of_last.perm), targets)

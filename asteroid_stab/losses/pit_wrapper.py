@@ -106,20 +106,40 @@ class ExactPITLossWrapper(AssignmentLossWrapper):
         if not reduce_kwargs or self.perm_reduce is None:
             return super().forward(est_targets, targets, return_est, ids=ids, **kwargs)
         pair_loss = self._checked(est_targets, targets, ids, kwargs)
-        assigned = _best(est_targets, targets, pair_loss, partial(self.perm_reduce, **reduce_kwargs))
+        assigned = best_assignment(est_targets, targets, pair_loss, partial(self.perm_reduce, **reduce_kwargs))
         return as_asteroid(assigned, est_targets, targets, return_est)
 
     def _assign(self, est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, ids: Tensor | None) -> Assignment:
-        return _best(est_targets, targets, pair_loss, self.perm_reduce)
+        return best_assignment(est_targets, targets, pair_loss, self.perm_reduce)
 
 
-def _best(
-    est_targets: Tensor, targets: Tensor, pair_loss: PairLoss, perm_reduce: Callable[..., Tensor] | None
+def best_assignment(
+    est_targets: Tensor,
+    targets: Tensor,
+    pair_loss: PairLoss,
+    perm_reduce: Callable[..., Tensor] | None = None,
+    search: Callable[[Tensor], Tensor] = best_permutation,
 ) -> Assignment:
+    """Returns the losses under the permutation that a search finds, by default the best one.
+
+    Args:
+        est_targets: estimates.
+        targets: sources.
+        pair_loss: the loss of pairs.
+        perm_reduce: reduces the losses of the sources, see :class:`ExactPITLossWrapper`.
+        search: returns a permutation [B, J] for costs [B, J_est, J_src], which are not finite for a source without a
+            loss. It is asked where the losses of the sources add up: neither ``perm_avg`` nor ``perm_reduce``.
+
+    Shapes:
+        est_targets, targets: [B, J, ...].
+
+    Raises:
+        ValueError: there are too many sources to compare all permutations, where that is needed.
+    """
     by_order = pair_loss.pit_from == "perm_avg"
     options = pair_loss.options
     if options is not None and (by_order or perm_reduce is None):
-        loss, perm = _best_sdr(est_targets, targets, options)
+        loss, perm = _best_sdr(est_targets, targets, options, search)
         if by_order:
             return Assignment(item_loss(loss), perm)
         return Assignment(loss, perm, neg_si_sdr=loss.detach() if pair_loss.is_neg_si_sdr else None)
@@ -134,7 +154,7 @@ def _best(
     with full_precision(targets.device):
         if by_order:
             return _best_by_order(est, tgt, pair_loss)
-        loss, perm = _best_of_pairs(est, tgt, pair_loss, perm_reduce)
+        loss, perm = _best_of_pairs(est, tgt, pair_loss, perm_reduce, search)
     if options is not None:  # with perm_reduce
         silent = prepare_signals(est_targets.detach(), targets.detach(), options).silent.any(1)
         loss = torch.where(silent & loss.isfinite(), torch.nan, loss)
@@ -142,12 +162,16 @@ def _best(
 
 
 def _best_of_pairs(
-    est: Tensor, targets: Tensor, pair_loss: PairLoss, perm_reduce: Callable[..., Tensor] | None
+    est: Tensor,
+    targets: Tensor,
+    pair_loss: PairLoss,
+    perm_reduce: Callable[..., Tensor] | None,
+    search: Callable[[Tensor], Tensor],
 ) -> Assignment:
     n_items, n_src = targets.shape[:2]
     pw, usable = guarded(pair_loss.matrix, est, targets, (n_items, n_src, n_src))
     if perm_reduce is None:
-        perm = best_permutation(torch.where(usable.view(-1, 1, 1), pw, torch.nan))
+        perm = search(torch.where(usable.view(-1, 1, 1), pw, torch.nan).detach())
         return Assignment(torch.where(usable.unsqueeze(1), pick(pw, perm), torch.inf), perm)
     perms = all_permutations(n_src, pw.device)
     losses = perm_reduce(permuted(pw, perms))
@@ -180,7 +204,9 @@ def _best_by_order(est: Tensor, targets: Tensor, pair_loss: PairLoss) -> Assignm
     return Assignment(torch.where(usable, loss, torch.inf), perm)
 
 
-def _best_sdr(est_targets: Tensor, targets: Tensor, options: SdrOptions) -> Assignment:
+def _best_sdr(
+    est_targets: Tensor, targets: Tensor, options: SdrOptions, search: Callable[[Tensor], Tensor]
+) -> Assignment:
     """Searches by inner products, and computes the loss on the matched pairs; prepares the signals once for both."""
     with full_precision(targets.device), torch.no_grad():
         signals = prepare_signals(est_targets, targets, options)
@@ -188,5 +214,5 @@ def _best_sdr(est_targets: Tensor, targets: Tensor, options: SdrOptions) -> Assi
         costs = neg_sdr_matrix(signals, dots, options)
         # A source without a loss takes no part in the search: the pairs of a silent target differ by rounding only.
         undefined = signals.silent | ~signals.finite.unsqueeze(1)
-        perm = best_permutation(costs.masked_fill(undefined.unsqueeze(1), torch.nan))
+        perm = search(costs.masked_fill(undefined.unsqueeze(1), torch.nan))
     return Assignment(matched_neg_sdr(est_targets, targets, perm, options, (signals, dots)), perm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +80,17 @@ class RunPlan:
     def notes(self) -> list[str]:
         """Returns a line for each part that is switched on and changes nothing in this run, as the part declares."""
         found = []
-        for part in self.callbacks:
+        for part in (*_with_parts(self.loss), *self.callbacks):
             neutral = getattr(part, "neutral", None)
             why = None if neutral is None else neutral(self)
             if why is not None:
                 found.append(f"{type(part).__name__} changes nothing in this run: {why}")
         return found
+
+
+def _with_parts(loss: Any) -> Iterator[Any]:
+    """A loss, and the losses that it is made of; nothing of what is no assignment loss."""
+    if hasattr(loss, "parts"):
+        yield loss
+        for part in loss.parts():
+            yield from _with_parts(part)

@@ -1,6 +1,6 @@
 """Parts that weigh or observe the items of a batch, and the one training step that asks them."""
 
-from asteroid_stab.stabilizers.bank import AssignmentBank
+from asteroid_stab.losses.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
 from asteroid_stab.stabilizers.carried import carry_state
 from asteroid_stab.stabilizers.comm import Comm, TorchComm

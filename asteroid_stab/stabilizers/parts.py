@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.losses import AssignmentLossWrapper
 from asteroid_stab.stabilizers.base import StepObserver
 from asteroid_stab.stabilizers.comm import Comm
 
@@ -38,8 +39,12 @@ def named(parts: Sequence[StepObserver]) -> dict[str, StepObserver]:
     return names
 
 
-def end_epoch(parts: Sequence[StepObserver], figures: Mapping[str, float], comm: Comm) -> dict[str, float]:
-    """Ends an epoch of all parts; returns ``figures`` with theirs, a second one of a name as ``NAME_2``."""
+def end_epoch(
+    loss: AssignmentLossWrapper, parts: Sequence[StepObserver], figures: Mapping[str, float], comm: Comm
+) -> dict[str, float]:
+    """Ends an epoch of loss and parts; returns ``figures`` with theirs, a second one of a name as ``NAME_2``."""
+    if comm.n_ranks > 1:
+        loss.merge(comm.reduce_max, comm.rank)
     ended = dict(figures)
     for part in parts:
         for name, value in part.end_epoch(comm).items():
@@ -62,3 +67,15 @@ def check_saved(parts: Sequence[StepObserver], saved: Iterable[str]) -> None:
     """
     if [*saved] != [*named(parts)]:
         raise StabError(f"the state was saved with stabilizers {[*saved]}, these are {[*named(parts)]}")
+
+
+def load_loss(loss: AssignmentLossWrapper, state: Mapping[str, Any]) -> None:
+    """Loads the state of a loss.
+
+    Raises:
+        StabError: it is of a loss with other parameters.
+    """
+    try:
+        loss.load_state_dict(state)
+    except RuntimeError as error:  # torch: names or shapes of the parameters differ
+        raise StabError(f"the state of {type(loss).__name__} does not fit: {error}") from error

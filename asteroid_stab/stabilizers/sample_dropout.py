@@ -12,8 +12,8 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
 from asteroid_stab.losses import LayerwiseLossWrapper
 from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.losses.bank import AssignmentBank
 from asteroid_stab.run.plan import RunPlan
-from asteroid_stab.stabilizers.bank import AssignmentBank
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step
 from asteroid_stab.stabilizers.comm import Comm
 from asteroid_stab.stabilizers.step_metrics import METRICS, metric_of_layer, metric_of_mixture

@@ -27,7 +27,7 @@ from asteroid_stab.stabilizers.checks import LateChecks, check_mixture, checked_
 from asteroid_stab.stabilizers.comm import Comm, present_comm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
 from asteroid_stab.stabilizers.ids import ItemIds
-from asteroid_stab.stabilizers.parts import check_saved, checked_parts, end_epoch, named
+from asteroid_stab.stabilizers.parts import check_saved, checked_parts, end_epoch, load_loss, named
 from asteroid_stab.stabilizers.progress import Progress
 from asteroid_stab.stabilizers.switches import SwitchCounter
 
@@ -258,6 +258,8 @@ class Stabilization:
         mean = weighted_mean(loss if complete is None else complete(loss), logits, comm.gather_or_none)
         for part in self.stabilizers:
             part.weighed(shown, mean.weights)
+        if item_ids is not None and self.loss.remembers_items:
+            self.loss.remember(item_ids, known)
         self.last = self._counts.add(known.loss, mean.mass, item_ids, {**assigned.figures, **figures}, comm)
         self.progress.count(clock.step, mean.mass.detach())
         return mean.value * comm.n_ranks
@@ -285,12 +287,13 @@ class Stabilization:
             raise ValueError("an epoch must have a step before it ends, got none")
         comm = self.comm
         self._checks.raise_found()
-        figures = end_epoch(self.stabilizers, self._counts.figures(comm), comm)
+        figures = end_epoch(self.loss, self.stabilizers, self._counts.figures(comm), comm)
         self.progress.open = False
         return figures
 
     def forget(self) -> None:
-        """Clears what the stabilizers remember of the items, because another model is trained from now on."""
+        """Clears what is remembered of the items, because another model is trained from now on."""
+        self.loss.forget()
         for part in self.stabilizers:
             part.forget()
 
@@ -342,8 +345,5 @@ class Stabilization:
             part.n_steps = state_dict["n_calls"]
             if self.items is not None:
                 part.begin(self.items)
-        try:
-            self.loss.load_state_dict(state_dict["loss"])
-        except RuntimeError as error:  # torch: names or shapes of the parameters differ
-            raise StabError(f"the state of {type(self.loss).__name__} does not fit: {error}") from error
+        load_loss(self.loss, state_dict["loss"])
         self.load_epoch_state(state_dict)

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from asteroid_stab.callbacks import AssignmentTracker, EpochTable, ProgressiveTraining, RunCheckpoint
 from asteroid_stab.engine import RefinementSystem
 from asteroid_stab.errors import StabError
-from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
+from asteroid_stab.losses import ExactPITLossWrapper, HysteresisPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.stabilizers import SampleDropout
@@ -18,12 +18,13 @@ SIZE = {"n_blocks": 3, "n_iterations": 2, "own_heads": True, "n_filters": 16, "b
 SIZE["noise_slot"] = True
 
 
-def make_system(scheduler=None, lr=1e-2, **kwargs):
+def make_system(scheduler=None, lr=1e-2, loss=None, **kwargs):
     torch.manual_seed(0)
     model = LatentRefinementNet(2, **{**SIZE, **kwargs})
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     made = scheduler(optimizer) if scheduler else None
-    return RefinementSystem(model, optimizer, ExactPITLossWrapper(pairwise_neg_sisdr), scheduler=made)
+    loss = loss or ExactPITLossWrapper(pairwise_neg_sisdr)
+    return RefinementSystem(model, optimizer, loss, scheduler=made)
 
 
 class Watch(AssignmentTracker):
@@ -110,6 +111,18 @@ def test_it_resumes_anywhere(tmp_path, tiny_data, tiny_trainer, stop, plateau):
             load_model(tmp_path / root / "stages" / f"stage_{stage}.pth").state_dict() for root in ("whole", "run")
         ]
         assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
+
+
+def test_the_loss_forgets_the_assignments_of_another_head(tmp_path, tiny_data, tiny_trainer):
+    loss, remembers = HysteresisPITLossWrapper(pairwise_neg_sisdr, 1.0), []
+
+    class Look(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            remembers.append(bool(loss.banks))
+
+    callbacks = [ProgressiveTraining(2), Look(), RunCheckpoint()]
+    tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=6).fit(make_system(loss=loss), datamodule=tiny_data())
+    assert remembers == [False, True] * 3
 
 
 def test_a_stage_that_was_kept_is_not_kept_again(tmp_path):

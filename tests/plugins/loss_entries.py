@@ -12,12 +12,15 @@ from asteroid.losses import pairwise_neg_sisdr, pairwise_neg_snr
 from asteroid.losses.mse import PairwiseMSE, multisrc_mse, singlesrc_mse
 from asteroid.losses.sdr import MultiSrcNegSDR, SingleSrcNegSDR
 
+from asteroid_stab.items import Items
 from asteroid_stab.losses import (
+    Assignment,
     AssignmentLossWrapper,
     AttentionPITLossWrapper,
     ExactPITLossWrapper,
     ExponentialSchedule,
     FixedPITLossWrapper,
+    HysteresisPITLossWrapper,
     LayerwiseLossWrapper,
     ProbPITLossWrapper,
     SinkPITLossWrapper,
@@ -89,6 +92,15 @@ def switched(losses, folder=None):
     return SwitchedLossWrapper(phases, {"attention": 0, "sink": 3})
 
 
+def hysteresis(losses, folder=None, n_layers=1, **arguments):
+    """One that remembers an order for each item and layer, some far from the best and some near."""
+    loss = HysteresisPITLossWrapper(losses["pw_mtx"], margin_db=25.0, **arguments)  # holds one item of four
+    loss.bind(Items(B, fingerprint="f" * 16))
+    kept = torch.stack([torch.arange(J), CYCLE, CYCLE[CYCLE], torch.tensor([0, 2, 1])])
+    loss.remember(torch.arange(B), Assignment(torch.zeros(B, J), torch.stack([kept, kept[:, CYCLE]][:n_layers])))
+    return loss
+
+
 def plain(folder):
     return exact(SDR)
 
@@ -120,6 +132,22 @@ ENTRIES = {
             lambda losses, folder: FixedPITLossWrapper(losses["pw_mtx"], folder / "labels").eval(),
             lambda folder: FixedPITLossWrapper(pairwise_neg_sisdr, folder / "labels").eval(),
             known=True,
+        ),
+    },
+    HysteresisPITLossWrapper: {
+        "": Entry(
+            hysteresis,
+            lambda folder: HysteresisPITLossWrapper(pairwise_neg_sisdr),
+            order_matters="a remembered assignment names outputs of the model, not signals",
+            known=True,
+            figures=("held",),
+            neutral_tolerance=0.0,
+        ),
+        "in evaluation": Entry(
+            lambda losses, folder: hysteresis(losses).eval(),
+            lambda folder: hysteresis(SDR).eval(),
+            known=True,
+            neutral_tolerance=0.0,
         ),
     },
     SinkPITLossWrapper: {
@@ -166,6 +194,13 @@ ENTRIES = {
             lambda folder: LayerwiseLossWrapper(exact(SDR), "last"),
             n_layers=2,
             figures=("loss_layer0", "loss_layer1"),
+        ),
+        "hysteresis": Entry(
+            lambda losses, folder: LayerwiseLossWrapper(hysteresis(losses, n_layers=2)),
+            lambda folder: LayerwiseLossWrapper(HysteresisPITLossWrapper(pairwise_neg_sisdr)),
+            n_layers=2,
+            order_matters="a remembered assignment names outputs of the model, not signals",
+            figures=("held", "loss_layer0", "loss_layer1"),
         ),
         "switched": Entry(
             lambda losses, folder: LayerwiseLossWrapper(switched(losses)),

@@ -50,6 +50,7 @@ def assert_same_weights(a, b, **tolerance):
 
 
 def train(run_dir, row, *words, n_src=20, **kwargs):
-    recipe, *rest = ROWS[row]
+    """Trains a row of ``ROWS`` or a recipe, on little data."""
+    recipe, *rest = ROWS.get(row, [row])
     given = [*SMALL, "data.n_train=16", "loader.batch_size=4", "data.n_utterances=1", f"data.n_src={n_src}"]
     return stab("train", recipe, f"run_dir={run_dir}", *given, "logger=none", *rest, *words, **kwargs)
