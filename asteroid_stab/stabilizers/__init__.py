@@ -6,6 +6,8 @@ from asteroid_stab.stabilizers.carried import carry_state
 from asteroid_stab.stabilizers.comm import Comm, TorchComm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
 from asteroid_stab.stabilizers.empty_steps import skip_empty_steps
+from asteroid_stab.stabilizers.graded_dropout import GradedDropout
+from asteroid_stab.stabilizers.item_switches import ItemSwitches
 from asteroid_stab.stabilizers.loss_threshold import LossThreshold
 from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
@@ -17,6 +19,8 @@ __all__ = [
     "Clock",
     "Comm",
     "EpochCounts",
+    "GradedDropout",
+    "ItemSwitches",
     "LossThreshold",
     "Reweighting",
     "SampleDropout",

@@ -73,6 +73,8 @@ class SampleDropout(Stabilizer):
     """
 
     remembers_items = True
+    option = "dsd"  # in conf/stabilizer, for messages
+    may_keep_weight = False  # whether drop_logit may be 0
 
     def __init__(
         self,
@@ -95,8 +97,10 @@ class SampleDropout(Stabilizer):
             raise ValueError(f"warm_up_epochs must be at least 0, got {warm_up_epochs}")
         if reset_every_epochs is not None and reset_every_epochs < 1:
             raise ValueError(f"reset_every_epochs must be at least 1, got {reset_every_epochs}")
-        if not drop_logit < 0 or -math.inf < drop_logit < -LEAST_LOGIT:
-            raise ValueError(f"drop_logit must be below 0, from -{LEAST_LOGIT:g} on or -inf, got {drop_logit}")
+        small = drop_logit < 0 or (drop_logit == 0 and self.may_keep_weight)
+        if not small or -math.inf < drop_logit < -LEAST_LOGIT:
+            most = "at most 0" if self.may_keep_weight else "below 0"
+            raise ValueError(f"drop_logit must be {most}, from -{LEAST_LOGIT:g} on or -inf, got {drop_logit}")
         self.epsilon_db, self.relative, self.metric, self.keep_same = epsilon_db, relative, metric, keep_same
         self.warm_up_epochs, self.reset_every_epochs = warm_up_epochs, reset_every_epochs
         self.drop_logit, self.store_relaxed, self.layers = drop_logit, store_relaxed, layers
@@ -120,14 +124,14 @@ class SampleDropout(Stabilizer):
         super().check(plan)
         if self.layers != "last" and not isinstance(plan.loss, LayerwiseLossWrapper):
             raise StabError(
-                f"a bank for each layer (stabilizer.dsd.layers={self.layers}) needs a model that gives every layer's "
-                "estimates: add head=layerwise, or set stabilizer.dsd.layers=last"
+                f"a bank for each layer (stabilizer.{self.option}.layers={self.layers}) needs a model that gives every "
+                f"layer's estimates: add head=layerwise, or set stabilizer.{self.option}.layers=last"
             )
 
     def neutral(self, plan: RunPlan) -> str | None:
         """Returns which argument or other part keeps every item."""
         if math.isinf(self.epsilon_db):
-            return "epsilon_db=inf keeps every item (stabilizer.dsd.epsilon_db=1.0, say, drops some)"
+            return f"epsilon_db=inf keeps every item (stabilizer.{self.option}.epsilon_db=1.0, say, drops some)"
         if self.keep_same and plan.n_src == 1:
             return "with one source an assignment never changes, and keep_same=true keeps every item then"
         if self.keep_same and getattr(plan.loss, "fixed_labels", False):
@@ -180,9 +184,14 @@ class SampleDropout(Stabilizer):
         if step.clock.epoch < self.warm_up_epochs:
             kept = torch.ones_like(kept)
         self._count(reasons[-1], kept, torch.isfinite(metrics[-1]))
+        dropped = self._dropped_logits(step.ids, metrics[-1], perms[-1], kept)
         for bank, perm, metric, of_layer in zip(self.banks, perms, metrics, reasons, strict=True):
             bank.update(step.ids, metric, perm, kept & of_layer["relaxed"] if self.store_relaxed else None)
-        return torch.where(kept, 0.0, self.drop_logit)
+        return torch.where(kept, 0.0, dropped)
+
+    def _dropped_logits(self, ids: Tensor, metric: Tensor, perm: Tensor, kept: Tensor) -> Tensor | float:
+        """Logits of the items that are not kept; asked once a step, before the banks are written."""
+        return self.drop_logit
 
     def _fit_banks(self, perms: Tensor) -> None:
         n_layers, _, n_src = perms.shape
@@ -197,15 +206,16 @@ class SampleDropout(Stabilizer):
 
     def _reasons(self, metric: Tensor, perm: Tensor, best: Tensor, best_perm: Tensor) -> dict[str, Tensor]:
         """For each reason the items [B] that have it."""
-        relative = self.relative and math.isfinite(self.epsilon_db)  # inf * 0 is nan
-        epsilon = self.epsilon_db * best.abs() if relative else self.epsilon_db
         # inf - inf is nan where there is no best yet: such items are kept as first visits.
         return {
             "first": torch.isneginf(best),
             "same": (perm == best_perm).all(1) & self.keep_same,
             "improved": metric >= best,
-            "relaxed": metric >= best - epsilon,
+            "relaxed": metric >= best - self._epsilon(best),
         }
+
+    def _epsilon(self, best: Tensor) -> Tensor | float:
+        return self.epsilon_db * best.abs() if self.relative and math.isfinite(self.epsilon_db) else self.epsilon_db
 
     def _count(self, reasons: dict[str, Tensor], kept: Tensor, visited: Tensor) -> None:
         left = visited

@@ -15,6 +15,7 @@ from asteroid_stab.items import Items
 from asteroid_stab.losses import ExactPITLossWrapper, ProbPITLossWrapper, RisingSchedule
 from asteroid_stab.stabilizers import (
     Comm,
+    GradedDropout,
     LossThreshold,
     Reweighting,
     SampleDropout,
@@ -35,6 +36,12 @@ ENTRIES = {
         [{"epsilon_db": 0.0, "keep_same": False}, {"epsilon_db": 0.5, "keep_same": False, "drop_logit": -1.0},
          {"epsilon_db": 0.0, "keep_same": False, "metric": "si_sdr_i", "reset_every_epochs": 2},
          {"epsilon_db": 1.0, "keep_same": False, "metric": "si_sdr_i", "store_relaxed": True}],
+    ),
+    GradedDropout: (
+        [{}, {"epsilon_db": 0.0, "keep_same": False}],
+        [{"epsilon_db": 0.0, "keep_same": False, "per_db": 0.1}, {"epsilon_db": 0.0, "per_switch": 0.5},
+         {"epsilon_db": 0.2, "keep_same": False, "per_db": 0.2, "per_switch": 0.1, "drop_logit": -1.0},
+         {"epsilon_db": 0.0, "keep_same": False, "drop_logit": -1.0, "reset_every_epochs": 2, "per_switch": 0.3}],
     ),
     Reweighting: (
         [{}, {"alpha": 0.0, "level": "mixture"}],
