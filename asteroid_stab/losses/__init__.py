@@ -9,7 +9,7 @@ from asteroid_stab.losses.inactive import PairwiseNegInactiveSNR
 from asteroid_stab.losses.layerwise_wrapper import LayerwiseLossWrapper
 from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
 from asteroid_stab.losses.probpit_wrapper import ProbPITLossWrapper
-from asteroid_stab.losses.schedules import ExponentialSchedule, RisingSchedule
+from asteroid_stab.losses.schedules import ExponentialSchedule, RisingSchedule, SteppedSchedule
 from asteroid_stab.losses.sinkpit_wrapper import SinkPITLossWrapper
 from asteroid_stab.losses.switched_wrapper import SwitchedLossWrapper
 
@@ -26,5 +26,6 @@ __all__ = [
     "ProbPITLossWrapper",
     "RisingSchedule",
     "SinkPITLossWrapper",
+    "SteppedSchedule",
     "SwitchedLossWrapper",
 ]

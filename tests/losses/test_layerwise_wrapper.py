@@ -4,7 +4,13 @@ import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
 
-from asteroid_stab.losses import AttentionPITLossWrapper, ExactPITLossWrapper, LayerwiseLossWrapper, SwitchedLossWrapper
+from asteroid_stab.losses import (
+    AttentionPITLossWrapper,
+    ExactPITLossWrapper,
+    LayerwiseLossWrapper,
+    SteppedSchedule,
+    SwitchedLossWrapper,
+)
 from asteroid_stab.losses.assignment import reorder
 
 
@@ -26,6 +32,10 @@ def exact():
         ({"weights": "linear"}, [1 / 9, 2 / 9, 3 / 9]),
         ({"weights": "last"}, [0.0, 0.0, 1.0]),
         ({"weights": "last", "early_weight": 0.4}, [0.2, 0.2, 1.0]),
+        ({"weights": "blend"}, [0.0, 0.0, 1.0]),
+        ({"weights": "blend", "early_weight": 0.4}, [0.2, 0.2, 0.6]),
+        ({"weights": "blend", "early_weight": 1.0}, [0.5, 0.5, 0.0]),
+        ({"weights": "blend", "early_schedule": lambda epoch: 0.4}, [0.2, 0.2, 0.6]),
     ],
 )
 def test_it_is_the_weighted_sum_of_the_layers_losses(arguments, weights):
@@ -103,11 +113,93 @@ def test_the_figure_of_a_layer_is_the_mean_of_what_is_defined():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"weights": "none"}, "weights must be one of uniform, linear, last, got 'none'"),
+        ({"weights": "none"}, "weights must be one of uniform, linear, last, blend, got 'none'"),
         ({"perm": "first"}, "perm must be one of own, last, got 'first'"),
-        ({"early_weight": 0.1}, "early_weight must be at least 0, and 0 unless weights='last', got 0.1"),
+        ({"early_weight": 0.1}, "and 0 unless weights='last' or 'blend', got 0.1"),
+        ({"weights": "last", "early_weight": -0.1}, "early_weight must be at least 0, .* got -0.1"),
+        ({"weights": "blend", "early_weight": 1.1}, "at most 1 with weights='blend', .* got 1.1"),
+        ({"weights": "blend", "early_schedule": lambda epoch: 2.0}, "at most 1 with weights='blend', .* got 2.0"),
+        (
+            {"early_schedule": lambda epoch: 0.0},
+            "early_schedule needs weights='last' or 'blend', got weights='uniform'",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         LayerwiseLossWrapper(exact(), **arguments)
+
+
+def learnt(wrapper, layers, targets):
+    layers = layers.clone().requires_grad_()
+    loss = wrapper.assign(layers, targets).loss
+    return loss, torch.autograd.grad(loss.sum(), layers)[0]
+
+
+def same(a, b):
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("weights", ["last", "blend"])
+def test_a_constant_schedule_is_the_constant_to_the_bit(weights, weight):
+    layers, targets = signals()
+    scheduled = LayerwiseLossWrapper(exact(), weights, early_schedule=SteppedSchedule(weight))
+    wanted = learnt(LayerwiseLossWrapper(exact(), weights, weight), layers, targets)
+    for epoch in (0, 7, 1000):
+        scheduled.set_epoch(epoch)
+        same(learnt(scheduled, layers, targets), wanted)
+
+
+@pytest.mark.parametrize("n_layers", [2, 3, 4, 6])
+def test_blend_is_uniform_at_equal_weights_and_last_at_0_to_the_bit(n_layers):
+    """In float32, as models are trained."""
+    layers, targets = signals(n_layers)
+    equal = LayerwiseLossWrapper(exact(), "blend", (n_layers - 1) / n_layers)
+    same(learnt(equal, layers, targets), learnt(LayerwiseLossWrapper(exact()), layers, targets))
+    none = LayerwiseLossWrapper(exact(), "blend", early_schedule=SteppedSchedule(0.0))
+    same(learnt(none, layers, targets), learnt(LayerwiseLossWrapper(exact(), "last"), layers, targets))
+    for wrapper in (equal, none):
+        same(learnt(wrapper, layers[-1:], targets), learnt(exact(), layers[-1], targets)[:1] + learnt(
+            LayerwiseLossWrapper(exact()), layers[-1:], targets)[1:])  # one layer is the last  # fmt: skip
+
+
+def test_the_weight_follows_the_schedule_against_a_slow_sum():
+    """(1 - a(e)) L_last + a(e) mean(L_early), in float64."""
+    layers, targets = (signal.double() for signal in signals())
+    wrapper = LayerwiseLossWrapper(exact(), "blend", early_schedule=SteppedSchedule(0.4, 0.5, 2, 3))
+    for epoch, a in enumerate([0.4, 0.4, 0.2, 0.2, 0.2, 0.1]):
+        wrapper.set_epoch(epoch)
+        assigned = wrapper.assign(layers, targets)
+        for item in range(len(targets)):
+            for source in range(3):
+                each = []
+                for r, layer in enumerate(layers):
+                    one = layer[item, assigned.perm[r, item, source]]
+                    each.append(pairwise_neg_sisdr(one.view(1, 1, -1), targets[item, source].view(1, 1, -1)).item())
+                wanted = (1 - a) * each[-1] + a * (each[0] + each[1]) / 2
+                assert assigned.loss[item, source].item() == pytest.approx(wanted, rel=1e-9)
+        assert assigned.figures["early_weight"].item() == pytest.approx(a)
+
+
+def test_layers_without_weight_in_an_epoch_stay_in_the_graph_and_keep_the_marks():
+    """DDP waits for the gradients of their heads; a source or item without a loss is still told from one with."""
+    layers, targets = signals()
+    targets[1, 2], layers[:, 2, 0, 5] = 0, torch.nan
+    for schedule in (SteppedSchedule(0.0), SteppedSchedule(1.0)):
+        wrapper = LayerwiseLossWrapper(exact(), "blend", early_schedule=schedule)
+        each = [layer.clone().requires_grad_() for layer in layers]
+        loss = wrapper.assign(torch.stack(each), targets).loss
+        assert loss[1].isnan().tolist() == [False, False, True]
+        assert loss[2].isposinf().all()
+        gradients = torch.autograd.grad(loss[loss.isfinite()].sum(), each)
+        idle = gradients[:-1] if schedule(0) == 0 else gradients[-1:]
+        assert not any(gradient.any() for gradient in idle)
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        assert sum(bool(gradient.any()) for gradient in gradients) == 3 - len(idle)
+
+
+def test_it_says_whether_early_layers_may_be_trained():
+    assert not LayerwiseLossWrapper(exact(), "blend").trains_early
+    assert LayerwiseLossWrapper(exact(), "blend", 0.1).trains_early
+    assert LayerwiseLossWrapper(exact(), "blend", early_schedule=SteppedSchedule(0.0)).trains_early

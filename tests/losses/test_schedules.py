@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from asteroid_stab.losses import ExponentialSchedule, RisingSchedule
+from asteroid_stab.losses import ExponentialSchedule, RisingSchedule, SteppedSchedule
 
 
 def test_the_power_does_not_overflow_and_stays_below_its_limit():
@@ -19,6 +19,16 @@ def test_the_rising_schedule_ends():
     assert RisingSchedule(0.0, until=1)(0) == 0.0
 
 
+def test_the_stepped_schedule_is_a_product_of_steps():
+    schedule = SteppedSchedule(0.4, 0.8, first_epoch=100, every_epochs=5)
+    wanted, value = [], 0.4
+    for epoch in range(120):
+        value *= 0.8 if epoch >= 100 and (epoch - 100) % 5 == 0 else 1.0
+        wanted.append(value)
+    assert [schedule(epoch) for epoch in range(120)] == pytest.approx(wanted)
+    assert SteppedSchedule(0.4)(10**6) == 0.4
+
+
 @pytest.mark.parametrize(
     ("schedule", "arguments", "message"),
     [
@@ -29,6 +39,11 @@ def test_the_rising_schedule_ends():
         (RisingSchedule, {"least": -0.1, "until": 3}, "least must be a number of at least 0, got -0.1"),
         (RisingSchedule, {"least": math.inf, "until": 3}, "least must be a number of at least 0, got inf"),
         (RisingSchedule, {"least": 0.1, "until": 0}, "until must be at least 1, got 0"),
+        (SteppedSchedule, {"value": -0.1}, "value must be a number of at least 0, got -0.1"),
+        (SteppedSchedule, {"value": math.inf}, "value must be a number of at least 0, got inf"),
+        (SteppedSchedule, {"value": 0.4, "factor": 1.1}, "factor must be from 0 to 1, got 1.1"),
+        (SteppedSchedule, {"value": 0.4, "first_epoch": -1}, "at least 0 and every_epochs at least 1, got -1 and 1"),
+        (SteppedSchedule, {"value": 0.4, "every_epochs": 0}, "at least 0 and every_epochs at least 1, got 0 and 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(schedule, arguments, message):

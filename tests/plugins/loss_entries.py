@@ -24,6 +24,7 @@ from asteroid_stab.losses import (
     LayerwiseLossWrapper,
     ProbPITLossWrapper,
     SinkPITLossWrapper,
+    SteppedSchedule,
     SwitchedLossWrapper,
 )
 
@@ -201,6 +202,15 @@ ENTRIES = {
             n_layers=2,
             order_matters="a remembered assignment names outputs of the model, not signals",
             figures=("held", "loss_layer0", "loss_layer1"),
+        ),
+        "decaying": Entry(
+            lambda losses, folder: LayerwiseLossWrapper(
+                exact(losses), "blend", early_schedule=SteppedSchedule(0.4, 0.5, 2)
+            ),
+            lambda folder: LayerwiseLossWrapper(exact(SDR), "blend", early_schedule=SteppedSchedule(0.4)),
+            n_layers=2,
+            figures=("early_weight", "loss_layer0", "loss_layer1"),
+            scheduled=True,
         ),
         "switched": Entry(
             lambda losses, folder: LayerwiseLossWrapper(switched(losses)),
