@@ -11,6 +11,7 @@ from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
 from asteroid_stab.losses.probpit_wrapper import ProbPITLossWrapper
 from asteroid_stab.losses.schedules import ExponentialSchedule, RisingSchedule, SteppedSchedule
 from asteroid_stab.losses.sinkpit_wrapper import SinkPITLossWrapper
+from asteroid_stab.losses.sorted_wrapper import SortedPITLossWrapper
 from asteroid_stab.losses.switched_wrapper import SwitchedLossWrapper
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ProbPITLossWrapper",
     "RisingSchedule",
     "SinkPITLossWrapper",
+    "SortedPITLossWrapper",
     "SteppedSchedule",
     "SwitchedLossWrapper",
 ]

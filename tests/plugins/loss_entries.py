@@ -24,6 +24,7 @@ from asteroid_stab.losses import (
     LayerwiseLossWrapper,
     ProbPITLossWrapper,
     SinkPITLossWrapper,
+    SortedPITLossWrapper,
     SteppedSchedule,
     SwitchedLossWrapper,
 )
@@ -160,6 +161,26 @@ ENTRIES = {
             tolerance=1e-4,  # the iteration ends for all items of a batch at once
             neutral_tolerance=1e-3,
         )
+    },
+    SortedPITLossWrapper: {
+        "mixed": Entry(
+            lambda losses, folder: SortedPITLossWrapper(
+                losses["pw_mtx"], "energy", sort_schedule=SteppedSchedule(0.5, 0.5, 2)
+            ),
+            lambda folder: SortedPITLossWrapper(pairwise_neg_sisdr),
+            order_matters="the order of the estimates is that of the sources' keys",
+            figures=("sort_weight", "sort_agreement"),
+            scheduled=True,
+            neutral_tolerance=0.0,
+        ),
+        "alone": Entry(
+            lambda losses, folder: SortedPITLossWrapper(losses["pw_mtx"], sort_weight=1.0, onset_db=-0.5),
+            lambda folder: SortedPITLossWrapper(pairwise_neg_sisdr, sort_schedule=SteppedSchedule(0.0)),
+            order_matters="the order of the estimates is that of the sources' keys",
+            known=True,
+            figures=("sort_weight", "sort_agreement"),
+            neutral_tolerance=0.0,
+        ),
     },
     ProbPITLossWrapper: {
         "": Entry(
