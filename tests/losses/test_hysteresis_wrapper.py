@@ -119,7 +119,7 @@ def chosen(loss, estimates, sources, **kwargs):
 
 
 @pytest.mark.parametrize("n_src", [2, 3, 4, 5])
-@pytest.mark.parametrize("margin", [1.5, 4.0, 200.0])
+@pytest.mark.parametrize("margin", [1.5, 200.0])
 @pytest.mark.parametrize("memory", ["last", "best"])
 def test_it_equals_a_search_over_all_permutations(n_src, margin, memory):
     """Over epochs; four and five sources go through SciPy."""

@@ -39,8 +39,7 @@ ENTRIES = {
     ),
     GradedDropout: (
         [{}, {"epsilon_db": 0.0, "keep_same": False}],
-        [{"epsilon_db": 0.0, "keep_same": False, "per_db": 0.1}, {"epsilon_db": 0.0, "per_switch": 0.5},
-         {"epsilon_db": 0.2, "keep_same": False, "per_db": 0.2, "per_switch": 0.1, "drop_logit": -1.0},
+        [{"epsilon_db": 0.2, "keep_same": False, "per_db": 0.2, "per_switch": 0.1},
          {"epsilon_db": 0.0, "keep_same": False, "drop_logit": -1.0, "reset_every_epochs": 2, "per_switch": 0.3}],
     ),
     Reweighting: (
