@@ -76,6 +76,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="asteroid-stab compare", description=SUMMARY)
     parser.add_argument("folder", type=path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
+    parser.add_argument(
+        "--baseline", metavar="ROW", help="the row that the others' scores are compared with (default: the first)"
+    )
     parser.add_argument("--by-epoch", action="store_true", help="switches in every epoch, in percent")
     parser.add_argument(
         "--by-snr", action="store_true", help="SI-SDRi and the models' figures by quarter of the input SNR"
@@ -98,8 +101,10 @@ def main(argv: list[str]) -> int:
         lines = by_snr(options.folder, options.split)
     elif options.reach:
         lines = reached(options.folder, options.reach)
+    elif options.distribution:
+        lines = distribution(options.folder, options.split)
     else:
-        lines = (distribution if options.distribution else table)(options.folder, options.split)
+        lines = table(options.folder, options.split, options.baseline)
     print("\n".join(map(shown, lines)))  # a folder of a study may have any name
     if options.picture is not None:
         picture(options.folder, options.split, options.picture)
