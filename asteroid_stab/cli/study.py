@@ -115,4 +115,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    print(shown(line), flush=True)

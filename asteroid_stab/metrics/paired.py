@@ -38,17 +38,16 @@ class Difference(NamedTuple):
 
 
 def paired_difference(differences: np.ndarray) -> Difference:
-    """Mean of paired differences, with an interval by the bootstrap over seeds and mixtures.
+    """Mean of paired differences, with an interval by the bootstrap over seeds and over mixtures.
 
-    The bootstrap draws seeds and, independently of them, mixtures, because all seeds are measured on the same mixtures.
-    Of S seeds it draws S - 1, and of N mixtures N - 1, with replacement, so that the variance of their means is the
-    unbiased one also for the few seeds of a study. The variance over all such draws has a closed form, so none is made:
+    All seeds are measured on the same mixtures, so both sides of the table are drawn, each by itself: of S seeds, S - 1
+    with replacement, and of N mixtures, N - 1, so that the variance of their mean is the unbiased one also for the few
+    seeds of a study. The variance over all such draws has a closed form, so none is made: the variance of the seeds'
+    means by S - 1, and that of the mixtures' means by N - 1. Times Student's quantile (with two seeds 12.7, with three
+    4.3, with hundreds of mixtures 2.0) the deviations are half intervals, and these add as squares.
 
-        A / (S - 1) + B / (N - 1) + C / ((S - 1) (N - 1)),
-
-    with the variances of the seeds' means (A), of the mixtures' means (B), and of what is left without both (C), each
-    divided by its number. The interval is the mean plus or minus the root of it times Student's quantile with S - 1
-    degrees of freedom: with two seeds 12.7 of them, with three 4.3. It is mildly conservative, since C counts thrice.
+    In simulations (``tests/metrics/test_paired.py``) it holds the true difference in 95 to 99% of the cases with two
+    seeds or more, no matter whether seeds, mixtures or both together make the differences.
 
     Args:
         differences: [S, N], the score of the method minus the score of the baseline, of each seed and mixture; finite.
@@ -59,26 +58,25 @@ def paired_difference(differences: np.ndarray) -> Difference:
     Example:
         >>> found = paired_difference(np.array([[1.0, 3.0], [2.0, 4.0], [0.0, 2.0]]))
         >>> found.mean, round(found.half, 2), found.seen
-        (2.0, 4.97, False)
+        (2.0, 12.95, False)
 
     References:
-        Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007: both sides of an array are
-        drawn independently. The draws of S - 1 and N - 1, and Student's quantile, are ours.
+        Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007: both sides of a table are drawn
+        independently. Zou and Donner, Statistics in Medicine 27, 2008: half intervals add as squares. The draws of
+        S - 1 and N - 1 are ours.
     """
     differences = np.asarray(differences, dtype=np.float64)
     if differences.ndim != 2 or not differences.size or not np.isfinite(differences).all():
         raise ValueError(f"differences must be finite, of shape [seeds, mixtures], got shape {differences.shape}")
-    n_seeds, n_mixtures = differences.shape
-    mean = float(differences.mean())
-    seeds = differences.mean(1) - mean
-    mixtures = differences.mean(0) - mean
-    left = differences - mean - seeds[:, None] - mixtures[None, :]
-    of_seeds, of_mixtures = max(n_seeds - 1, 1), max(n_mixtures - 1, 1)  # of one alone, the variance is 0
-    variance = (seeds**2).mean() / of_seeds + (mixtures**2).mean() / of_mixtures
-    variance += (left**2).mean() / (of_seeds * of_mixtures)
-    freedom = n_seeds - 1 if n_seeds > 1 else n_mixtures - 1
-    half = math.nan if freedom == 0 else float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
-    return Difference(mean, half, n_seeds, n_mixtures)
+    halves = [_half(differences.mean(axis)) for axis in (1, 0) if differences.shape[1 - axis] > 1]
+    half = math.hypot(*halves) if halves else math.nan
+    return Difference(float(differences.mean()), half, *differences.shape)
+
+
+def _half(means: np.ndarray) -> float:
+    """Student's quantile times the deviation of a mean of M values over all draws of M - 1 of them."""
+    freedom = len(means) - 1
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(means.var() / freedom)
 
 
 def verdict(found: Difference, unit: str = "dB", digits: int = 2) -> str:

@@ -16,6 +16,7 @@ from asteroid_stab.run.study_items import measured, n_measured, task, unlike_row
 from asteroid_stab.run.study_record import read_order
 
 if TYPE_CHECKING:
+    from asteroid_stab.metrics.paired import Difference
     from asteroid_stab.report.run_data import Run
 
 
@@ -115,8 +116,24 @@ def study(folder: Path) -> dict[str, list[Path]]:
     return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (place[row], start[row], row))}
 
 
-def table(folder: Path, split: str, baseline: str | None = None) -> list[str]:
-    """The lines of the study's table, in Markdown, of the differences from a baseline, and of notes.
+class StudyTables(NamedTuple):
+    """A study, read.
+
+    Attributes:
+        rows: the runs of each row, in the rows' order.
+        results: the table of the rows: its head, and a line of cells for each row.
+        compared: each row with its baseline and its difference from it.
+        notes: sentences on evaluations that are of different mixtures.
+    """
+
+    rows: dict[str, list[Run]]
+    results: list[list[str]]
+    compared: list[tuple[str, str, Difference]]
+    notes: list[str]
+
+
+def read_study(folder: Path, split: str, baseline: str | None = None) -> StudyTables:
+    """Reads the runs of a study and compares its rows.
 
     Args:
         folder: the folder of the study.
@@ -129,7 +146,7 @@ def table(folder: Path, split: str, baseline: str | None = None) -> list[str]:
     from asteroid_stab.report.run_data import read_runs
 
     head = ["row", "seeds", *(title_of(HEAD[name]).format(split=split) for name in Result._fields)]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     rows = {row: read_runs(runs, split) for row, runs in study(folder).items()}
     unlike, notes = unlike_rows(rows)
     for row, runs in rows.items():
@@ -138,7 +155,15 @@ def table(folder: Path, split: str, baseline: str | None = None) -> list[str]:
         cells = [spread(values, HEAD[name].digits) for name, values in zip(Result._fields, columns, strict=True)]
         lines.append([row, str(len(runs)), *cells])
     compared = differences({row: runs for row, runs in rows.items() if row not in unlike}, baseline)
-    return [*markdown(lines), *(["", *markdown(difference_table(compared, split))] if compared else []), *notes]
+    return StudyTables(rows, lines, compared, notes)
+
+
+def table(folder: Path, split: str, baseline: str | None = None) -> list[str]:
+    """The lines of the study's table, in Markdown, of the differences from a baseline, and of notes."""
+    found = read_study(folder, split, baseline)
+    tables = [found.results, *([difference_table(found.compared, split)] if found.compared else [])]
+    lines = [markdown([head, ["---"] * len(head), *cells]) for head, *cells in tables]
+    return [*lines[0], *(line for more in lines[1:] for line in ("", *more)), *found.notes]
 
 
 def by_epoch(folder: Path) -> list[str]:

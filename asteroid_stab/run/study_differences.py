@@ -77,7 +77,7 @@ def difference_table(found: Sequence[tuple[str, str, Difference]], split: str) -
     """The cells of the table of differences, head first."""
     info = column_info(METRIC)
     head = ["row", "compared with", "seeds", "mixtures", f"difference of {split} {info.label}, {info.unit}"]
-    lines = [[*head, f"{LEVEL:.0%} interval over seeds and mixtures"], ["---"] * (len(head) + 1)]
+    lines = [[*head, f"{LEVEL:.0%} interval over seeds and mixtures"]]
     for row, first, one in found:
         mean = f"{one.mean:+.{info.digits}f}"
         numbers = [str(one.n_seeds), str(one.n_mixtures), mean]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from asteroid_stab.locks import lock_if_possible, unlock
+from asteroid_stab.paths import shown
 from asteroid_stab.report.wording import count, duration
 from asteroid_stab.run.layout import StudyLayout
 from asteroid_stab.run.study_plan import StudyRun
@@ -165,8 +167,8 @@ class StudyRunner:
         log = self.study.log(*run.key)
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - _LAST_BYTES))
-            lines = file.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+            lines = re.split(r"[\r\n]", file.read().decode(errors="replace"))
+        last = next((shown(line.strip()) for line in reversed(lines) if line.strip()), "it printed nothing")
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with {status}"
         if status == 0:
             how = "left no result"

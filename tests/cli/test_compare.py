@@ -139,6 +139,20 @@ def test_the_picture_has_a_line_for_each_row(study, tmp_path, capsys):
         assert shown.out == ""
 
 
+def test_the_page_is_written_where_only_a_page_is_replaced(study, capsys):
+    page = study / "page.html"
+    for _ in range(2):
+        assert main(["compare", str(study), "--page", str(page), "--baseline", "a"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    assert f"<title>study {study.name}" in page.read_text()
+    assert "b beside a: not known" in page.read_text()
+    (study / "other.html").write_text("mine")
+    for name, message in (("other.html", "is no page of this program"), ("a.txt", "--page must end in .html")):
+        assert main(["compare", str(study), "--page", str(study / name)]) == 2
+        shown = capsys.readouterr()
+        assert (message in shown.err, shown.out) == (True, "")
+
+
 def test_switches_are_told_by_epoch(study, capsys):
     rows = {"epoch": [0, 1, 2], "layer": 0, "switch_ratio": [None, 0.4, 0.1]}
     pd.DataFrame(rows).to_csv(study / "b" / "2" / "switches.csv", index=False)

@@ -45,10 +45,10 @@ def train(run, words):
     for epoch in range(len(done.read_text().split()) if done.exists() else 0, N_EPOCHS):
         time.sleep(float(os.environ.get("PAUSE", 0)))
         print(f"epoch {epoch}", flush=True)
-        write(done, " ".join(map(str, range(epoch + 1))))
         write(run / "metrics.csv", "epoch,step\n" + "".join(f"{i},{i}\n" for i in range(epoch + 1)))
         text = f"{value_of(words, 'seed')} {value_of(words, 'optim.lr')} {epoch} {begun}"
         write(run / "best_model.pth", hashlib.sha256(text.encode()).hexdigest())
+        write(done, " ".join(map(str, range(epoch + 1))))  # last: this epoch is whole
 
 
 def evaluate(run):

@@ -98,6 +98,6 @@ def test_the_table_has_a_verdict(study):
     for seed in (1, 2, 3):
         evaluated("pit", seed, scores(seed))
         evaluated("dsd", seed, scores(seed) + 0.5)
-    head, rule, row = difference_table(differences(rows("pit", "dsd")), "valid")
-    assert (head[-2], set(rule), len(rule)) == ("difference of valid SI-SDRi, dB", {"---"}, len(head))
+    head, row = difference_table(differences(rows("pit", "dsd")), "valid")
+    assert (head[-2], len(head)) == ("difference of valid SI-SDRi, dB", len(row))
     assert row == ["dsd", "pit", "3", "6", "+0.50", "better by 0.50 ± 0.00 dB"]
