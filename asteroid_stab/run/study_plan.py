@@ -88,9 +88,10 @@ def plan(
     for seed in seeds:
         for row in rows:
             words = (*row.words, *overrides)
-            parents = tuple(starts_from(words, str(out), seed))
-            for parent in parents:
-                _check_parent(row, parent, known, seeds, study)
+            with row.named():
+                parents = tuple(starts_from(words, str(out), seed))
+                for parent in parents:
+                    _check_parent(parent, known, seeds, study)
             given = tuple(filled(word, str(out), seed) for word in words)
             runs.append(StudyRun(row, seed, study.run(row.name, seed), given, parents, config_dir))
     try:
@@ -101,9 +102,7 @@ def plan(
     return runs
 
 
-def _check_parent(
-    row: Row, parent: tuple[str, int], known: Mapping[str, Row], seeds: Sequence[int], study: StudyLayout
-) -> None:
+def _check_parent(parent: tuple[str, int], known: Mapping[str, Row], seeds: Sequence[int], study: StudyLayout) -> None:
     """Checks that the run that a row starts from is one of the study's, or is there.
 
     Raises:
@@ -113,8 +112,8 @@ def _check_parent(
     if (name in known and seed in seeds) or study.run(name, seed).config.exists():
         return
     if name not in known:
-        raise StabError(f"{row.at}: row {row.name!r} starts from {name!r}, which is no row{nearest(name, known)}")
-    raise StabError(f"{row.at}: row {row.name!r} starts from {name}/{seed}: add {seed} to --seeds")
+        raise StabError(f"it starts from {name!r}, which is no row{nearest(name, known)}")
+    raise StabError(f"it starts from {name}/{seed}: add {seed} to --seeds")
 
 
 def check_configs(runs: Sequence[StudyRun]) -> None:
@@ -124,12 +123,5 @@ def check_configs(runs: Sequence[StudyRun]) -> None:
         StabError: one does not; file and line are named.
     """
     for run in {run.row.name: run for run in reversed(runs)}.values():
-        _check_config(run)
-
-
-def _check_config(run: StudyRun) -> None:
-    try:
-        with redirect_stderr(io.StringIO()):  # notes on left out values come with the training, into its log
+        with run.row.named(), redirect_stderr(io.StringIO()):  # notes come with the training, into its log
             compose_recipe(run.row.recipe, [f"seed={run.seed}", *run.words], run.config_dir)
-    except StabError as error:
-        raise StabError(f"{run.row.at}: row {run.row.name!r}: {error}") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,14 @@ class Row(NamedTuple):
     recipe: str
     words: tuple[str, ...]
     at: str
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Names the row, with file and line, in the errors of a block."""
+        try:
+            yield
+        except StabError as error:
+            raise StabError(f"{self.at}: row {self.name!r}: {error}") from error
 
 
 def split_words(line: str) -> list[str]:
@@ -82,7 +91,7 @@ def read_rows(files: Sequence[Path]) -> list[Row]:
     rows: dict[str, Row] = {}
     for file in files:
         found: dict[str, Row] = {}
-        for number, line in enumerate(_text(file).splitlines(), start=1):
+        for number, line in enumerate(_text(file).split("\n"), start=1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             row = _row(line, f"{file}:{number}")
@@ -102,7 +111,10 @@ def _text(file: Path) -> str:
     try:
         if not file.is_file():  # a pipe would be waited for
             raise StabError(f"there is no rows file {str(file)!r}")
-        return file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
+        if "\0" in text:  # no word of a command can hold one
+            raise StabError(f"{str(file)!r} is no readable rows file: it holds null characters")
+        return text
     except (OSError, UnicodeDecodeError) as error:
         raise StabError(f"{str(file)!r} is no readable rows file: {error}") from error
 

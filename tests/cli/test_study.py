@@ -112,7 +112,7 @@ def test_where_all_fail_there_is_no_table(rows, monkeypatch, capsys):
         ("a bassline/toy", "study.rows:1: row 'a': no recipe 'bassline/toy' (did you mean 'baseline/toy'?)"),
         ("a baseline/toy x='", "study.rows:1: the quote ' in \"x='\" is not closed"),
         ("a baseline/toy\na baseline/toy", "study.rows:2: line 1 has a row 'a' already"),
-        ("a baseline/toy init.path={out}/b/1", "study.rows:1: row 'a' starts from 'b', which is no row"),
+        ("a baseline/toy init.path={out}/b/1", "study.rows:1: row 'a': it starts from 'b', which is no row"),
         ("a baseline/toy init.path=s/a/1", "study.rows:1: rows that start from each other: a, a"),
     ],
 )

@@ -1,5 +1,6 @@
 """Rows files: their words, their quotes, and what is refused."""
 
+import random
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.overrides import path_in, read
+from asteroid_stab.run.study_plan import plan
 from asteroid_stab.run.study_rows import filled, read_rows, split_words, starts_from
 
 
@@ -80,6 +82,7 @@ def test_the_folder_of_a_study_may_have_any_name(out, word):
         ("# nothing\n", r"a.rows has no rows: a line is NAME RECIPE"),
         ("", r"a.rows has no rows"),
         (b"\xff x/y", r"a.rows' is no readable rows file: 'utf-8'"),
+        ("a x/y b=\0", r"a.rows' is no readable rows file: it holds null characters"),
     ],
 )
 def test_what_is_no_row_is_named_by_file_and_line(rows_in, text, message):
@@ -96,6 +99,31 @@ def test_files_may_share_a_row_that_is_the_same(rows_in):
     assert [row.name for row in rows_in("a x/y b=1\nc x/y", "d x/y\na x/y   b=1")] == ["a", "c", "d"]
     with pytest.raises(StabError, match=r"b.rows:1: row 'a' is another one in .*a.rows:1"):
         rows_in("a x/y b=1", "a x/y b=2")
+
+
+def test_any_text_is_rows_or_is_refused_by_its_line(rows_in):
+    """And what is taken can be planned, and is split where a shell splits it, if it has no quotes."""
+    draw = random.Random(1)
+    keys = ["a=", "init.path=", "data.root=", "+x.y=", "~a", "loss.run=", ""]
+    pieces = ["a", "b", "\t", "'", '"', "\\", "=", "[", "]", "{", "}", ",", "{out}", "{seed}", "/", "$", "${"]
+    pieces += ["${oc.env:A}", "@", ":", "\n", "1", "..", "é", "\x1b", "\u2028", "(", ")", "!", "null", "=s t/n/1"]
+    refused, n_taken = [], 0
+    for _ in range(300):
+        words = [draw.choice(keys) + "".join(draw.choices(pieces, k=draw.randint(0, 5))) for _ in range(2)]
+        text = f"n r {' '.join(words)}"
+        try:
+            rows = rows_in(text)
+            plan(rows, [1], Path("s t"))
+        except StabError as error:
+            refused.append(str(error))
+            continue
+        n_taken += 1
+        if not re.search("['\"]", text):
+            assert [[row.name, row.recipe, *row.words] for row in rows] == [
+                re.split("[ \t]+", line.strip(" \t")) for line in text.split("\n") if line.strip()
+            ]
+    assert n_taken > 20
+    assert [error for error in refused if "a.rows" not in error] == []
 
 
 @pytest.mark.parametrize(
