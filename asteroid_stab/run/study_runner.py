@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from asteroid_stab.locks import lock_if_possible, unlock
@@ -17,10 +14,10 @@ from asteroid_stab.paths import shown
 from asteroid_stab.report.wording import count, duration
 from asteroid_stab.run.layout import StudyLayout
 from asteroid_stab.run.study_plan import StudyRun
+from asteroid_stab.run.study_process import StudyProcess
 from asteroid_stab.run.study_steps import STEPS, Steps
 from asteroid_stab.signals import GRACE_S
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _POLL_S = 0.1
 _STOP_S = GRACE_S - 4  # for which ended processes are waited for, before this one must end too
 _LAST_BYTES = 4096
@@ -31,16 +28,6 @@ class Failure(NamedTuple):
 
     run: StudyRun
     reason: str
-
-
-@dataclass
-class _Process:
-    """A step that is running."""
-
-    steps: Steps
-    step: str
-    process: subprocess.Popen[bytes]
-    started: float
 
 
 class StudyRunner:
@@ -77,7 +64,7 @@ class StudyRunner:
         self.waiting = [steps for steps in self.steps if steps.next() is not None]
         self._done = [steps for steps in self.steps if steps not in self.waiting]
         self._untrained = {steps.run.key for steps in self.waiting if not steps.is_done(STEPS[0])}
-        self._running: list[_Process] = []
+        self._running: list[StudyProcess] = []
         self._held_up: set[tuple[str, int]] = set()
 
     def run(self) -> None:
@@ -89,9 +76,12 @@ class StudyRunner:
             while self.waiting or self._running:
                 self._start_some()
                 time.sleep(_POLL_S)
-                for running in [one for one in self._running if one.process.poll() is not None]:
-                    self._running.remove(running)
-                    self._ended(running)
+                for running in [*self._running]:
+                    assert running.process is not None
+                    if (status := running.process.poll()) is not None:
+                        self._running.remove(running)
+                        running.close()
+                        self._ended(running, status)
         finally:
             self._stop()
 
@@ -124,27 +114,18 @@ class StudyRunner:
         try:
             os.lseek(descriptor, 0, os.SEEK_END)
             steps.begin(step)
-            # The process shares the lock with its output. A session of its own keeps Ctrl-C from it, which the study
-            # passes on. The environment's own number of threads goes before one.
-            process = subprocess.Popen(
-                [*self.program, *steps.words(step)],
-                stdin=subprocess.PIPE,
-                stdout=descriptor,
-                stderr=subprocess.STDOUT,
-                env={**ONE_THREAD, **os.environ},
-                start_new_session=True,
-            )
+            running = StudyProcess(steps, step, log)
+            self._running.append(running)
+            running.start([*self.program, *steps.words(step)], descriptor)
         finally:
             unlock(descriptor)
-        self._running.append(_Process(steps, step, process, time.monotonic()))
         if step == STEPS[0]:
             self.report(f"{steps.run.name}: {step}, into {log}")
         return True
 
-    def _ended(self, running: _Process) -> None:
+    def _ended(self, running: StudyProcess, status: int) -> None:
         """Takes the result of a step, and starts the next one of the run."""
         steps, step = running.steps, running.step
-        status = _reap(running.process)
         steps.end(step, status == 0, time.monotonic() - running.started)
         after = steps.next()
         if status != 0 or after == step:
@@ -191,22 +172,11 @@ class StudyRunner:
 
     def _stop(self) -> None:
         """Ends what is running: each process leaves its run such that it can go on."""
-        for running in self._running:
-            with suppress(ProcessLookupError):
-                running.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
         for running in self._running:
-            try:
-                running.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError):
-                    os.killpg(running.process.pid, signal.SIGKILL)  # with its loaders
-            status = _reap(running.process)
-            running.steps.end(running.step, status == 0, time.monotonic() - running.started)
-
-
-def _reap(process: subprocess.Popen[bytes]) -> int:
-    """Returns the exit status of a process that has ended, and closes the pipe to it."""
-    assert process.stdin is not None
-    process.stdin.close()
-    return process.wait()
+            running.ask_to_end()
+        for running in self._running:
+            running.wait(deadline - time.monotonic())
+            if running.process is not None:
+                ended_well = running.process.returncode == 0
+                running.steps.end(running.step, ended_well, time.monotonic() - running.started)

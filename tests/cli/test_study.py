@@ -138,10 +138,11 @@ def test_two_studies_in_one_folder_do_not_meet(rows, capsys):
 
 
 def test_a_row_that_has_changed_is_refused(rows, capsys):
+    rows.write_text("pit baseline/toy optim.lr=0.2")
     assert main(["study", "study.rows", "--out", "s", "--seeds", "1"]) == 0
     rows.write_text(rows.read_text().replace("optim.lr=0.2", "optim.lr=0.4"))
     assert main(["study", "study.rows", "--out", "s", "--seeds", "1"]) == 2
-    message = "study.rows:3: s holds runs of another row 'pit', 'baseline/toy optim.lr=0.2', and this one is"
+    message = "study.rows:1: s holds runs of another row 'pit', 'baseline/toy optim.lr=0.2', and this one is"
     assert message in capsys.readouterr().err
 
 

@@ -49,7 +49,7 @@ def test_the_order_of_seeds_and_mixtures_does_not_matter_and_the_sign_turns():
     assert (other.mean, other.half) == pytest.approx((-found.mean, found.half))
 
 
-@pytest.mark.parametrize("n_seeds", [2, 3, 5])
+@pytest.mark.parametrize("n_seeds", [2, 3])
 @pytest.mark.parametrize(
     ("of_seeds", "of_mixtures", "of_both"), [(0.2, 0.5, 0.5), (0.0, 1.0, 0.2), (0.3, 0.0, 0.0), (0.0, 0.0, 1.0)]
 )

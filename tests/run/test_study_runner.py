@@ -1,4 +1,7 @@
-"""Running a study, with a program in the place of trainings: order, failures, kills, and that none is done twice."""
+"""Running a study, with a program in the place of trainings: order, failures, kills, and that none is done twice.
+
+``N_KILLS=9`` in the environment kills each study nine times instead of three.
+"""
 
 import multiprocessing
 import os
@@ -15,6 +18,7 @@ from asteroid_stab.locks import lock, unlock
 from asteroid_stab.run.layout import StudyLayout
 from asteroid_stab.signals import EndingSignals
 
+N_KILLS = int(os.environ.get("N_KILLS", 3))
 ALL = ["other/1", "other/2", "pit/1", "pit/2", "tuned/1", "tuned/2"]
 
 
@@ -196,13 +200,19 @@ def _output(entry):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="finds the processes of a study in /proc")
 @pytest.mark.parametrize(
-    ("number", "n_jobs"), [(signal.SIGKILL, 1), (signal.SIGKILL, 2), (signal.SIGTERM, 2), (signal.SIGINT, 2)]
+    ("number", "n_jobs"),
+    [
+        pytest.param(signal.SIGKILL, 1, marks=pytest.mark.slow),
+        (signal.SIGKILL, 2),
+        (signal.SIGTERM, 2),
+        pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_killed_at_random_moments_and_run_again_gives_the_same(whole, tmp_path, monkeypatch, number, n_jobs):
     """A kill leaves no process behind, and the next study meets none of it."""
     monkeypatch.setenv("PAUSE", "0.03")
     draw = random.Random(f"{number} {n_jobs}")
-    for _ in range(3):
+    for _ in range(N_KILLS):
         process = multiprocessing.get_context("fork").Process(target=_study, args=(tmp_path, n_jobs))
         process.start()
         time.sleep(draw.uniform(0.1, 0.6))
