@@ -64,6 +64,7 @@ def test_a_wrong_shape_is_refused_before_a_file_is_written(tmp_path, own, capsys
     error = capsys.readouterr().err
     assert "model: somebodys.Mixed must give [B, J, T] with B=2, J=2, T=4000, got [2, 4000]" in error
     assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "xdg").exists()  # nothing is trusted for a training that does not start
 
 
 @pytest.mark.slow
