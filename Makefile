@@ -44,7 +44,7 @@ fuzz: venv ## 5,000 damaged inputs: none may end in a traceback, hang, run code 
 	PYTHONPATH=tests/plugins $(BIN)/python -m fuzz
 
 kills: venv ## over a hundred kills of trainings at random moments, on one rank and on two, each run resumed and compared
-	N_KILLS=6 $(PYTEST) tests/cli/test_random_kills.py
+	N_KILLS=6 $(PYTEST) tests/cli/test_random_kills.py tests/run/test_study_runner.py
 
 bench: venv ## this package beside Asteroid: time and memory
 	for name in pit step data evaluate callbacks layers refinement ranks; do $(BIN)/asteroid-stab bench $$name || exit 1; done

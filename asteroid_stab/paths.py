@@ -20,7 +20,8 @@ def user_path(text: str | os.PathLike[str], what: str) -> str:
         what: name of the option or key, for the message.
 
     Raises:
-        StabError: it is empty, longer than a file system can hold, or no text in UTF-8, which our tables hold.
+        StabError: it is empty, longer than a file system can hold, or no text in UTF-8, which our tables hold; or it
+            holds a null character.
 
     Example:
         >>> user_path("runs/a=b, c/", "run_dir"), user_path("./~", "run_dir")
@@ -29,6 +30,8 @@ def user_path(text: str | os.PathLike[str], what: str) -> str:
         Traceback (most recent call last):
         asteroid_stab.errors.StabError: run_dir needs a path, got nothing
     """
+    if "\0" in os.fspath(text):  # it may come from a file
+        raise StabError(f"{what} must be a path without null characters, got {os.fspath(text)!r}")
     path = os.path.expanduser(os.fspath(text))
     if not path.strip():
         raise StabError(f"{what} needs a path, got nothing")

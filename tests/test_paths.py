@@ -24,6 +24,7 @@ def test_home_is_home_and_the_rest_stays(monkeypatch):
         ("a/" + "n" * 256, "of at most 4095 bytes and 255 in each name, got one of 258 bytes with 256 in a name"),
         ("é" * 128, "with 256 in a name"),
         ("a/" * 2500, "got one of 5000 bytes with 1 in a name"),
+        ("a\0b", r"--out must be a path without null characters, got 'a\\x00b'"),
     ],
 )
 def test_what_is_no_path(text, message):

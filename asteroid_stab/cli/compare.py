@@ -10,7 +10,7 @@ from asteroid_stab.cli.arguments import path
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import PERCENTILES
 from asteroid_stab.paths import shown
-from asteroid_stab.run.study import by_epoch, reached, table
+from asteroid_stab.run.study import by_epoch, reached, read_study, table
 from asteroid_stab.run.study_distribution import by_snr, distribution, evaluations
 
 PICTURES = (".svg", ".png", ".pdf")
@@ -55,6 +55,20 @@ def picture(folder: Path, split: str, file: Path) -> None:
         plt.close(figure)
 
 
+def page(folder: Path, split: str, baseline: str | None, file: Path) -> None:
+    """Writes the page of a study.
+
+    Raises:
+        StabError: the study cannot be read, or the file cannot be written.
+    """
+    from asteroid_stab.report.page import write
+    from asteroid_stab.report.study_page import render_study
+
+    title = f"study {folder.resolve().name}"
+    write(render_study(read_study(folder, split, baseline), split, title), file)
+    print(file)
+
+
 def _label(row: str) -> str:
     """The name of a row in the legend, which leaves out names that begin with an underscore."""
     return f" {shown(row)}" if row.startswith("_") else shown(row)
@@ -76,6 +90,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="asteroid-stab compare", description=SUMMARY)
     parser.add_argument("folder", type=path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
+    parser.add_argument(
+        "--baseline", metavar="ROW", help="the row that the others' scores are compared with (default: the first)"
+    )
     parser.add_argument("--by-epoch", action="store_true", help="switches in every epoch, in percent")
     parser.add_argument(
         "--by-snr", action="store_true", help="SI-SDRi and the models' figures by quarter of the input SNR"
@@ -89,18 +106,32 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--picture", type=path, metavar="FILE", help="draw the percentiles into FILE (.svg, .png, .pdf)"
     )
+    parser.add_argument(
+        "--page",
+        type=path,
+        metavar="FILE",
+        help="write a self-contained HTML page of tables, differences with intervals, curves and cost (.html)",
+    )
     options = parser.parse_args(argv)
     if options.picture is not None:
         check_picture(options.picture)
+    if options.page is not None:
+        from asteroid_stab.report.page import check_place
+
+        check_place(options.page, "--page")
     if options.by_epoch:
         lines = by_epoch(options.folder)
     elif options.by_snr:
         lines = by_snr(options.folder, options.split)
     elif options.reach:
         lines = reached(options.folder, options.reach)
+    elif options.distribution:
+        lines = distribution(options.folder, options.split)
     else:
-        lines = (distribution if options.distribution else table)(options.folder, options.split)
+        lines = table(options.folder, options.split, options.baseline)
     print("\n".join(map(shown, lines)))  # a folder of a study may have any name
     if options.picture is not None:
         picture(options.folder, options.split, options.picture)
+    if options.page is not None:
+        page(options.folder, options.split, options.baseline, options.page)
     return 0

@@ -123,6 +123,7 @@ def _evaluate(
     run: Any, variant: Any, options: argparse.Namespace, metrics: tuple[str, ...], facts: dict[str, Any], folder: Path
 ) -> dict[str, Any]:
     """Evaluates, writes ``folder`` and returns the summary; an interrupted evaluation is gone on with."""
+    import torch
     from omegaconf import OmegaConf
     from rich.console import Console
     from rich.progress import Progress
@@ -147,6 +148,7 @@ def _evaluate(
     sample_rate = data.corpus.sample_rate
     metrics = _possible(metrics, sample_rate, data.corpus.n_src)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
+    n_threads = min(n_threads, torch.get_num_threads())  # OMP_NUM_THREADS, where the user or a study sets it
     with (
         torch_threads(n_threads),
         MetricPool(sample_rate, metrics, n_jobs) as pool,  # starts while the data are read

@@ -14,7 +14,10 @@ from typing import Any
 from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.signals import EndingSignals, end_process
 
-VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "average", "bench", "recipes")
+VERBS = (
+    *("train", "evaluate", "separate", "prepare", "report"),
+    *("study", "compare", "switches", "average", "bench", "recipes"),
+)
 
 
 CLOSED_PIPE = 128 + 13

@@ -18,7 +18,7 @@ from asteroid_stab.report.item_figures import item_figures
 from asteroid_stab.report.listening import listening
 from asteroid_stab.report.overview import overview
 from asteroid_stab.report.palette import palette, run_key
-from asteroid_stab.report.parts import SectionMaker
+from asteroid_stab.report.parts import Key, Section, SectionMaker
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.training import training
 
@@ -48,6 +48,19 @@ def render(runs: Sequence[Run], sections: Sequence[SectionMaker] = SECTIONS) -> 
     """
     if not runs:
         raise ValueError("runs must hold at least one run, got none")
+    keys = [run_key(run.index, run.name) for run in runs]
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"
+    return render_sections(title, keys, [section for maker in sections if (section := maker(runs)) is not None])
+
+
+def render_sections(title: str, keys: Sequence[Key], sections: Sequence[Section]) -> str:
+    """The HTML page of some sections.
+
+    Args:
+        title: its title.
+        keys: the look and the name of everything that it compares.
+        sections: the sections, in their order; the first has the id ``overview``.
+    """
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),
@@ -57,9 +70,9 @@ def render(runs: Sequence[Run], sections: Sequence[SectionMaker] = SECTIONS) -> 
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        keys=[run_key(run.index, run.name) for run in runs],
-        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared",
-        sections=[section for maker in sections if (section := maker(runs)) is not None],
+        keys=keys,
+        title=title,
+        sections=sections,
         palettes=[palette(dark=False), palette(dark=True)],
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "player.js").read_text(encoding="utf-8")),
@@ -68,19 +81,23 @@ def render(runs: Sequence[Run], sections: Sequence[SectionMaker] = SECTIONS) -> 
     )
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, option: str = "--out") -> None:
     """Checks, before the runs are read, that their page can be written and replaces nothing but a page.
+
+    Args:
+        path: the page.
+        option: the option that names it, for messages.
 
     Raises:
         StabError: it is a folder, a file of another kind, or in a folder that cannot be written.
     """
     if path.is_dir():
-        raise StabError(f"--out must be a file, got the folder {str(path)!r}")
+        raise StabError(f"{option} must be a file, got the folder {str(path)!r}")
     if path.suffix not in (".html", ".htm"):
-        raise StabError(f"--out must end in .html, got {str(path)!r}")
+        raise StabError(f"{option} must end in .html, got {str(path)!r}")
     if path.is_file() and _GENERATOR not in path.read_bytes()[:_HEAD_BYTES]:
-        raise StabError(f"{str(path)!r} is no page of this program, and would be replaced: --out names another file")
-    check_writable(path.parent, "--out names another file")
+        raise StabError(f"{str(path)!r} is no page of this program, and would be replaced: {option} names another file")
+    check_writable(path.parent, f"{option} names another file")
 
 
 def write(page: str, path: Path) -> None:

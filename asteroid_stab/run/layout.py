@@ -201,6 +201,39 @@ class ExamplesLayout:
         return list(_numbered(self.folder / kind, "estimate_", ".wav").values())
 
 
+class StudyLayout:
+    """The paths of a study: a folder of run folders ROW/SEED.
+
+    Args:
+        root: the folder of the study.
+
+    Attributes:
+        root: the folder of the study.
+        record: the rows that ran here, in their order.
+
+    Example:
+        >>> study = StudyLayout("runs/s")
+        >>> study.run("a", 1).root.as_posix(), study.log("a", 1).as_posix()
+        ('runs/s/a/1', 'runs/s/a/1.log')
+    """
+
+    def __init__(self, root: str | os.PathLike[str]):
+        self.root = Path(root)
+        self.record = self.root / "study.json"
+
+    def run(self, row: str, seed: int) -> RunLayout:
+        """The run of a row with a seed."""
+        return RunLayout(self.root / row / str(seed))
+
+    def log(self, row: str, seed: int) -> Path:
+        """The output of the training and the evaluation of a run."""
+        return self.root / row / f"{seed}.log"
+
+    def steps(self, row: str, seed: int) -> Path:
+        """The steps of a run that have come to their end."""
+        return self.root / row / f"{seed}.json"
+
+
 def study_runs(folder: Path) -> list[RunLayout]:
     """The run folders ROW/SEED of a study, in no particular order."""
     return [RunLayout(config.parent) for config in folder.glob("*/*/config.yaml")]

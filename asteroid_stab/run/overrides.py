@@ -36,10 +36,10 @@ def read(text: str) -> Override:
     if "=" not in text and not text.startswith("~"):
         raise StabError(f"an override must be KEY=VALUE, got {text!r}")
     key, _, value = text.partition("=")
-    if is_path(key) and not text.startswith("~"):
-        text = f"{key}={_as_path(key, value)}"
     hint = "a value with commas, brackets or other special characters needs quotes of its own: \"KEY='VALUE'\""
     try:
+        if is_path(key) and not text.startswith("~"):
+            text = f"{key}={_as_path(key, value)}"
         parsed = OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise StabError(f"the override {text!r} cannot be read: {str(error).splitlines()[0]} ({hint})") from error

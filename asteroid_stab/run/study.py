@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import MetricInfo, column_info
-from asteroid_stab.run.layout import RunLayout, study_runs
+from asteroid_stab.run.layout import RunLayout, StudyLayout, study_runs
+from asteroid_stab.run.study_differences import difference_table, differences
 from asteroid_stab.run.study_items import measured, n_measured, task, unlike_rows
+from asteroid_stab.run.study_record import read_order
 
 if TYPE_CHECKING:
+    from asteroid_stab.metrics.paired import Difference
     from asteroid_stab.report.run_data import Run
 
 
@@ -97,7 +100,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def study(folder: Path) -> dict[str, list[Path]]:
-    """The run folders ``folder/ROW/SEED`` by row; rows are in the order in which they began.
+    """The run folders ``folder/ROW/SEED`` by row: in the order of the study's files, then that in which rows began.
 
     Raises:
         StabError: the folder holds no runs.
@@ -106,17 +109,44 @@ def study(folder: Path) -> dict[str, list[Path]]:
     for run in study_runs(folder):
         rows.setdefault(run.root.parts[-2], []).append(run.root)
     if not rows:
-        raise StabError(f"{folder} holds no runs ROW/SEED; egs/study.sh makes them")
+        raise StabError(f"{folder} holds no runs ROW/SEED; asteroid-stab study makes them")
     start = {row: min(RunLayout(run).config.stat().st_mtime for run in runs) for row, runs in rows.items()}
-    return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (start[row], row))}
+    order = read_order(StudyLayout(folder))
+    place = {row: order.index(row) if row in order else len(order) for row in rows}
+    return {row: sorted(rows[row]) for row in sorted(rows, key=lambda row: (place[row], start[row], row))}
 
 
-def table(folder: Path, split: str) -> list[str]:
-    """The lines of the study's table, in Markdown, and notes on evaluations that are of different mixtures."""
+class StudyTables(NamedTuple):
+    """A study, read.
+
+    Attributes:
+        rows: the runs of each row, in the rows' order.
+        results: the table of the rows: its head, and a line of cells for each row.
+        compared: each row with its baseline and its difference from it.
+        notes: sentences on evaluations that are of different mixtures.
+    """
+
+    rows: dict[str, list[Run]]
+    results: list[list[str]]
+    compared: list[tuple[str, str, Difference]]
+    notes: list[str]
+
+
+def read_study(folder: Path, split: str, baseline: str | None = None) -> StudyTables:
+    """Reads the runs of a study and compares its rows.
+
+    Args:
+        folder: the folder of the study.
+        split: the split whose evaluations are read.
+        baseline: the row that the others are compared with; by default the first.
+
+    Raises:
+        StabError: the folder holds no runs, or ``baseline`` is no row, or was not evaluated.
+    """
     from asteroid_stab.report.run_data import read_runs
 
     head = ["row", "seeds", *(title_of(HEAD[name]).format(split=split) for name in Result._fields)]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     rows = {row: read_runs(runs, split) for row, runs in study(folder).items()}
     unlike, notes = unlike_rows(rows)
     for row, runs in rows.items():
@@ -124,7 +154,16 @@ def table(folder: Path, split: str) -> list[str]:
         columns = zip(*(result(run)._replace(**no_mean) for run in runs), strict=True)
         cells = [spread(values, HEAD[name].digits) for name, values in zip(Result._fields, columns, strict=True)]
         lines.append([row, str(len(runs)), *cells])
-    return [*markdown(lines), *notes]
+    compared = differences({row: runs for row, runs in rows.items() if row not in unlike}, baseline)
+    return StudyTables(rows, lines, compared, notes)
+
+
+def table(folder: Path, split: str, baseline: str | None = None) -> list[str]:
+    """The lines of the study's table, in Markdown, of the differences from a baseline, and of notes."""
+    found = read_study(folder, split, baseline)
+    tables = [found.results, *([difference_table(found.compared, split)] if found.compared else [])]
+    lines = [markdown([head, ["---"] * len(head), *cells]) for head, *cells in tables]
+    return [*lines[0], *(line for more in lines[1:] for line in ("", *more)), *found.notes]
 
 
 def by_epoch(folder: Path) -> list[str]:

@@ -40,9 +40,8 @@ def study(tmp_path):
 
 def test_rows_have_mean_and_spread_over_seeds(study, capsys):
     assert main(["compare", str(study)]) == 0
-    head, rule, *rows = [
-        [c.strip() for c in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()
-    ]
+    table, _, compared = capsys.readouterr().out.partition("\n\n")
+    head, rule, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
     assert head[:6] == ["row", "seeds", "epochs", "test SI-SDRi, dB", "10th percentile, dB", "mixtures"]
     assert set(rule) == {"---"}
     assert rows == [
@@ -59,6 +58,24 @@ def test_rows_have_mean_and_spread_over_seeds(study, capsys):
         ],
         ["a", "1", "2", "2.50", "0.50", "1", "5.00", "10.0", "10.0", "2.00"],
     ]
+    assert compared.splitlines()[2:] == ["| a | b | 1 | 1 | -0.50 | not known: one mixture of one seed |"]
+
+
+def test_rows_are_in_the_order_of_their_study_and_the_first_is_the_baseline(study, capsys):
+    (study / "study.json").write_text('{"rows": {"a": ["x/y"], "c": ["x/y"], "b": ["x/y"]}}')
+    for option in ([], ["--by-epoch"], ["--distribution"]):
+        assert main(["compare", str(study), *option]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line[:4] for line in lines[2:4]] == ["| a ", "| b "]
+    assert main(["compare", str(study)]) == 0
+    assert "| b | a | 1 | 1 | +0.50 |" in capsys.readouterr().out
+    assert main(["compare", str(study), "--baseline", "b"]) == 0
+    assert "| a | b | 1 | 1 | -0.50 |" in capsys.readouterr().out
+    assert main(["compare", str(study), "--baseline", "c"]) == 2
+    assert "the study has no row 'c'" in capsys.readouterr().err
+    (study / "study.json").write_text("{}")
+    assert main(["compare", str(study)]) == 2
+    assert "is no readable record of a study" in capsys.readouterr().err
 
 
 def test_an_evaluation_of_an_older_model_does_not_count(study, capsys):
@@ -120,6 +137,20 @@ def test_the_picture_has_a_line_for_each_row(study, tmp_path, capsys):
         shown = capsys.readouterr()
         assert message in shown.err
         assert shown.out == ""
+
+
+def test_the_page_is_written_where_only_a_page_is_replaced(study, capsys):
+    page = study / "page.html"
+    for _ in range(2):
+        assert main(["compare", str(study), "--page", str(page), "--baseline", "a"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    assert f"<title>study {study.name}" in page.read_text()
+    assert "b beside a: not known" in page.read_text()
+    (study / "other.html").write_text("mine")
+    for name, message in (("other.html", "is no page of this program"), ("a.txt", "--page must end in .html")):
+        assert main(["compare", str(study), "--page", str(study / name)]) == 2
+        shown = capsys.readouterr()
+        assert (message in shown.err, shown.out) == (True, "")
 
 
 def test_switches_are_told_by_epoch(study, capsys):
@@ -228,7 +259,8 @@ def test_a_row_may_have_any_name(study, name, capsys):
     shown = ascii(os.fsdecode(name))[1:-1]
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith(f"| {shown} | 2 |".replace("a|b", r"a\|b"))
-    assert len(lines) == 4
+    assert len(lines) == 8
+    assert lines[7].startswith(f"| a | {shown} | 1 | 1 |".replace("a|b", r"a\|b"))
     assert f"<!-- {shown} -->".replace("<!-- _", "<!--  _") in picture.read_text()
 
 

@@ -20,6 +20,7 @@ from asteroid_stab.metrics.separation_metrics import Measured, measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
+from asteroid_stab.threads import torch_threads
 from asteroid_stab.trust import trust
 from bench.speech_samples import speech_like
 
@@ -514,11 +515,13 @@ def test_cores_are_shared(n_cores, n_jobs, on_cpu, shared):
     assert evaluate.share_cores(n_cores, n_jobs, on_cpu) == shared
 
 
-def test_threads_are_as_before_afterwards(run, here, monkeypatch):
+@pytest.mark.parametrize(("allowed", "used"), [(8, 3), (2, 2), (1, 1)])
+def test_threads_are_as_before_afterwards(run, here, monkeypatch, allowed, used):
+    """No more than the cores that the measuring leaves, and than the environment allows (OMP_NUM_THREADS)."""
     seen = []
     monkeypatch.setattr(HerePool, "__enter__", lambda self: seen.append(torch.get_num_threads()) or self)
     monkeypatch.setattr(pool, "available_cores", lambda: 4)
-    before = torch.get_num_threads()
-    evaluate.main([str(run), "--n-jobs", "1"])
-    assert seen == [3]
-    assert torch.get_num_threads() == before
+    with torch_threads(allowed):
+        evaluate.main([str(run), "--n-jobs", "1", "--metrics", "si_sdr", "--limit", "1"])
+        assert torch.get_num_threads() == allowed
+    assert seen == [used]

@@ -63,30 +63,6 @@ def test_pre_training_says_what_it_lacks(script, tmp_path):
     assert "--librispeech DIR and --noise DIR, or --libri1mix DIR, are needed" in message
 
 
-@pytest.mark.parametrize("out", ["o", "a b, c=d 'é' & ~"])
-def test_a_study_asks_for_each_row_and_seed_in_one_way(out, tmp_path):
-    """Whether a run has begun is the program's to know: a second call says the same words."""
-    program = tmp_path / "bin" / "asteroid-stab"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\nprintf "%s|" "$@" >> asked; echo >> asked\n')
-    program.chmod(0o755)
-    (tmp_path / "rows").write_text(
-        "# skipped\none dsd_lo/toy stabilizer=[dsd] seed={seed}\ntwo ssl/x init.path={out}/one/{seed}\n"
-    )
-    words = ["--rows", "rows", "--out", out, "--seeds", "1 2", "--", "data.root=a b", "trainer.max_epochs=3"]
-    path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
-    subprocess.run(["bash", EGS / "study.sh", *words], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
-    asked = []
-    for seed in (1, 2):
-        for row, own in (("one", ["stabilizer=[dsd]", f"seed={seed}"]), ("two", [f"init.path={out}/one/{seed}"])):
-            recipe, run = {"one": "dsd_lo/toy", "two": "ssl/x"}[row], f"{out}/{row}/{seed}"
-            given = [f"seed={seed}", *own, "data.root=a b", "trainer.max_epochs=3"]
-            asked.append(["train", recipe, f"run_dir={run}", *given, "--or-resume"])
-            asked.append(["evaluate", run, "--metrics", "si_sdr"])
-    lines = (tmp_path / "asked").read_text().splitlines()
-    assert [line.split("|")[:-1] for line in lines] == [*asked, ["compare", out]]
-
-
 @pytest.mark.slow
 def test_libri1mix(speech, esc, tmp_path):
     words = ["--librispeech", speech, "--noise", esc, "--run-dir", tmp_path / "run", "--", *SMALL, *FEW]

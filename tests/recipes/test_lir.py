@@ -13,6 +13,7 @@ from trees import librispeech
 from asteroid_stab.masknn import ExitGate
 from asteroid_stab.run.check import build
 from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.study_rows import filled, read_rows
 
 EGS = Path(__file__).parents[2] / "egs" / "wham"
 WHAM = ["sep", "enh", "progressive", "early_exit"]
@@ -25,10 +26,8 @@ TABLE_2 = [(2, 8, 1), (2, 4, 2), (2, 2, 4), (4, 4, 1), (4, 2, 2), (4, 1, 4), (1,
 
 def rows(name):
     """Name and config of every row of a file."""
-    lines = (line for line in (EGS / f"{name}.rows").read_text().splitlines() if not line.startswith("#"))
-    for line in lines:
-        row, recipe, *words = line.replace("{out}", "runs").replace("{seed}", "1").split()
-        yield row, compose_recipe(recipe, words)
+    for row in read_rows([EGS / f"{name}.rows"]):
+        yield row.name, compose_recipe(row.recipe, [filled(word, "runs", 1) for word in row.words])
 
 
 def cell(config):

@@ -18,6 +18,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.run.check import build, check_config
 from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.recipes import recipe_files, summary
+from asteroid_stab.run.study_rows import filled, read_rows
 
 RECIPES = recipe_files()
 SMALL_DPRNN = ["model.n_filters=16", "model.n_repeats=2", "model.bn_chan=8", "model.hid_size=8", "model.chunk_size=20"]
@@ -264,18 +265,17 @@ def test_a_misspelt_stabilizer_of_a_recipe_is_told(tmp_path):
 
 
 ROWS = [
-    pytest.param(line, id=f"{file.parent.name}-{line.split()[0]}")
+    pytest.param(row, id=f"{file.parent.name}-{row.name}")
     for file in sorted((Path(__file__).parents[2] / "egs").glob("*/*.rows"))
-    for line in file.read_text().splitlines()
-    if line and not line.startswith("#")
+    for row in read_rows([file])
 ]
 
 
-@pytest.mark.parametrize("line", ROWS)
-def test_every_row_of_a_study_has_the_values_that_it_says(line, monkeypatch):
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_of_a_study_has_the_values_that_it_says(row, monkeypatch):
     monkeypatch.setenv("NOISE", "esc")  # a row may name a folder by a variable
-    _, recipe, *words = line.replace("{out}", "runs").replace("{seed}", "1").split()
-    config = compose_recipe(recipe, words)
+    words = [filled(word, "runs", 1) for word in row.words]
+    config = compose_recipe(row.recipe, words)
     for word in words:
         key, value = word.split("=", 1)
         chosen = OmegaConf.select(config, key)

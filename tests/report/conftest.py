@@ -176,6 +176,12 @@ optim: {{_target_: torch.optim.Adam, lr: 0.002}}
 
 
 @pytest.fixture(scope="session")
+def write_run_to() -> Callable[..., Path]:
+    """The function that writes a whole run folder, for fixtures of several tests."""
+    return write_run
+
+
+@pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder that no test may change."""
     return write_run(tmp_path_factory.mktemp("runs") / "toy_convtasnet")

@@ -120,6 +120,8 @@ def test_home_is_put_where_a_path_begins_with_it(monkeypatch, tmp_path):
         ("data.root=''", "data.root= needs a path, got nothing"),
         ("+data.cache= ", r"data.cache= needs a path, got nothing"),
         ("run_dir=" + "n" * 300, "with 300 in a name"),
+        ("run_dir='a'\u2028", "the override .* cannot be read: token recognition error"),  # Hydra knows fewer blanks
+        ("run_dir=a\0", r"run_dir= must be a path without null characters, got 'a\\x00'"),
     ],
 )
 def test_a_value_that_is_no_path(text, message):

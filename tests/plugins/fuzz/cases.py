@@ -20,7 +20,7 @@ from fuzz.originals import SPEECH, TINY, Originals
 from fuzz.values import TEXTS, call, number, override_text, plain
 
 Case = Callable[[Random, Path, Originals, Path], list[str]]
-VERBS = ("train", "evaluate", "separate", "prepare", "report", "compare", "switches", "recipes")
+VERBS = ("train", "evaluate", "separate", "prepare", "report", "study", "compare", "switches", "recipes")
 OPTIONS = {
     "train": ["--print-config", "--or-resume", "--trust", "--config-dir", "--help"],
     "evaluate": ["--metrics", "--split", "--limit", "--n-jobs", "--overwrite", "--out", "--device", "--variant"],
@@ -29,11 +29,14 @@ OPTIONS = {
     "prepare": ["--librispeech", "--subset", "--out", "--n-src", "--n-mixtures", "--reuse", "--seed", "--noise",
                 "--valid-speakers", "--n-valid", "--noise-subset", "--min-seconds", "--overwrite"],
     "report": ["--out", "--help"],
-    "compare": ["--picture", "--by-snr", "--by-epoch", "--distribution", "--reach", "--split", "--help"],
+    "compare": ["--picture", "--by-snr", "--by-epoch", "--distribution", "--reach", "--split", "--baseline", "--page",
+                "--help"],
+    "study": ["--out", "--seeds", "--jobs", "--config-dir", "--help"],
     "switches": ["--split", "--limit", "--device", "--overwrite"],
     "recipes": ["--config-dir", "--copy", "--help"],
 }  # fmt: skip
 ONE_STEP = ["trainer.limit_train_batches=1", "trainer.limit_val_batches=1", "trainer.max_epochs=1"]
+COMPARE = [[], ["--by-epoch"], ["--distribution"], ["--picture", "picture.png"], ["--page", "page.html"]]
 MEASURE = ["--metrics", "si_sdr", "--n-jobs", "1", "--limit", "1"]
 
 
@@ -135,11 +138,13 @@ def _use(draw: Random, run: Path, originals: Originals) -> list[str]:
     for row, seed in (("a", run), ("b", originals.run)):
         (study / row).mkdir()
         (study / row / "1").symlink_to(seed)
+    if draw.random() < 0.2:
+        (study / "study.json").write_bytes(damage_bytes(draw, b'{"rows": {"b": ["x/y", "a.b=1"], "a": ["x/y"]}}'))
     return draw.choice([
         ["evaluate", str(run), *MEASURE, "--overwrite"],
         ["switches", str(run), "--split", "valid"],
         ["report", str(run)],
-        ["compare", str(study), *draw.choice([[], ["--by-epoch"], ["--distribution"], ["--picture", "picture.png"]])],
+        ["compare", str(study), *draw.choice(COMPARE)],
         ["separate", str(run), str(originals.recording), "--out", "separated"],
         ["train", f"resume={run}", "trainer.max_epochs=3"],
         ["train", "baseline/toy", *TINY, *ONE_STEP, "run_dir=new", f"init.path={run}"],

@@ -1,0 +1,24 @@
+"""The program as a study starts it for one step: it ends when the study does, even if that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+
+from asteroid_stab.cli.main import main
+
+
+def end_with_parent() -> None:
+    """Waits for the end of standard input, whose other end the study holds, and asks this process to end."""
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    sys.exit(main())

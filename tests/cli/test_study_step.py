@@ -1,0 +1,43 @@
+"""The program as a study starts it: it ends with the study."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from asteroid_stab.cli import study_step
+
+
+def test_it_asks_itself_to_end_once_the_other_end_of_the_pipe_is_closed(monkeypatch):
+    pieces, asked = iter([b"x", b"x", b""]), []
+    monkeypatch.setattr(study_step.os, "read", lambda descriptor, n: next(pieces))
+    monkeypatch.setattr(study_step.os, "kill", lambda *given: asked.append(given))
+    study_step.end_with_parent()
+    assert asked == [(os.getpid(), signal.SIGTERM)]
+    assert next(pieces, None) is None
+
+
+def started(*words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "asteroid_stab.cli.study_step", *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_it_runs_a_verb_while_the_pipe_is_open():
+    with started("no-verb") as process:
+        assert process.stderr.readline().startswith("asteroid-stab: error: no verb 'no-verb'")
+        assert process.wait(30) == 2
+
+
+def test_it_ends_once_the_pipe_is_closed(tmp_path):
+    """Here while it waits for a file that nobody writes."""
+    os.mkfifo(tmp_path / "recipe.yaml")
+    with started("train", "recipe", f"--config-dir={tmp_path}") as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.stdin.close()
+        assert process.wait(30) in (-signal.SIGTERM, 128 + signal.SIGTERM)

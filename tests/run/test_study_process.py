@@ -1,0 +1,70 @@
+"""One step of a study as a process: it ends when it is asked to, and when it was never known."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from studies import PROGRAM, runs_in
+from trainings import lives
+
+from asteroid_stab.locks import lock, unlock
+from asteroid_stab.run.layout import StudyLayout
+from asteroid_stab.run.study_process import StudyProcess
+from asteroid_stab.run.study_steps import Steps
+
+
+@pytest.fixture
+def step(tmp_path):
+    """A step that has not started, and its open log."""
+    [run] = runs_in(tmp_path, "a baseline/toy", [1])
+    study = StudyLayout(tmp_path / "s")
+    log = study.log("a", 1)
+    log.parent.mkdir(parents=True)
+    log.touch()
+    return StudyProcess(Steps(run, study), "train", log), log
+
+
+def test_it_writes_to_its_log_and_ends_by_itself(step):
+    process, log = step
+    with open(log, "a") as output:
+        process.start([sys.executable, "-S", "-c", "print('here')"], output.fileno())
+    process.wait(10)
+    assert (process.process.returncode, log.read_text()) == (0, "here\n")
+    process.close()
+
+
+@pytest.mark.parametrize(("ignores", "status"), [(False, -15), (True, -9)])
+def test_it_ends_when_it_is_asked_to_or_is_ended(step, ignores, status):
+    process, log = step
+    code = f"import signal, time; signal.signal(15, signal.SIG_{'IGN' if ignores else 'DFL'}); print(1); time.sleep(60)"
+    with open(log, "a") as output:
+        process.start([sys.executable, "-u", "-S", "-c", code], output.fileno())
+    while not log.read_text():
+        time.sleep(0.01)
+    process.ask_to_end()
+    process.wait(0.3)
+    assert process.process.returncode == status
+
+
+def test_a_process_whose_start_has_not_come_back_ends_too(step, monkeypatch):
+    """As where a signal comes within the start: the pipe closes, and its log is waited for."""
+    process, log = step
+    started = []
+    popen = subprocess.Popen
+
+    def interrupted(*given, **more):
+        started.append(popen(*given, **more))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    monkeypatch.setenv("PAUSE", "60")
+    descriptor = lock(log)
+    with pytest.raises(KeyboardInterrupt):
+        process.start([*PROGRAM, *process.steps.words("train")], descriptor)
+    unlock(descriptor)
+    assert process.process is None
+    process.ask_to_end()
+    process.wait(10)
+    assert not lives(started[0].pid)
+    assert started[0].wait() == -15
