@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -115,9 +116,9 @@ class DynamicCorpus(Corpus):
         self.n_train = check_count("n_train", n_train, 1)
         self.level_db = check_level("level_db", level_db)
 
-    def prepare(self) -> None:
+    def prepare(self, splits: Sequence[str]) -> None:
         with within("base"):
-            self.base.prepare()
+            self.base.prepare(splits)
 
     def utterances(self, split: str) -> Utterances:
         """Returns the utterances of the base."""
