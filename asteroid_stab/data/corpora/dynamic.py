@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -49,8 +50,8 @@ class DynamicDataset(MixtureDataset):
         seed: int = 0,
     ):
         segment = round(segment_s * sample_rate)
-        names = [f"draw-{i:06d}" for i in range(n_items)]
-        super().__init__(names, [segment] * n_items, n_src, sample_rate, segment_s, seed)
+        names = (f"draw-{i:06d}" for i in range(n_items))
+        super().__init__(names, repeat(segment, n_items), n_src, sample_rate, segment_s, seed)
         self.utterances, self.level_db = utterances, level_db
         by_speaker: dict[str, list[int]] = defaultdict(list)
         for utterance, length in enumerate(utterances.lengths):
