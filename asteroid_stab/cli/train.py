@@ -62,8 +62,6 @@ def _main(argv: list[str]) -> int:
 
             print(OmegaConf.to_yaml(config), end="")
             return 0
-        if resume is None:
-            _trust_own(config)
         return _train(config, resume)
 
 
@@ -186,6 +184,8 @@ def _train(config: DictConfig, resume: str | None) -> int:
         data.setup("fit")
     plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists())
     plan.ask()
+    if resume is None:
+        _trust_own(config)  # all of it was built, and nothing is written yet
     system.told = plan.notes()
     if trainer.is_global_zero:
         print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
