@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.item_names import ItemNames
 
 _MIXED = "mixes afresh in every epoch (dynamic mixing); train on fixed mixtures"
 _STREAMED = (
@@ -88,9 +88,11 @@ class Items:
         if isinstance(source, Subset) and isinstance(source.dataset, Sized):
             return cls.of(source.dataset)
         data: Any = source
-        if isinstance(source, (Sequence, np.ndarray)) and len(source) and all(isinstance(name, str) for name in source):
-            names = _each_once([str(name) for name in source])
-            return cls(len(names), names, hashlib.sha256("\n".join(names).encode()).hexdigest()[:16])
+        if isinstance(source, ItemNames) or _are_names(source):
+            names = ItemNames.of(data)
+            if (again := names.repeated()) is not None:
+                raise ValueError(f"items must have names of their own, got {again!r} twice")
+            return cls(len(names), names, names.digest())
         return cls(
             len(source),
             getattr(data, "names", None),
@@ -144,9 +146,5 @@ def _streams(source: Any) -> bool:
     return isinstance(source, Iterable) and not isinstance(source, (Sized, Iterator))
 
 
-def _each_once(names: list[str]) -> list[str]:
-    if len({*names}) < len(names):
-        seen: set[str] = set()
-        again = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"items must have names of their own, got {again!r} twice")
-    return names
+def _are_names(source: Any) -> bool:
+    return isinstance(source, (Sequence, np.ndarray)) and len(source) > 0 and all(isinstance(n, str) for n in source)

@@ -31,6 +31,7 @@ FLOORS = [
     ("atomic", 0),
     ("locks", 0),
     ("paths", 0),
+    ("item_names", 0),
     ("items", 0),
     ("signals", 0),
     ("threads", 0),

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.item_names import ItemNames
 from asteroid_stab.items import Items
 
 FOUR = TensorDataset(torch.arange(4))
@@ -74,6 +75,15 @@ def test_names_are_their_own_fingerprint():
     for others in (["a", "b", "d"], ["b", "a", "c"]):
         with pytest.raises(StabError, match=f"with fingerprint {items.fingerprint}, these 3 have"):
             Items.of(others).check_same(items.fingerprint, 3)
+
+
+def test_names_that_are_packed_are_taken_as_they_are():
+    packed = ItemNames(f"mix-{i}" for i in range(3))
+    items = Items.of(packed)
+    assert items.names is packed
+    assert items.fingerprint == Items.of(["mix-0", "mix-1", "mix-2"]).fingerprint
+    with pytest.raises(ValueError, match="names of their own, got 'a' twice"):
+        Items.of(ItemNames(["a", "b", "a"]))
 
 
 def test_a_name_each():

@@ -23,15 +23,18 @@ from typing import Any
 import numpy as np
 from rich.progress import track as progress
 
-from asteroid_stab.atomic import making, replacing
+from asteroid_stab.atomic import making
 from asteroid_stab.audio.integers import IntegerFile
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError, some
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"STABPK01"
+_MAGIC, _UNFINISHED = b"STABPK01", b"STABPART"
 _DIGEST_BYTES = 32
+_HEAD_BYTES = len(_MAGIC) + _DIGEST_BYTES
+_NO_SCALE = b"\xff" * 4  # a NaN that no computation gives
+_KEPT_TOGETHER = 256  # tracks; at most so many, and the ones under way, are packed again after a kill
 _HIGHEST = 32_767
 _ONE_STEP = np.float32(1 / 32_768)
 
@@ -54,7 +57,7 @@ def _digest(tracks: Tracks) -> bytes:
 
 
 def _data_offset(n_tracks: int) -> int:
-    return -(-(len(_MAGIC) + _DIGEST_BYTES + 4 * n_tracks) // 64) * 64
+    return -(-(_HEAD_BYTES + 4 * n_tracks) // 64) * 64
 
 
 def _quantise(samples: np.ndarray) -> tuple[np.ndarray, np.float32]:
@@ -90,7 +93,7 @@ class PackedTracks:
     def _open(self) -> None:
         n_tracks = len(self.offsets) - 1
         with open(self.path, "rb") as file:
-            file.seek(len(_MAGIC) + _DIGEST_BYTES)
+            file.seek(_HEAD_BYTES)
             self.scales = np.frombuffer(file.read(4 * n_tracks), np.float32)
         self.samples = IntegerFile(self.path, _data_offset(n_tracks))
 
@@ -113,7 +116,8 @@ class PackedTracks:
     def open_or_pack(cls, tracks: Tracks, folder: Path) -> PackedTracks:
         """Opens the packed copy of these tracks in ``folder``; makes it unless a whole and current one is there.
 
-        The file appears under its name complete or not at all. Of several processes that need it at once, one packs
+        The file appears under its name complete or not at all; a process that is killed leaves ``NAME.part``, which
+        the next one goes on with. Of several processes that need it at once, one packs
         and the others wait.
 
         Args:
@@ -150,50 +154,89 @@ def _defect(path: Path, digest: bytes, size: int) -> str | None:
     if got != size:
         return f"must have {size} bytes, has {got}"
     with open(path, "rb") as file:
-        head = file.read(len(_MAGIC) + _DIGEST_BYTES)
+        head = file.read(_HEAD_BYTES)
     if head[: len(_MAGIC)] != _MAGIC:
         return "is of another version"
     return None if head[len(_MAGIC) :] == digest else "is older than the audio files"
 
 
 def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
-    """Decodes all tracks into an unfinished file beside ``path``, which then takes its name."""
-    size, free = _packed_size(tracks), shutil.disk_usage(path.parent).free
+    """Decodes all tracks into ``path.part``, which then takes the name ``path``.
+
+    Tracks are written in order, and their scales after them: what a killed process has packed, the next one keeps.
+    """
+    size, part = _packed_size(tracks), path.with_name(f"{path.name}.part")
+    scales = _scales_of(part, digest, size, len(tracks))
+    first = len(scales)
+    free = shutil.disk_usage(path.parent).free + (_taken(part) if first else 0)
     if free < size:
         raise StabError(f"the packed cache must have {size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB")
-    log.info("packing %d tracks into %s (%.2f GB)", len(tracks), path, size / 1e9)
+    goes_on = f", of which {first} are packed" if first else ""
+    log.warning("packing %d tracks into %s (%.2f GB)%s", len(tracks), path, size / 1e9, goes_on)
     offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
-    with replacing(path) as part:
-        descriptor = os.open(part, os.O_WRONLY)
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | (0 if first else os.O_TRUNC), 0o666)
+    damaged: list[str] = []
 
-        damaged: list[str] = []
-
-        def pack_one(track: int) -> np.float32:
-            try:
-                integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
-            except StabError as error:  # the others are decoded too, so that all damaged files are found at once
-                damaged.append(str(error))
-                return np.float32(np.nan)
-            _write_at(descriptor, integers.tobytes(), int(offsets[track]))
-            return scale
-
+    def pack_one(track: int) -> np.float32:
         try:
-            # Threads: libsndfile and the disk work outside Python's lock.
-            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-                done = pool.map(pack_one, range(len(tracks)))
-                shown = progress(done, "packing", len(tracks), transient=True, disable=not sys.stderr.isatty())
-                try:
-                    scales = np.fromiter(shown, np.float32, len(tracks))
-                except BaseException:  # Ctrl-C: the others are not waited for
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
-            if damaged:
-                counted = f"{len(damaged)} of {len(tracks)} tracks cannot be packed: " if len(damaged) > 1 else ""
-                raise StabError(f"{counted}{some(sorted(damaged))}")
+            integers, scale = _quantise(tracks.read(track, 0, tracks.lengths[track]))
+        except StabError as error:  # the others are decoded too, so that all damaged files are found at once
+            damaged.append(str(error))
+            return np.float32(np.nan)
+        _write_at(descriptor, integers.tobytes(), int(offsets[track]))
+        return scale
+
+    def keep() -> None:
+        os.fsync(descriptor)  # a scale on the disk says that the samples are
+        _write_at(descriptor, np.array(scales[first:], np.float32).tobytes(), _HEAD_BYTES + 4 * first)
+
+    try:
+        if not first:
+            _write_at(descriptor, _UNFINISHED + digest + _NO_SCALE * len(tracks), 0)
             os.ftruncate(descriptor, size)
-            _write_at(descriptor, _MAGIC + digest + scales.tobytes(), 0)
-        finally:
-            os.close(descriptor)
+        # Threads: libsndfile and the disk work outside Python's lock.
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            done = pool.map(pack_one, range(first, len(tracks)))
+            shown = progress(done, "packing", len(tracks) - first, transient=True, disable=not sys.stderr.isatty())
+            try:
+                for scale in shown:
+                    scales.append(scale)
+                    if len(scales) - first >= _KEPT_TOGETHER and not damaged:
+                        keep()
+                        first = len(scales)
+            except BaseException:  # Ctrl-C: the others are not waited for
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        if damaged:
+            counted = f"{len(damaged)} of {len(tracks)} tracks cannot be packed: " if len(damaged) > 1 else ""
+            first = 0  # once they are mended, the audio files are others
+            raise StabError(f"{counted}{some(sorted(damaged))}")
+        keep()
+        _write_at(descriptor, _MAGIC, 0)
+        os.fsync(descriptor)
+        first = len(tracks)
+    finally:
+        os.close(descriptor)
+        if not first:
+            part.unlink()
+    os.replace(part, path)
+
+
+def _scales_of(part: Path, digest: bytes, size: int, n_tracks: int) -> list[np.float32]:
+    """Returns the scales of the first tracks, which an unfinished file of the same audio files holds."""
+    if not part.is_file() or part.stat().st_size != size:
+        return []
+    with open(part, "rb") as file:
+        if file.read(_HEAD_BYTES) not in (_UNFINISHED + digest, _MAGIC + digest):
+            return []
+        found = np.frombuffer(file.read(4 * n_tracks), np.uint32)
+    unwritten = found == np.frombuffer(_NO_SCALE, np.uint32)
+    return list(found[: int(unwritten.argmax()) if unwritten.any() else n_tracks].view(np.float32))
+
+
+def _taken(part: Path) -> int:
+    """Bytes that the file has on the disk; what was not written yet takes none."""
+    return 512 * getattr(part.stat(), "st_blocks", 0)
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:

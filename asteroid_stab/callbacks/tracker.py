@@ -40,7 +40,7 @@ class AssignmentTracker(SwitchCounter):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes what the ids stand for."""
         if self._items is not None and trainer.is_global_zero and self.save:
-            names = self._items.names or [str(i) for i in range(self._items.n)]
+            names = self._items.names or map(str, range(self._items.n))
             write_items(Path(trainer.default_root_dir), names, self._items.fingerprint)
             self._items = None
 

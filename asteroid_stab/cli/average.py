@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     trust = [*trusted_names(options.config_dir)]
     files = run.layout.epoch_models()
     last = choose_epochs(run, 1)
-    system = judging_system(run, average_model({epoch: files[epoch] for epoch in last}, trust))
+    system = judging_system(run, average_model({epoch: files[epoch] for epoch in last}, trust), data.corpus.tasks)
     check_model(system.model, data.corpus)
     epochs = choose_epochs(run, n, system.default_monitor if kind == "best" else None)
     file = run.layout.average(kind, n)

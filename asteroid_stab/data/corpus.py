@@ -71,10 +71,14 @@ class Corpus(ABC):
         """
         return PaddedMixtures(self.dataset(split, None, seed), segment_s, seed)
 
-    def prepare(self) -> None:  # noqa: B027  a corpus that makes no file has nothing to prepare
-        """Makes the files for training and validation that are not there yet, before several processes need them.
+    def prepare(self, splits: Sequence[str]) -> None:  # noqa: B027  a corpus that makes no file has nothing to prepare
+        """Makes the files of these splits that are not there yet, before several processes need them.
 
-        A training calls it. An evaluation does not: :meth:`dataset` makes what its split lacks.
+        The files of other splits are neither made nor looked for. :meth:`dataset` makes what its split lacks, so that
+        a single process need not call this.
+
+        Args:
+            splits: of ``train``, ``valid`` and ``test``.
         """
 
     def utterances(self, split: str) -> Utterances:

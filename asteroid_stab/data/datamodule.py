@@ -22,6 +22,14 @@ from asteroid_stab.items import Items
 
 log = logging.getLogger(__name__)
 
+_SPLITS_OF: dict[str, Sequence[str]] = {
+    "fit": ("train", "valid"),
+    "validate": ("valid",),
+    "test": ("test",),
+    "predict": (),
+}
+"""Splits that each function of a Trainer uses."""
+
 
 class MixtureDataModule(pl.LightningDataModule):
     """Loaders of ``(mixture [B, T], sources [B, J, T], id [B])`` for any corpus, see :class:`~.padding.Batch`.
@@ -82,9 +90,17 @@ class MixtureDataModule(pl.LightningDataModule):
         self.train_set: MixtureDataset | None = None
         self.valid_set: MixtureDataset | None = None
 
-    def prepare_data(self) -> None:
-        """Makes the corpus' files. Lightning calls it in one process of a machine."""
-        self.corpus.prepare()
+    def prepare_data(self, fn: str | None = None) -> None:
+        """Makes the files of the splits that a function of the Trainer uses, and of no others.
+
+        Lightning calls it in one process of a machine.
+
+        Args:
+            fn: the function, ``fit`` or ``validate``; None: the one that the trainer is in, and without one ``fit``.
+        """
+        if fn is None and self.trainer is not None:
+            fn = self.trainer.state.fn
+        self.corpus.prepare(_SPLITS_OF[fn or "fit"])
 
     def setup(self, stage: str | None = None) -> None:
         """Builds the sets of a stage once; a second call keeps them."""

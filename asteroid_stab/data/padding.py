@@ -72,7 +72,7 @@ class PaddedMixtures(MixtureDataset):
         self.segment = self.full = round(segment_s * whole.sample_rate)
         self.classes, self.labels, self.n_active = whole.classes, whole.labels, whole.n_active
         self.stable_ids, self.tasks = whole.stable_ids, whole.tasks
-        self.n_padded = sum(length < self.full for length in self.lengths)
+        self.n_padded = int((np.asarray(self.lengths) < self.full).sum())
 
     @property
     def fingerprint(self) -> str:

@@ -47,8 +47,8 @@ class UtteranceSource(Protocol):
     @property
     def sample_rate(self) -> int: ...
 
-    def prepare(self) -> None:
-        """Makes the files that reading needs. One process of a machine calls it."""
+    def prepare(self, splits: Sequence[str]) -> None:
+        """Makes the files that reading the utterances of these splits needs. One process of a machine calls it."""
 
     def utterances(self, split: str) -> Utterances:
         """Returns the utterances of a split.

@@ -138,7 +138,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
         if self.training:
             if self.labels.device != targets.device:
                 self.labels = self.labels.to(targets.device)
-            label = self.labels[ids]
+            label = self.labels[ids].long()  # the table keeps its small integers
             unlabelled = (label == UNSEEN).any(1, keepdim=True)
             figures["unlabelled"] = unlabelled.float().mean()
             if not unlabelled.any():

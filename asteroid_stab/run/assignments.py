@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,14 @@ from asteroid_stab.atomic import replacing, write_text
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.run.layout import RunLayout
 
+_CHUNK = 1 << 14  # rows that are written together
+_QUOTED = re.compile('[,"\r\n]')  # what a cell is quoted for
+
 UNSEEN = -1
 """Stands for an item that was not seen in an epoch."""
 
 
-def write_items(run_dir: Path, names: Sequence[str], fingerprint: str) -> None:
+def write_items(run_dir: Path, names: Iterable[str], fingerprint: str) -> None:
     """Writes the items that the assignments belong to (id and name), and their fingerprint.
 
     Args:
@@ -26,7 +31,13 @@ def write_items(run_dir: Path, names: Sequence[str], fingerprint: str) -> None:
     """
     run = RunLayout(run_dir)
     with replacing(run.items) as new, open(new, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("id", "name"), *enumerate(names)])
+        file.write("id,name\n")
+        numbered = enumerate(names)
+        while rows := list(islice(numbered, _CHUNK)):
+            if any(_QUOTED.search(name) for _, name in rows):
+                csv.writer(file, lineterminator="\n").writerows(rows)
+            else:  # in half the time, which is seconds for millions of items
+                file.writelines(f"{item},{name}\n" for item, name in rows)
     write_text(run.fingerprint, fingerprint + "\n")
 
 
@@ -53,7 +64,7 @@ def read_labels(run_dir: Path, epoch: int | None = None) -> tuple[np.ndarray, st
         epoch: counted from 0; None: the last.
 
     Returns:
-        int64 [N, J], -1 for items that were never seen; and the fingerprint.
+        [N, J] in the integers of the table (int8), -1 for items that were never seen; and the fingerprint.
 
     Raises:
         StabError: the folder has no such table, or it cannot be read.
@@ -78,7 +89,7 @@ def read_labels(run_dir: Path, epoch: int | None = None) -> tuple[np.ndarray, st
         if (labels != UNSEEN).all():
             break
     assert labels is not None
-    return labels.astype(np.int64), run.fingerprint.read_text(encoding="utf-8", errors="replace").strip()
+    return labels, run.fingerprint.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def read_table(file: Path, shape: tuple[int | None, ...]) -> np.ndarray:

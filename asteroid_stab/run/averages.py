@@ -104,8 +104,13 @@ def average_model(files: Mapping[int, Path], trust: Sequence[str] = ()) -> nn.Mo
     return model.eval()
 
 
-def judging_system(run: RunFolder, model: nn.Module) -> HostSystem:
+def judging_system(run: RunFolder, model: nn.Module, tasks: Sequence[str]) -> HostSystem:
     """Returns the system that judges a model of a run's files as the run's own validation does.
+
+    Args:
+        run: the run folder.
+        model: the model.
+        tasks: the tasks of the run's corpus.
 
     Raises:
         StabError: the run has a pretext task, whose score is not of the model alone; or a class is not trusted.
@@ -118,7 +123,7 @@ def judging_system(run: RunFolder, model: nn.Module) -> HostSystem:
     run.check_trusted("system", "loss")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)  # a system must have one
     exact = ExactPITLossWrapper(PairwiseNegSDR("sisdr"))
-    if len(run.datamodule().corpus.tasks) > 1:  # model files are of the task that separates
+    if len(tasks) > 1:  # model files are of the task that separates
         return StabSystem(model, optimizer, exact)
     system = build_part("system", run.config.system, model, optimizer, exact)
     if system.default_monitor != _OF_SEPARATION:  # the score is of the loss
@@ -137,7 +142,7 @@ def validation_score(run: RunFolder, system: HostSystem, data: MixtureDataModule
         device: of torch, such as cpu or cuda.
     """
     with within("data"):
-        data.prepare_data()
+        data.prepare_data("validate")
         data.setup("validate")
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.errors import nearest
+from asteroid_stab.item_names import ItemNames
 from asteroid_stab.items import Items
 from asteroid_stab.stabilizers.checks import LateChecks
 
+_MOST_COMPARED = 10_000  # names that a wrong one is compared with, which takes a millisecond for each hundred
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -27,15 +29,17 @@ class ItemIds:
     def __init__(self, checks: LateChecks) -> None:
         self._checks = checks
         self._items: Items | None = None
-        self._of_name: dict[str, int] = {}
+        self._of_name: dict[str, int] = {}  # of names that come one by one
+        self._names: ItemNames | None = None  # of the items
         self._numbers_came = False
         self._n_src: int | None = None
 
     def bind(self, items: Items) -> None:
         """Takes the items that ids stand for."""
         self._items = items
+        self._names = None  # packed when the first name comes
         if items.names is not None:
-            self._of_name = {name: i for i, name in enumerate(items.names)}
+            self._of_name = {}
 
     def of(self, ids: Any, targets: Tensor, remembering: Sequence[str] = (), n_ranks: int = 1) -> Tensor | None:
         """Returns the ids ``[B]`` of a batch as int64 on its device; None where there are none.
@@ -127,10 +131,15 @@ class ItemIds:
             raise ValueError(f"ids must be names in every step or numbers in every step: {got}")
 
     def _number(self, name: str) -> int:
+        if self._items is not None and self._items.names is not None:
+            if self._names is None:
+                self._names = ItemNames.of(self._items.names)
+            if (number := self._names.find(name)) is not None:
+                return number
+            hint = nearest(name, self._names) if len(self._names) <= _MOST_COMPARED else ""
+            raise ValueError(f"ids must be names of the training items, got {name!r}{hint}")
         if name in self._of_name:
             return self._of_name[name]
-        if self._items is not None and self._items.names is not None:
-            raise ValueError(f"ids must be names of the training items, got {name!r}{nearest(name, self._of_name)}")
         if self._items is not None and len(self._of_name) == self._items.n:
             raise ValueError(f"there are {self._items.n} items, and {name!r} would be one more")
         self._of_name[name] = len(self._of_name)

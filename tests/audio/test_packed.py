@@ -224,6 +224,91 @@ def test_of_two_that_need_the_same_copy_one_packs(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "packed").iterdir()] == [found[0].path.name]
 
 
+def killed_at(tracks, n_read, error=KeyboardInterrupt):
+    """Reads of the tracks, of which one after ``n_read`` ends the process; gives the numbers of the tracks read."""
+    plain, seen = tracks.read, []
+
+    def read(track, *args):
+        if len(seen) == n_read:
+            raise error
+        seen.append(track)
+        return plain(track, *args)
+
+    tracks.read = read
+    return seen
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    monkeypatch.setattr(cache, "_KEPT_TOGETHER", 1)
+    monkeypatch.setattr(cache.os, "cpu_count", lambda: 1)
+
+
+@pytest.mark.parametrize("n_read", [1, 2])
+def test_packing_goes_on_after_a_kill(tmp_path, caplog, one_by_one, n_read):
+    tracks, again = make_tracks(tmp_path), make_tracks(tmp_path)
+    killed_at(tracks, n_read)
+    with pytest.raises(KeyboardInterrupt):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    (part,) = (tmp_path / "packed").iterdir()
+    assert part.name.endswith(".pack.part")
+    seen = killed_at(again, 3)
+    with caplog.at_level(logging.WARNING):
+        packed = PackedTracks.open_or_pack(again, tmp_path / "packed")
+    assert seen == list(range(n_read, 3))
+    assert f"packing 3 tracks into {packed.path} (0.00 GB), of which {n_read} are packed" in caplog.text
+    assert [*(tmp_path / "packed").iterdir()] == [packed.path]
+    whole = PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "whole")
+    assert packed.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_kill_before_the_last_step_leaves_all_tracks(tmp_path, monkeypatch, one_by_one):
+    tracks, again = make_tracks(tmp_path), make_tracks(tmp_path)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    replace = os.replace
+    monkeypatch.setattr(cache.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    monkeypatch.setattr(cache.os, "replace", replace)
+    seen = killed_at(again, 3)
+    packed = PackedTracks.open_or_pack(again, tmp_path / "packed")
+    assert seen == []
+    assert [*(tmp_path / "packed").iterdir()] == [packed.path]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda part: os.truncate(part, part.stat().st_size - 2),
+        lambda part: part.write_bytes(b"STABPK00" + part.read_bytes()[8:]),
+        lambda part: os.utime(part.parent.parent / "1.flac", ns=(0, 1)),
+    ],
+)
+def test_what_a_kill_left_of_other_audio_is_packed_again(tmp_path, one_by_one, spoil):
+    tracks, again = make_tracks(tmp_path), make_tracks(tmp_path)
+    killed_at(tracks, 2)
+    with pytest.raises(KeyboardInterrupt):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    spoil(next((tmp_path / "packed").iterdir()))
+    seen = killed_at(again, 3)
+    packed = PackedTracks.open_or_pack(again, tmp_path / "packed")
+    assert seen == [0, 1, 2]
+    assert [*(tmp_path / "packed").iterdir()] == [packed.path]
+
+
+def test_a_disk_that_fills_up_keeps_what_is_packed(tmp_path, monkeypatch, one_by_one):
+    tracks, again = make_tracks(tmp_path), make_tracks(tmp_path)
+    killed_at(tracks, 2, OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(StabError, match=r"cannot write the packed cache .*: No space left on device"):
+        PackedTracks.open_or_pack(tracks, tmp_path / "packed")
+    seen = killed_at(again, 3)
+    PackedTracks.open_or_pack(again, tmp_path / "packed")
+    assert seen == [2]
+
+
 def test_a_cache_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StabError, match="cannot write the packed cache .*file/packed/.*pack: Not a directory"):

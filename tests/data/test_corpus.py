@@ -29,7 +29,7 @@ def test_what_a_corpus_must_have_and_what_it_need_not(tiny_corpus):
     with pytest.raises(TypeError, match="abstract method '?dataset'?"):
         Half(2, 8000)
     corpus = tiny_corpus(n_src=3)
-    assert (corpus.n_src, corpus.sample_rate, corpus.prepare()) == (3, 8000, None)
+    assert (corpus.n_src, corpus.sample_rate, corpus.prepare(["train"])) == (3, 8000, None)
     with pytest.raises(StabError, match="TinyCorpus has no single utterances to mix"):
         corpus.utterances("train")
     with pytest.raises(ValueError, match="n_src must be an integer of at least 1, got 0"):

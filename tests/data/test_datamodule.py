@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 
 from asteroid_stab.data import Corpus, MixtureDataModule, MixtureDataset
 from asteroid_stab.data.sampler import StridedSampler
@@ -248,12 +249,37 @@ def test_loaders_come_after_setup():
         ramp_data().val_dataloader()
 
 
-def test_the_corpus_prepares_the_data(monkeypatch):
+@pytest.mark.parametrize(
+    ("now", "fn", "wanted"),
+    [
+        (None, None, ("train", "valid")),
+        (None, "fit", ("train", "valid")),
+        (None, "validate", ("valid",)),
+        ("fit", None, ("train", "valid")),
+        ("validate", None, ("valid",)),
+        ("test", None, ("test",)),
+        ("predict", None, ()),
+        ("fit", "validate", ("valid",)),
+    ],
+)
+def test_the_corpus_prepares_the_splits_that_are_used(monkeypatch, now, fn, wanted):
     done = []
-    monkeypatch.setattr(RampCorpus, "prepare", lambda self: done.append(self))
+    monkeypatch.setattr(RampCorpus, "prepare", lambda self, splits: done.append((self, splits)))
     data = ramp_data()
-    data.prepare_data()
-    assert done == [data.corpus]
+    if now is not None:
+        data.trainer = SimpleNamespace(state=SimpleNamespace(fn=TrainerFn(now)))
+    data.prepare_data(fn)
+    assert done == [(data.corpus, wanted)]
+
+
+def test_a_trainer_prepares_what_it_uses(monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr(RampCorpus, "prepare", lambda self, splits: done.append(splits))
+    silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(accelerator="cpu", default_root_dir=tmp_path, use_distributed_sampler=False, **silent)
+    trainer.validate(Recorder(), datamodule=ramp_data(), verbose=False)
+    fit(tmp_path, Recorder(), ramp_data(), 1)
+    assert done == [("valid",), ("train", "valid")]
 
 
 @pytest.mark.parametrize(

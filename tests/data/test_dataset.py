@@ -41,7 +41,7 @@ def test_crop_start_refuses_a_segment_longer_than_the_item():
 
 def test_short_items_are_left_out_and_ids_count_the_rest():
     ramps = Ramps()
-    assert (ramps.n_short, len(ramps), ramps.names, ramps.rows) == (1, 3, ["a", "c", "d"], [0, 2, 3])
+    assert (ramps.n_short, len(ramps), ramps.names, list(ramps.rows)) == (1, 3, ["a", "c", "d"], [0, 2, 3])
     mixture, sources, item = ramps[1]
     assert item == 1
     assert mixture.shape == (20,)
@@ -74,6 +74,19 @@ def test_out_of_range_ends_an_iteration():
 def test_two_items_of_one_name_are_refused():
     with pytest.raises(StabError, match="item names must be unique, got 'b' twice"):
         Ramps(names=("a", "b", "c", "b"))
+
+
+def test_a_name_and_a_length_each():
+    with pytest.raises(ValueError, match="a name and a length each, got 3 names, 2 lengths"):
+        Ramps(names=("a", "b", "c"), lengths=(50, 50))
+
+
+def test_lengths_are_pythons_integers():
+    """NumPy's would overflow where a crop is drawn."""
+    for longest in (50, 2**40):
+        ramps = Ramps(lengths=(50, 8, longest, 20))
+        assert [type(number) for number in (*ramps.lengths, *ramps.rows)] == [int] * 6
+        assert ramps.lengths[1] == longest
 
 
 def test_no_item_as_long_as_the_segment():

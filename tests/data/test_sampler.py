@@ -24,6 +24,13 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert tuple(epoch_of(EpochSampler(50, 5, seed=1), 1)) == orders[1, 1]
 
 
+def test_the_order_is_the_permutation_of_the_versions_before():
+    """A run that is resumed goes on with it."""
+    for n_items in (7, 1000, 70_001):
+        items = [item for _, item in epoch_of(EpochSampler(n_items, 1, seed=3), 2)]
+        assert items == np.random.default_rng((3, 2)).permutation(n_items).tolist()
+
+
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_visit_step_by_step_what_one_visits_with_the_whole_batch(world_size):
     n_items, batch = 31, 3

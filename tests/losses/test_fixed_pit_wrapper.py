@@ -56,6 +56,19 @@ def test_faults_of_a_table_are_refused(run, tmp_path):
         FixedPITLossWrapper(pairwise_neg_sisdr, epoch=3)
 
 
+def test_labels_are_small_and_those_of_earlier_checkpoints_are_taken(run):
+    est, targets = signals()
+    ids = torch.tensor([1, 2, 0, 3])
+    wrapper, again = (FixedPITLossWrapper(pairwise_neg_sisdr, run) for _ in range(2))
+    wanted = wrapper.assign(est, targets, ids=ids)
+    state = wrapper.get_extra_state()
+    assert state["labels"].dtype == torch.int8
+    again.set_extra_state({**state, "labels": state["labels"].long()})  # as earlier versions saved them
+    found = again.assign(est, targets, ids=ids)
+    assert wanted.perm.dtype == found.perm.dtype == torch.int64
+    assert torch.equal(found.perm, wanted.perm)
+
+
 @pytest.mark.parametrize(
     ("loss_func", "pit_from", "pairwise"),
     [(pairwise_neg_sisdr, "pw_mtx", pairwise_neg_sisdr), (PairwiseMSE(), "pw_mtx", PairwiseMSE()),

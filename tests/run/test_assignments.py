@@ -1,9 +1,13 @@
 """Tables of assignments, which may come from anybody."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.run import assignments
 from asteroid_stab.run.assignments import read_labels, read_table, write_epoch, write_items
 
 TABLE = np.array([[[0, 1, 2], [2, 0, 1], [-1, -1, -1]]], dtype=np.int8)
@@ -61,3 +65,13 @@ def test_a_shape_can_be_asked_for(run):
     assert read_table(file, (1, 3, None)).shape == (1, 3, 3)
     with pytest.raises(StabError, match=r"it holds \[1, 3, 3\] values"):
         read_table(file, (1, 4, None))
+
+
+def test_the_list_of_items_is_what_pythons_writer_makes(tmp_path, monkeypatch):
+    monkeypatch.setattr(assignments, "_CHUNK", 2)
+    names = ["a", "b c", "d,e", 'f"g', "h\ni", "j\rk", "l", "", "'m'", " n"]
+    write_items(tmp_path, iter(names), "abc")
+    file = tmp_path / "assignments" / "items.csv"
+    wanted = io.StringIO(newline="")
+    csv.writer(wanted, lineterminator="\n").writerows([("id", "name"), *enumerate(names)])
+    assert file.read_bytes() == wanted.getvalue().encode()

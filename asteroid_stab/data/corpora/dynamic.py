@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -48,8 +50,8 @@ class DynamicDataset(MixtureDataset):
         seed: int = 0,
     ):
         segment = round(segment_s * sample_rate)
-        names = [f"draw-{i:06d}" for i in range(n_items)]
-        super().__init__(names, [segment] * n_items, n_src, sample_rate, segment_s, seed)
+        names = (f"draw-{i:06d}" for i in range(n_items))
+        super().__init__(names, repeat(segment, n_items), n_src, sample_rate, segment_s, seed)
         self.utterances, self.level_db = utterances, level_db
         by_speaker: dict[str, list[int]] = defaultdict(list)
         for utterance, length in enumerate(utterances.lengths):
@@ -115,9 +117,9 @@ class DynamicCorpus(Corpus):
         self.n_train = check_count("n_train", n_train, 1, MOST_MIXTURES)
         self.level_db = check_level("level_db", level_db)
 
-    def prepare(self) -> None:
+    def prepare(self, splits: Sequence[str]) -> None:
         with within("base"):
-            self.base.prepare()
+            self.base.prepare(splits)
 
     def utterances(self, split: str) -> Utterances:
         """Returns the utterances of the base."""

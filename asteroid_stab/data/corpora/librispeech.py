@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -158,10 +159,10 @@ class LibriSpeechCorpus(Corpus):
         self.cache, self.skip_missing = cache, skip_missing
         self._mixtures: dict[str, MixtureTracks] = {}
 
-    def prepare(self) -> None:
-        """Makes the packed copies for training and validation that are not there yet."""
+    def prepare(self, splits: Sequence[str]) -> None:
+        """Makes the packed copies that are not there yet."""
         if self.cache is not None:
-            for split in ("train", "valid"):
+            for split in splits:
                 self._reader(self.mixture_tracks(split))
 
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> LibriSpeechMixtures:

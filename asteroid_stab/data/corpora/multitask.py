@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -100,11 +101,12 @@ class MultiTaskCorpus(Corpus):
             )
         self.base, self.enhancement = base, enhancement
 
-    def prepare(self) -> None:
+    def prepare(self, splits: Sequence[str]) -> None:
+        """Makes the files of the corpus to separate, and of enhancement where they are to train on."""
         with within("base"):
-            self.base.prepare()
+            self.base.prepare(splits)
         with within("enhancement"):
-            self.enhancement.prepare()
+            self.enhancement.prepare([split for split in splits if split == "train"])
 
     def utterances(self, split: str) -> Utterances:
         """Returns the utterances of the corpus to separate."""

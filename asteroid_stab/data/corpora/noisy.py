@@ -112,11 +112,11 @@ class NoisyCorpus(SoundCorpus):
         self.each_once = each_once
         self.level_db, self.snr_db = check_level("level_db", level_db), (low_snr_db, high_snr_db)
 
-    def prepare(self) -> None:
+    def prepare(self, splits: Sequence[str]) -> None:
         """Makes the files of the speech, and decodes the noise."""
         with within("base"):
-            self.base.prepare()
-        super().prepare()
+            self.base.prepare(splits)
+        super().prepare(splits)
 
     def found(self, split: str) -> list[Sound]:
         """Finds the recordings of noise of a split.

@@ -68,9 +68,9 @@ class SoundCorpus(Corpus):
     def _decode(self, split: str, cache: Path) -> Sounds:
         return Sounds(self.found(split), self.sample_rate, cache)
 
-    def prepare(self) -> None:
-        """Decodes the recordings for training and validation that are not in the cache."""
-        for split in ("train", "valid"):
+    def prepare(self, splits: Sequence[str]) -> None:
+        """Decodes the recordings that are not in the cache."""
+        for split in splits:
             self.sounds(split)
 
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> SoundMixtures:

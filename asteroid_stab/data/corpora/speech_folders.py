@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from asteroid_stab.audio.tracks import Tracks
@@ -75,7 +77,7 @@ class SpeechFolders:
         self.valid_speakers = check_count("valid_speakers", valid_speakers, 1)
         self._utterances: dict[str, FolderUtterances] = {}
 
-    def prepare(self) -> None:
+    def prepare(self, splits: Sequence[str]) -> None:
         """Does nothing: utterances are decoded when they are read."""
 
     def found(self, split: str) -> list[Sound]:

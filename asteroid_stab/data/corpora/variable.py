@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -93,10 +93,10 @@ class VariableSourcesCorpus(Corpus):
         super().__init__(max(counts.values()), next(iter(rates.values())))
         self.parts = dict(parts)
 
-    def prepare(self) -> None:
+    def prepare(self, splits: Sequence[str]) -> None:
         for name, part in self.parts.items():
             with within(f"parts.{name}"):
-                part.prepare()
+                part.prepare(splits)
 
     def utterances(self, split: str) -> Utterances:
         """Returns the utterances of the corpus with most sources."""

@@ -9,8 +9,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from asteroid_stab.audio.file import read_samples
 from asteroid_stab.audio.mixing import SOURCE_RATE, extend_noise
+from asteroid_stab.data.lists.decoded import DecodedSpeech
 from asteroid_stab.data.lists.levels import Gains, Level, draw_gains, measure
 from asteroid_stab.data.lists.mixture_list import MixtureList
 from asteroid_stab.data.lists.pairing import Mixture, deal_noise, shuffle
@@ -27,7 +28,6 @@ from asteroid_stab.errors import StabError
 # Called with work, its name and its amount; yields the work. Lets the command line show a bar.
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 _LONGEST_NAME = 200  # of a mixture, in bytes: it becomes a file name, which may have 255
-_N_DECODED = 512  # utterances kept in memory (16 bits a sample) while clipping is checked
 
 
 def stream(*labels: object) -> random.Random:
@@ -98,6 +98,7 @@ class ListMaker:
         noise_root: the noise corpus.
         seed: of all draws.
         levels: loudness of utterances by name, as far as it is known; takes what is measured here.
+        scratch: folder for what is decoded while the list is made.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class ListMaker:
         noise_root: str | os.PathLike[str] | None,
         seed: int,
         levels: dict[str, Level],
+        scratch: str | os.PathLike[str],
     ):
         self.label, self.utterances, self.mixtures, self.seed = label, utterances, mixtures, seed
         self.root, self.noises, self.noise_root = root, noises, noise_root
@@ -120,7 +122,8 @@ class ListMaker:
         if noises:
             lengths = [noise.n_frames for noise in noises]
             self.dealt, self.noise_passes = deal_noise(lengths, self.longest, stream(seed, label, "noise"))
-        self._kept = lru_cache(_N_DECODED)(self._decode_16_bit)
+        self.used = sorted({u for mixture in mixtures for u in mixture})
+        self.speech = DecodedSpeech(root, utterances, self.used, scratch)
         self._levels = levels
 
     def make(self, progress: Progress) -> tuple[MixtureList, ListSummary]:
@@ -132,10 +135,9 @@ class ListMaker:
         Raises:
             DamagedAudioError: utterances cannot be decoded, are silent or hold NaN; or noises do, or are too short.
         """
-        used = sorted({u for mixture in self.mixtures for u in mixture})
         # Threads, since decoding, filtering and the disk work outside Python's lock; results come in order.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            new = [u for u in used if self.utterances[u].name not in self._levels]
+        with closing(self.speech), ThreadPoolExecutor(os.cpu_count()) as pool:
+            new = [u for u in self.used if self.utterances[u].name not in self._levels]
             levels = list(progress(pool.map(_kept_error(self._measured), new), "loudness", len(new)))
             paths = [f"{self.root}/{self.utterances[u].name}" for u in new]
             _check_usable(paths, levels)
@@ -151,7 +153,7 @@ class ListMaker:
             noises=[self.noises[noise].name for noise in self.dealt],
             noise_gains=[row.values[-1] for row in gains] if self.noises else [],
         )
-        unused = set(range(len(self.utterances))) - set(used)
+        unused = set(range(len(self.utterances))) - set(self.used)
         summary = ListSummary(
             path=f"{self.label}.csv",
             n_mixtures=len(mixtures),
@@ -166,16 +168,9 @@ class ListMaker:
         )
         return mixtures, summary
 
-    def _decode(self, utterance: int) -> np.ndarray:
-        source = self.utterances[utterance]
-        return read_samples(f"{self.root}/{source.name}", 0, source.n_frames)
-
-    def _decode_16_bit(self, utterance: int) -> np.ndarray:
-        return np.clip(np.rint(self._decode(utterance) * 32_768), -32_768, 32_767).astype(np.int16)
-
     def _measured(self, utterance: int) -> Level:
         path = f"{self.root}/{self.utterances[utterance].name}"
-        level = measure(_finite(self._decode(utterance), path))
+        level = measure(_finite(self.speech.decode(utterance), path))
         if math.isinf(level.loudness):
             raise StabError(f"{path} must be louder than -70 LUFS, got silence")
         return level
@@ -191,7 +186,7 @@ class ListMaker:
         def mix(gains: Sequence[float]) -> np.ndarray:
             mixture = np.zeros(self.longest[row], np.float32)
             for utterance, gain in zip(self.mixtures[row], gains, strict=False):
-                source = self._kept(utterance)
+                source = self.speech.integers(utterance)
                 mixture[: len(source)] += source * np.float32(gain / 32_768)
             if self.noises:
                 mixture += noise * np.float32(gains[-1])

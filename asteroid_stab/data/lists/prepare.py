@@ -120,7 +120,7 @@ def prepare_lists(
     levels: dict[str, Level] = {}
     while True:  # only decoding shows damage to the samples: the files are left out, and the others paired again
         try:
-            made = _make(plan, root, noise_root, usable, noises, levels, progress)
+            made = _make(plan, root, noise_root, usable, noises, levels, out, progress)
             break
         except DamagedAudioError as error:
             damaged.update(error.reasons)
@@ -156,6 +156,7 @@ def _make(
     usable: list[Utterance],
     noises: list[Utterance],
     levels: dict[str, Level],
+    out: str | os.PathLike[str],
     progress: Progress,
 ) -> list[tuple[MixtureList, ListSummary]]:
     """Makes the lists of these utterances and noises."""
@@ -166,7 +167,7 @@ def _make(
         for part, n_mixtures, stem in zip(speech_parts, (plan.n_mixtures, plan.n_valid), plan.stems, strict=False)
     ]
     return [
-        ListMaker(stem, speech, mixtures, root, noise, noise_root, plan.seed, levels).make(progress)
+        ListMaker(stem, speech, mixtures, root, noise, noise_root, plan.seed, levels, out).make(progress)
         for stem, speech, mixtures, noise in zip(plan.stems, speech_parts, pairs, noise_parts, strict=True)
     ]
 

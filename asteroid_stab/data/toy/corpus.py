@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -158,9 +159,10 @@ class ToyCorpus(Corpus):
         self.distinct_voices, self.cache_dir = distinct_voices, cache_dir
         self._speech: dict[str, ToySpeech] | None = None
 
-    def prepare(self) -> None:
-        """Makes the utterances, if they are not in the cache."""
-        self.utterances("train")
+    def prepare(self, splits: Sequence[str]) -> None:
+        """Makes the utterances, if they are not in the cache; one file holds all splits."""
+        for split in splits:
+            self.utterances(split)
 
     def utterances(self, split: str) -> ToySpeech:
         """Returns the sentences of a split's speakers.

@@ -148,9 +148,9 @@ def test_validation_and_test_sets_are_the_corpus_own():
 
 def test_preparing_prepares_the_corpus():
     base, done = ToneCorpus(), []
-    base.prepare = lambda: done.append(True)
-    DynamicCorpus(base).prepare()
-    assert done == [True]
+    base.prepare = done.append
+    DynamicCorpus(base).prepare(["valid"])
+    assert done == [["valid"]]
 
 
 @pytest.mark.parametrize(

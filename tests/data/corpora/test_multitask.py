@@ -53,7 +53,7 @@ def test_an_id_is_one_mixture_of_one_task(tiny_corpus):
 def test_classes_are_those_of_the_separation(tiny_corpus, esc, tmp_path):
     base = EscCorpus(str(esc), n_train=8, n_valid=4, n_test=4, cache_dir=str(tmp_path))
     corpus = MultiTaskCorpus(base, tiny_corpus(n_train=6, n_src=1))
-    corpus.prepare()
+    corpus.prepare(["train", "valid"])
     train = corpus.dataset("train", 0.1)
     assert train.classes == train.separation.classes == ("dog", "rain", "rooster", "sea_waves")
     assert train.labels.shape == (14, 2)
