@@ -12,10 +12,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from asteroid_stab.callbacks import EpochTable, RunCheckpoint, WholeEpochs
 from asteroid_stab.callbacks.freeze import named_parts
 from asteroid_stab.callbacks.screen import EpochLines, StabProgressBar
+from asteroid_stab.cores import check_processes
 from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError
@@ -77,7 +79,23 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     system.check_tasks(data.corpus.tasks)
     compile_model(system, config.get("compile", False))
     trainer = _trainer(config, _callbacks(config, system))
+    _check_number(trainer, data)
     return Built(data, network, transfer if config.init.path is not None else None, system, trainer)
+
+
+def _check_number(trainer: pl.Trainer, data: MixtureDataModule) -> None:
+    """Checks that the training is one that this machine can run in processes, before any is started.
+
+    Raises:
+        StabError: there would be too many.
+    """
+    n_local = trainer.num_devices
+    try:
+        if isinstance(trainer.accelerator, CPUAccelerator):
+            check_processes("trainer.devices", n_local)
+        check_processes(f"loader.num_workers times trainer.devices={n_local}", data.num_workers * n_local)
+    except ValueError as error:
+        raise StabError(str(error)) from error
 
 
 def shortest_input(network: torch.nn.Module) -> int:

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from asteroid_stab.cli import evaluate
+from asteroid_stab.cli.evaluate_options import options_of
 from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus, MixtureDataset
 from asteroid_stab.errors import StabError
@@ -522,3 +523,9 @@ def test_threads_are_as_before_afterwards(run, here, monkeypatch):
     evaluate.main([str(run), "--n-jobs", "1"])
     assert seen == [3]
     assert torch.get_num_threads() == before
+
+
+def test_a_number_of_measuring_processes_beyond_reason_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        options_of(["run", "--n-jobs", "100000"])
+    assert "argument --n-jobs: must be at most" in capsys.readouterr().err
