@@ -518,7 +518,7 @@ def test_cores_are_shared(n_cores, n_jobs, on_cpu, shared):
 def test_threads_are_as_before_afterwards(run, here, monkeypatch):
     seen = []
     monkeypatch.setattr(HerePool, "__enter__", lambda self: seen.append(torch.get_num_threads()) or self)
-    monkeypatch.setattr(pool, "available_cores", lambda: 4)
+    monkeypatch.setattr("asteroid_stab.cores.available_cores", lambda: 4)
     before = torch.get_num_threads()
     evaluate.main([str(run), "--n-jobs", "1"])
     assert seen == [3]
