@@ -27,6 +27,8 @@ from asteroid_stab.run.checkpoints import UpgradedCheckpoints
 from asteroid_stab.run.compilation import compile_model
 from asteroid_stab.run.network import build_network, try_network
 
+_SHARDED = ("fsdp", "deepspeed", "model_parallel", "xla_fsdp")  # Lightning's strategies that deal out one model
+
 
 @dataclass(frozen=True)
 class Built:
@@ -158,6 +160,12 @@ def _trainer(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
+    strategy = str(config.trainer.get("strategy"))
+    if strategy.startswith(_SHARDED):
+        raise StabError(
+            f"trainer.strategy must be auto or one of Lightning's ddp strategies, got {strategy}: each process needs "
+            "the whole model, which checkpoints and model files are written from (egs/slurm/README.md says more)"
+        )
     limits = {"max_steps": -1} if "max_steps" in config.trainer else {}  # WholeEpochs counts them
     trainer = build_part(
         "trainer",
