@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_stab.errors import StabError, cause
+from asteroid_stab.required import required_packages
 
 _TARGET = "_target_"
 # Modules in which a config may name classes. Nothing outside is imported for a stored config.
@@ -108,12 +109,15 @@ def trust_own(config: Any) -> list[str]:
     """Trusts the classes of the user's own packages in a config that the user composed; returns the new ones.
 
     Naming a class in a recipe or on the command line is trusting it. A name of a host or of the standard library is
-    not kept: it would be trusted with any arguments, in everybody's folders.
+    not kept, nor a function of a package that was installed with this one (``pandas.read_pickle``): it would be trusted
+    with any arguments, in everybody's folders.
     """
     own = []
     for _, target in targets(config):
         if isinstance(target, str) and not _is_public(target):
             found = locate(target)
+            if target.partition(".")[0] in required_packages() and not isinstance(found, type):
+                continue
             defined = target if found is None else _defined(found)  # the name in the files of a model
             own += [target, *([defined] if _is_name(defined) and not _is_public(defined) else [])]
     return trust([*dict.fromkeys(own)]) if own else []

@@ -12,16 +12,18 @@ from typing import Any
 from asteroid_stab.cli.arguments import positive
 from asteroid_stab.errors import StabError
 from bench.frame import Bench, Numbers
+from bench.models import MODELS, SMALL, model_of
 
+LAYERS = 2  # few: the fewer, the more the hooks weigh
 PARTS = ("tracker", "dropout", "reweighting", "weighted mean")
 
 
 def measure(options: argparse.Namespace) -> Numbers:
     """Medians of a step with the stabilizers off and on, and of the time spent inside each."""
-    return measure_step(options.steps, options.items, options.n_src, options.batch_size, options.device)
+    return measure_step(options.model, options.steps, options.items, options.n_src, options.batch_size, options.device)
 
 
-def measure_step(n_steps: int, n_items: int, n_src: int, batch_size: int, device: str) -> Numbers:
+def measure_step(model_name: str, n_steps: int, n_items: int, n_src: int, batch_size: int, device: str) -> Numbers:
     """The same for these sizes.
 
     Timing noise hides differences below 1% of a step, so each hook is timed by itself as well. The end of the
@@ -35,16 +37,12 @@ def measure_step(n_steps: int, n_items: int, n_src: int, batch_size: int, device
     from asteroid_stab.losses import Assignment, ExactPITLossWrapper
     from asteroid_stab.losses.assignment import item_loss
     from asteroid_stab.losses.weighting import sum_logits, weighted_mean
-    from asteroid_stab.models import conv_tasnet
     from asteroid_stab.stabilizers import Reweighting, SampleDropout
     from asteroid_stab.stabilizers.base import Clock, Step
     from asteroid_stab.stabilizers.comm import Comm
 
     torch.manual_seed(0)
-    model = conv_tasnet(
-        n_src, n_filters=128, kernel_size=32, stride=16, n_blocks=6, n_repeats=2, bn_chan=64, hid_chan=128,
-        skip_chan=64, mask_act="relu",
-    ).to(device)  # fmt: skip
+    model = model_of(model_name, LAYERS, n_src).to(device)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad])
     loss_func = ExactPITLossWrapper(pairwise_neg_sisdr)
     sources = torch.randn(batch_size, n_src, 12_000, device=device)
@@ -113,7 +111,7 @@ def show(numbers: Numbers, options: argparse.Namespace) -> list[str]:
     parts = numbers["parts"].items()
     medians = f"(medians of {options.steps}, in turn)"
     return [
-        f"step with all off {off:.2f} ms, on {on:.2f} ms {medians}: {on / off - 1:+.2%}",
+        f"step of {options.model} with all off {off:.2f} ms, on {on:.2f} ms {medians}: {on / off - 1:+.2%}",
         *(f"{name:<13} {part['ms']:.4f} ms a step, {part['share']:.3%} of a step" for name, part in parts),
         f"(the tracker's with the end of an epoch: {numbers['epoch_end_ms']:.1f} ms for {options.items} items)",
     ]
@@ -136,6 +134,7 @@ BENCH = Bench(
     show=show,
     shared={"n_src": 2, "batch_size": 8, "threads": 1, "device": "cpu"},
     options={
+        "--model": {"choices": (SMALL, *MODELS), "default": SMALL, "help": f"model ({SMALL})"},
         "--steps": {"type": positive, "default": 60, "metavar": "N", "help": "steps of each kind (60)"},
         "--items": {"type": positive, "default": 20_000, "metavar": "N", "help": "items of the training set (20000)"},
     },

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from asteroid_stab.cli.arguments import positive
 from bench.frame import Bench, Numbers, progress, setting, table
 from bench.measure import least_times, peak_bytes
+from bench.models import HOSTED, MODELS, OWN, model_of
 
 SIDES = ("plain", "watched", "layerwise")
 """The model alone; with the estimates of the earlier layers, without gradient; with a loss for every layer."""
-
-
-def model_of(kind: str, n_layers: int, n_src: int) -> Any:
-    """A model of the size of Asteroid's recipes with ``n_layers`` layers, and fewer channels for the CPU."""
-    from asteroid.models import ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet
-
-    makers: dict[str, Callable[[], Any]] = {
-        "convtasnet": partial(ConvTasNet, n_src, n_filters=128, n_blocks=4, n_repeats=n_layers, bn_chan=64,
-                              hid_chan=128, skip_chan=64, mask_act="relu"),
-        "dprnn": partial(DPRNNTasNet, n_src, n_repeats=n_layers, hid_size=64, bn_chan=64, kernel_size=16, stride=8),
-        "dptnet": partial(DPTNet, n_src, n_repeats=n_layers, ff_hid=64, kernel_size=16, stride=8),
-        "sudormrf": partial(SuDORMRFImprovedNet, n_src, num_blocks=n_layers),
-    }  # fmt: skip
-    return makers[kind]()
-
-
-MODELS = ("convtasnet", "dprnn", "dptnet", "sudormrf")
 
 
 def prepare(
@@ -45,7 +28,7 @@ def prepare(
     torch.manual_seed(0)
     model, loss_func = model_of(kind, n_layers, n_src).to(device), ExactPITLossWrapper(pairwise_neg_sisdr)
     if side != "plain":
-        model = layered_model(model)
+        model = layered_model(model, layers=HOSTED.get(kind))
         loss_func = LayerwiseLossWrapper(loss_func, weights="uniform" if side == "layerwise" else "last")
     if side == "watched":
         model.watch_early()
@@ -102,7 +85,7 @@ BENCH = Bench(
         "budget_s": 30.0
     },
     options={
-        "--models": {"choices": MODELS, "nargs": "+", "default": MODELS, "help": "models (all)"},
+        "--models": {"choices": MODELS, "nargs": "+", "default": OWN, "help": f"models ({', '.join(OWN)})"},
         "--layers": {"type": positive, "default": 6, "metavar": "K", "help": "layers (6)"},
     },
 )  # fmt: skip

@@ -38,6 +38,7 @@ FLOORS = [
     ("run.__init__", 0),
     ("run.assignments", 0),
     ("run.epochs", 0),
+    ("required", 0),
     ("run.layout", 0),
     ("run.plan", 0),
     ("run.metrics_table", 0),

@@ -201,6 +201,12 @@ def test_what_the_user_trains_with_is_trusted_by_its_whole_name():
     assert trusted_names() == {"my_own.Corpus"}
 
 
+def test_functions_of_packages_that_are_always_there_are_not_kept():
+    names = ["pandas.read_pickle", "sympy.sympify", "torchaudio.models.ConvTasNet"]
+    found = trust_own([{"_target_": name} for name in names])
+    assert found == ["torchaudio.models.ConvTasNet", "torchaudio.models.conv_tasnet.ConvTasNet"]
+
+
 def test_a_stored_config_hosts_no_foreign_net(tmp_path):
     for net in ({"_target_": "os.system"}, [{"_target_": "os.system"}]):
         run = stored(

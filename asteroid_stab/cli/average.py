@@ -22,6 +22,7 @@ def main(argv: list[str]) -> int:
 
     import logging
 
+    from asteroid_stab.metrics.evaluation import check_model
     from asteroid_stab.models.files import save_model
     from asteroid_stab.run.averages import average_model, choose_epochs, judging_system, validation_score
     from asteroid_stab.run.epochs import shown_epoch
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
     files = run.layout.epoch_models()
     last = choose_epochs(run, 1)
     system = judging_system(run, average_model({epoch: files[epoch] for epoch in last}, trust))
+    check_model(system.model, data.corpus)
     epochs = choose_epochs(run, n, system.default_monitor if kind == "best" else None)
     file = run.layout.average(kind, n)
     with making(file, "wait for its end"):

@@ -144,6 +144,7 @@ def _evaluate(
     with trusting(trusted_names(run.config_dir)):
         model = variant.load()
     data = run.datamodule(options.overrides)
+    check_model(model, data.corpus)
     sample_rate = data.corpus.sample_rate
     metrics = _possible(metrics, sample_rate, data.corpus.n_src)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
@@ -154,7 +155,6 @@ def _evaluate(
         model = to_device(model, options.device)
         with within("data"):
             dataset = data.test_dataset(options.split)  # makes what it lacks of this split, and of no other
-        check_model(model, dataset)
         n_items = min(options.limit or len(dataset), len(dataset))
         measured = {key: facts[key] for key in ("model_sha256", "variant", "overrides")}
         active_db = OmegaConf.select(run.config, "system.active_db", default=ACTIVE_DB)

@@ -63,8 +63,6 @@ def _main(argv: list[str]) -> int:
 
             print(OmegaConf.to_yaml(config), end="")
             return 0
-        if resume is None:
-            _trust_own(config)
 
         from asteroid_stab.run.training import train
 
@@ -152,14 +150,3 @@ def _composed(
     else:
         run_dir = claims.enter_context(new_run_dir(run_dir, recipe, options.or_resume))
     return compose_recipe(recipe, [*words, f"run_dir={quoted(run_dir)}"], options.config_dir)
-
-
-def _trust_own(config: DictConfig) -> None:
-    """Trusts the classes that the user's own recipe or words name, so that this run can be resumed and evaluated."""
-    from asteroid_stab.trust import trust_own, trusted_file
-
-    try:
-        if new := trust_own(config):
-            print(f"note: {trusted_file()} says now that {', '.join(new)} may be built from run folders", flush=True)
-    except StabError as error:  # a home that cannot be written to: this training needs no trust
-        print(f"note: to resume or evaluate this run, --trust is needed: {error}", flush=True)

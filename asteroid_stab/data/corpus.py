@@ -13,6 +13,10 @@ from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, nearest
 
 SPLITS = ("train", "valid", "test")
+HIGHEST_RATE = 192_000
+"""Highest sample rate in Hz, of studio recordings; a slip of the pen above it would fill the memory."""
+MOST_MIXTURES = 100_000_000
+"""Largest number of mixtures in a split, beyond which hours would pass before the first step."""
 
 
 class Corpus(ABC):
@@ -38,7 +42,7 @@ class Corpus(ABC):
 
     def __init__(self, n_src: int, sample_rate: int):
         self.n_src = check_count("n_src", n_src, 1)
-        self.sample_rate = check_count("sample_rate", sample_rate, 1)
+        self.sample_rate = check_count("sample_rate", sample_rate, 1, HIGHEST_RATE)
 
     @abstractmethod
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> MixtureDataset:
@@ -82,25 +86,27 @@ class Corpus(ABC):
         raise StabError(f"{type(self).__name__} has no single utterances to mix")
 
 
-def check_count(name: str, value: int, least: int) -> int:
-    """Returns ``value``, an integer of at least ``least``.
+def check_count(name: str, value: int, least: int, most: int | None = None) -> int:
+    """Returns ``value``, an integer of at least ``least`` and at most ``most``.
 
     Raises:
         ValueError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most}, got {value}")
     return value
 
 
 def check_counts(n_train: int, n_valid: int, n_test: int) -> dict[str, int]:
-    """Returns the number of mixtures of each split, at least 1.
+    """Returns the number of mixtures of each split, from 1 to :data:`MOST_MIXTURES`.
 
     Raises:
         ValueError: one is not.
     """
     counts = zip(SPLITS, (n_train, n_valid, n_test), strict=True)
-    return {split: check_count(f"n_{split}", count, 1) for split, count in counts}
+    return {split: check_count(f"n_{split}", count, 1, MOST_MIXTURES) for split, count in counts}
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from asteroid_stab.data.corpus import Corpus
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.metrics.counting import ACTIVE_DB, active_estimates
@@ -90,15 +91,15 @@ class Evaluation:
         return {name: summarise([row["si_sdr_i"] for row in self.sources if row["class"] == name]) for name in names}
 
 
-def check_model(model: nn.Module, dataset: MixtureDataset) -> None:
-    """Checks that ``model`` works at the data's sample rate.
+def check_model(model: nn.Module, data: MixtureDataset | Corpus) -> None:
+    """Checks that ``model`` works at the data's sample rate; of a corpus before it makes any file.
 
     Raises:
         StabError: it works at another.
     """
     rate = getattr(model, "sample_rate", None)
-    if rate is not None and int(rate) != dataset.sample_rate:
-        raise StabError(f"the model works at {int(rate)} Hz, the data are sampled at {dataset.sample_rate} Hz")
+    if rate is not None and int(rate) != data.sample_rate:
+        raise StabError(f"the model works at {int(rate)} Hz, the data are sampled at {data.sample_rate} Hz")
 
 
 def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:

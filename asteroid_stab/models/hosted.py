@@ -146,7 +146,7 @@ class HostedModel(BaseModel):
         named = [name for _, name in targets([{TARGET: self.target, **self.args}, self._reader.outputs])]
         with trusting(named), isolate_rng(include_cuda=False):  # a training must draw the same numbers without this
             model = HostedModel(**{**args, "n_src": len(keep), "keep": keep})
-        model.load_state_dict(self.state_dict())
+        model.load_state_dict(self.serialize()["state_dict"])
         first = next(self.parameters(), None)
         return model.to("cpu" if first is None else first.device).eval()
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.hosted import HostedModel
+from asteroid_stab.models.layer_search import name_layers
 from asteroid_stab.models.layered import LayeredModel
-from asteroid_stab.models.layered_hosted import LayeredHostedModel, name_layers
+from asteroid_stab.models.layered_hosted import LayeredHostedModel
 from asteroid_stab.models.layered_hosts import (
     LayeredConvTasNet,
     LayeredDPRNNTasNet,
@@ -40,13 +41,14 @@ def layered_model(
         model: a ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet, whose layers are known;
             or a HostedModel.
         head: ``shared``: the model's head serves every layer; ``dedicated``: each layer before the last has its own
-            copy, which is trained and saved in checkpoints, but not in model files.
+            copy (a hosted net, whose head is not known: a mask head), which is trained and saved in checkpoints, but
+            not in model files.
         layers: of a HostedModel, names of modules of its net, or patterns (``blocks.*``), see
             :class:`~asteroid_stab.models.LayeredHostedModel`.
 
     Raises:
         StabError: the model is of another kind, ``head`` is neither, or ``head`` is ``dedicated`` and the model's
-            blocks have their own heads or are a hosted net's; or the layers cannot be found.
+            blocks have their own heads; or the layers of a hosted net cannot be found, or have no estimates.
 
     Example:
         >>> import torch
@@ -63,9 +65,7 @@ def layered_model(
     if head not in HEADS:
         raise StabError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
     if type(model) is HostedModel:
-        if head == "dedicated":
-            raise StabError("head must be 'shared' for a hosted net, whose head is not known, got 'dedicated'")
-        return name_layers(model, layers)
+        return name_layers(model, layers, head)
     kind = host_of(model)
     if layers:
         raise StabError(f"the layers of {kind.HOST.__name__} are known: layers must be null, got {layers!r}")

@@ -22,6 +22,7 @@ from asteroid_stab.run.resume import check_checkpoint, stopped_early
 from asteroid_stab.run.same_start import SameStart
 from asteroid_stab.run.screen import show_summary, show_transfer
 from asteroid_stab.signals import present
+from asteroid_stab.trust import trust_own, trusted_file
 
 
 def train(config: DictConfig, resume: str | None, unfinished: int) -> int:
@@ -80,6 +81,8 @@ def _fit(built: Built, config: DictConfig, resume: str | None, going_on: GoingOn
         data.setup("fit")
     plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists())
     plan.ask()
+    if resume is None:
+        _trust_own(config)  # all of it was built, and nothing is written yet
     system.told = plan.notes()
     if trainer.is_global_zero:
         print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
@@ -104,6 +107,15 @@ def _fit(built: Built, config: DictConfig, resume: str | None, going_on: GoingOn
     trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
     trainer.fit(system, datamodule=data, ckpt_path=None if saved is None else checkpoint, weights_only=True)
     return True
+
+
+def _trust_own(config: DictConfig) -> None:
+    """Trusts the classes that the user's own recipe or words name, so that this run can be resumed and evaluated."""
+    try:
+        if new := trust_own(config):
+            print(f"note: {trusted_file()} says now that {', '.join(new)} may be built from run folders", flush=True)
+    except StabError as error:  # a home that cannot be written to: this training needs no trust
+        print(f"note: to resume or evaluate this run, --trust is needed: {error}", flush=True)
 
 
 def _report(text: str, run_dir: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from asteroid_stab.cli.main import main
 from bench import callbacks as bench_callbacks
+from bench.models import HOSTED
 
 
 def test_it_prints_a_line_for_each_callback_and_writes_numbers(tmp_path, capsys):
@@ -29,6 +30,16 @@ def test_more_items_in_a_batch_than_there_are_is_refused(capsys):
 
 @pytest.mark.bench
 def test_the_callbacks_take_less_than_a_hundredth_of_a_step():
-    parts = bench_callbacks.measure_step(n_steps=20, n_items=20_000, n_src=2, batch_size=8, device="cpu")["parts"]
+    parts = bench_callbacks.measure_step("small", n_steps=20, n_items=20_000, n_src=2, batch_size=8, device="cpu")[
+        "parts"
+    ]
     assert parts["tracker"]["share"] + parts["dropout"]["share"] < 0.01
     assert parts["reweighting"]["share"] + parts["weighted mean"]["share"] < 0.01
+
+
+@pytest.mark.toolkits
+@pytest.mark.parametrize("kind", HOSTED)
+def test_the_callbacks_take_less_than_a_hundredth_of_a_step_of_a_hosted_net(kind):
+    sizes = {"n_steps": 3, "n_items": 20_000, "n_src": 2, "batch_size": 2}
+    parts = bench_callbacks.measure_step(kind, **sizes, device="cpu")["parts"]
+    assert parts["tracker"]["share"] + parts["dropout"]["share"] < 0.01

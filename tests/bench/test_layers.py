@@ -7,6 +7,7 @@ import pytest
 from asteroid_stab.cli.main import main
 from bench import layers as bench_layers
 from bench.measure import peak_bytes
+from bench.models import HOSTED, MODELS, OWN
 
 
 def test_it_prints_a_row_for_each_model(tmp_path, capsys, monkeypatch):
@@ -17,13 +18,13 @@ def test_it_prints_a_row_for_each_model(tmp_path, capsys, monkeypatch):
     assert main(["bench", "layers", *words]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    rows = {words[0]: words[-3:] for words in map(str.split, lines) if words and words[0] in bench_layers.MODELS}
-    assert rows == {kind: ["100", "1.10×", "1.50×"] for kind in bench_layers.MODELS}
-    assert [row["model"] for row in json.loads(file.read_text())["rows"]] == list(bench_layers.MODELS)
+    rows = {words[0]: words[-3:] for words in map(str.split, lines) if words and words[0] in MODELS}
+    assert rows == {kind: ["100", "1.10×", "1.50×"] for kind in OWN}
+    assert [row["model"] for row in json.loads(file.read_text())["rows"]] == list(OWN)
 
 
 @pytest.mark.bench
-@pytest.mark.parametrize("kind", bench_layers.MODELS)
+@pytest.mark.parametrize("kind", OWN)
 def test_six_layers_take_less_than_1_6_times_the_memory(kind):
     args = {side: (side, kind, 6, 2, 2, 16_000, "cpu") for side in bench_layers.SIDES}
     warm = {side: (side, kind, 6, 2, 2, 2000, "cpu") for side in bench_layers.SIDES}
@@ -31,3 +32,12 @@ def test_six_layers_take_less_than_1_6_times_the_memory(kind):
         peak_bytes(side, bench_layers.prepare, args[side], warm[side], "cpu", 1) for side in bench_layers.SIDES
     )
     assert all(plain / 3 < other < 1.6 * plain for other in others)
+
+
+@pytest.mark.toolkits
+@pytest.mark.parametrize("kind", HOSTED)
+def test_layers_of_hosted_nets_take_less_than_1_6_times_the_memory(kind):
+    args = {side: (side, kind, 4, 2, 2, 8_000, "cpu") for side in ("plain", "layerwise")}
+    warm = {side: (side, kind, 4, 2, 2, 2000, "cpu") for side in args}
+    plain, layerwise = (peak_bytes(side, bench_layers.prepare, args[side], warm[side], "cpu", 1) for side in args)
+    assert plain / 3 < layerwise < 1.6 * plain

@@ -83,6 +83,11 @@ def test_too_many_epochs_are_refused(run, capsys):
     assert "holds models of 4 epoch(s), and 5 are wanted" in capsys.readouterr().err
 
 
+def test_data_at_another_rate_are_refused(run, capsys):
+    assert main(["average", str(run), "--last", "1", "data.sample_rate=16000"]) == 2
+    assert "the model works at 8000 Hz, the data are sampled at 16000 Hz" in capsys.readouterr().err
+
+
 def test_a_pretext_run_is_refused(tmp_path, run, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)

@@ -64,6 +64,7 @@ def test_a_wrong_shape_is_refused_before_a_file_is_written(tmp_path, own, capsys
     error = capsys.readouterr().err
     assert "model: somebodys.Mixed must give [B, J, T] with B=2, J=2, T=4000, got [2, 4000]" in error
     assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "xdg").exists()  # nothing is trusted for a training that does not start
 
 
 @pytest.mark.slow
@@ -113,3 +114,24 @@ def test_pre_training_and_a_new_output_layer(tmp_path, own, esc):
     one, two = (torch.load(file, weights_only=True)["state_dict"] for file in files)
     assert torch.equal(one["net.encoder.weight"], two["net.encoder.weight"])
     assert one["net.mask.weight"].shape != two["net.mask.weight"].shape
+
+
+@pytest.mark.slow
+def test_layers_with_mask_heads_train_and_resume_and_their_file_is_the_plain_net_s(tmp_path, own):
+    """Of a net whose end needs more than a layer's output, so that it can serve none."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    layers = ["head=layerwise", "head.model.layers=[encoder,mask]"]
+    mine = ["--config-dir", str(own), "mine", *WORDS, "stabilizer=[dsd]", "stabilizer.dsd.epsilon_db=1", *layers]
+    assert "give each a mask head (head.model.head=dedicated)" in stab("train", *mine, check=False).stderr
+    mine += ["head.model.head=dedicated"]
+    stab("train", *mine, f"run_dir={run}", "trainer.max_epochs=1")
+    stab("train", f"resume={run}", "trainer.max_epochs=2")
+    assert main(["train", *mine, f"run_dir={whole}", "trainer.max_epochs=2"]) == 0
+    assert_same_weights(run, whole)
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)["state_dict"]
+    assert any("layer_heads" in name for name in saved)
+    kept = torch.load(run / "best_model.pth", weights_only=True)
+    assert kept["model_name"] == "HostedModel"
+    assert not any("layer_heads" in name for name in kept["state_dict"])
+    assert main(["evaluate", str(run), "--metrics", "si_sdr", "--n-jobs", "1"]) == 0
+    assert main(["switches", str(run), "--limit", "4"]) == 0

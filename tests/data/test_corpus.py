@@ -9,7 +9,7 @@ from runs import SMALL
 
 import asteroid_stab.data
 from asteroid_stab.cli.main import main
-from asteroid_stab.data import Corpus
+from asteroid_stab.data import Corpus, ToyCorpus
 from asteroid_stab.data.corpus import (
     check_choice,
     check_count,
@@ -34,6 +34,10 @@ def test_what_a_corpus_must_have_and_what_it_need_not(tiny_corpus):
         corpus.utterances("train")
     with pytest.raises(ValueError, match="n_src must be an integer of at least 1, got 0"):
         tiny_corpus(n_src=0)
+    with pytest.raises(ValueError, match="sample_rate must be at most 192000, got 1000000"):
+        ToyCorpus(sample_rate=1_000_000)
+    with pytest.raises(ValueError, match="n_utterances must be at most 10000, got 2147483648"):
+        ToyCorpus(n_utterances=2**31)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,8 @@ def test_what_a_corpus_must_have_and_what_it_need_not(tiny_corpus):
     [
         (lambda: check_count("n", True, 1), "n must be an integer of at least 1, got True"),
         (lambda: check_count("n", 2.0, 1), "n must be an integer of at least 1, got 2.0"),
+        (lambda: check_count("n", 8, 1, 7), "n must be at most 7, got 8"),
+        (lambda: check_counts(1, 2**31, 1), "n_valid must be at most 100000000, got 2147483648"),
         (lambda: check_counts(1, 0, 1), "n_valid must be an integer of at least 1, got 0"),
         (lambda: check_choice("mode", "mixx", ("min", "mix")), r"one of min, mix, got 'mixx' \(did you mean 'mix'\?\)"),
         (lambda: check_split("dev"), "split must be one of train, valid, test, got 'dev'"),

@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from asteroid_stab.data import ToyCorpus
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, pick_examples
@@ -169,6 +170,8 @@ def test_model_of_other_sources(dataset):
 def test_model_of_another_rate(dataset):
     with pytest.raises(StabError, match="works at 16000 Hz, the data are sampled at 8000 Hz"):
         check_model(Oracle(dataset, sample_rate=16_000.0), dataset)
+    with pytest.raises(StabError, match="works at 16000 Hz, the data are sampled at 8000 Hz"):
+        check_model(Oracle(dataset, sample_rate=16_000.0), ToyCorpus())
 
 
 def test_nothing_measured():

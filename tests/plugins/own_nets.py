@@ -165,3 +165,61 @@ class Chain(nn.Module):
         if self.recomputed is None or not self.training:
             return self.blocks[i](hidden)
         return checkpoint(self.blocks[i], hidden, use_reentrant=self.recomputed == "reentrant")
+
+
+class SkipBlock(nn.Module):
+    """A block that returns what it adds to the state, and what it adds to the sum of skip connections."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.inner, self.skip = nn.Conv1d(hidden, hidden, 1), nn.Conv1d(hidden, hidden, 1)
+
+    def forward(self, hidden):
+        inner = torch.tanh(self.inner(hidden))
+        return inner, self.skip(inner)
+
+
+class Added(nn.Module):
+    """Masks after blocks whose outputs are added outside of them: to the state, and (``skips``) to another sum."""
+
+    def __init__(self, n_blocks=3, hidden=8, n_speakers=2, skips=False, shared=False, normed=False):
+        super().__init__()
+        self.n_speakers, self.skips, self.normed = n_speakers, skips, normed
+        self.encoder = nn.Conv1d(1, hidden, 16, 8)
+        make = SkipBlock if skips else lambda size: nn.Sequential(nn.Conv1d(size, size, 1), nn.Tanh())
+        blocks = [make(hidden) for _ in range(1 if shared else n_blocks)]
+        self.blocks = nn.ModuleList(blocks * n_blocks if shared else blocks)
+        self.mask = nn.Conv1d(hidden, n_speakers * hidden, 1)
+        self.decoder = nn.ConvTranspose1d(hidden, 1, 16, 8)
+
+    def forward(self, x, n_blocks=None):
+        rep = hidden = self.encoder(x.unsqueeze(1))
+        total = torch.zeros_like(hidden)
+        for block in self.blocks[:n_blocks]:
+            output = block(hidden)
+            added, skip = output if self.skips else (output, 0)
+            hidden, total = hidden + added, total + skip
+            if self.normed:
+                hidden = hidden / (1 + hidden.norm())
+        masks = torch.sigmoid(self.mask(total if self.skips else hidden)).view(len(x), self.n_speakers, *rep.shape[1:])
+        return self.decoder((masks * rep.unsqueeze(1)).flatten(0, 1)).view(len(x), self.n_speakers, -1)
+
+
+class UShaped(nn.Module):
+    """Halves the frames, doubles them again and adds what it had: [B, T] -> [B, J, T]. Its layers differ in shape."""
+
+    def __init__(self, n_speakers=2, hidden=8):
+        super().__init__()
+        self.n_speakers = n_speakers
+        self.front = nn.Conv1d(1, hidden, 3, padding=1)
+        self.down = nn.Conv1d(hidden, 2 * hidden, 4, 2, 1)
+        self.rows = nn.Conv2d(1, 4, 1)  # [B, 4, 2 * hidden, T / 2]
+        self.mean = nn.AdaptiveAvgPool1d(1)
+        self.up = nn.ConvTranspose1d(2 * hidden, hidden, 4, 2, 1)
+        self.end = nn.Conv1d(2 * hidden, n_speakers, 1)
+
+    def forward(self, x):
+        hidden = self.front(x.unsqueeze(1))
+        low = self.rows(torch.tanh(self.down(hidden)).unsqueeze(1)).mean(1)
+        up = self.up(low * self.mean(low))
+        return self.end(torch.cat([hidden, up[..., : hidden.shape[-1]]], 1))

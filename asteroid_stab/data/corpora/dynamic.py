@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from asteroid_stab.data.corpus import Corpus, check_count, check_level
+from asteroid_stab.data.corpus import MOST_MIXTURES, Corpus, check_count, check_level
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.padding import PaddedMixtures
 from asteroid_stab.data.utterances import Utterances
@@ -112,7 +112,7 @@ class DynamicCorpus(Corpus):
             raise ValueError(f"base must be a corpus, with mixtures to validate with, got {type(base).__name__}")
         super().__init__(base.n_src, base.sample_rate)
         self.base = base
-        self.n_train = check_count("n_train", n_train, 1)
+        self.n_train = check_count("n_train", n_train, 1, MOST_MIXTURES)
         self.level_db = check_level("level_db", level_db)
 
     def prepare(self) -> None:

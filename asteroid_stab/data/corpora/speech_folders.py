@@ -6,7 +6,7 @@ import numpy as np
 
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.data.corpora.sounds import Sound, find_speakers
-from asteroid_stab.data.corpus import SPLITS, check_count, check_folder, check_split
+from asteroid_stab.data.corpus import HIGHEST_RATE, SPLITS, check_count, check_folder, check_split
 from asteroid_stab.data.lists.maker import hold_out
 from asteroid_stab.errors import StabError
 from asteroid_stab.paths import folder_names
@@ -63,7 +63,7 @@ class SpeechFolders:
         corpus_seed: int = 0,
     ):
         self.root, self.corpus_seed = root, check_count("corpus_seed", corpus_seed, 0)
-        self.sample_rate = check_count("sample_rate", sample_rate, 1)
+        self.sample_rate = check_count("sample_rate", sample_rate, 1, HIGHEST_RATE)
         given = (train_subset, valid_subset or train_subset, test_subset)
         self.subsets = {split: folder_names([name], "a subset")[0] for split, name in zip(SPLITS, given, strict=True)}
         self.holds_out = not valid_subset

@@ -17,6 +17,9 @@ LEVEL_DB = 2.5
 """Largest gain of a source relative to the common level, either way."""
 _PEAK = 0.95  # of a mixture, at most
 
+MOST_UTTERANCES = 10_000
+"""Largest number of sentences of a speaker: 110 speakers say a million in hours."""
+
 
 class Mixture(NamedTuple):
     """Which utterances make a mixture, and their gains (factors)."""
@@ -118,12 +121,12 @@ class ToyCorpus(Corpus):
 
     Args:
         n_src: sources in a mixture, 1 to 20.
-        sample_rate: in Hz.
+        sample_rate: in Hz, up to 192,000.
         corpus_seed: seed of the corpus: voices, sentences, mixtures. Runs that differ in their own seed share it.
         n_train: mixtures to train on.
         n_valid: mixtures to validate with.
         n_test: mixtures to test with.
-        n_utterances: sentences that every speaker says.
+        n_utterances: sentences that every speaker says, 1 to 10,000.
         distinct_voices: mix speakers of different sex or character as far as there are any; otherwise any speakers,
             who may be much alike and hard to separate.
         cache_dir: folder of the utterances; None: ``ASTEROID_STAB_CACHE``, else the user's cache folder.
@@ -151,7 +154,7 @@ class ToyCorpus(Corpus):
             )
         self.corpus_seed = check_count("corpus_seed", corpus_seed, 0)
         self.n_mixtures = check_counts(n_train, n_valid, n_test)
-        self.n_utterances = check_count("n_utterances", n_utterances, 1)
+        self.n_utterances = check_count("n_utterances", n_utterances, 1, MOST_UTTERANCES)
         self.distinct_voices, self.cache_dir = distinct_voices, cache_dir
         self._speech: dict[str, ToySpeech] | None = None
 
