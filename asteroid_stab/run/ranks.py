@@ -146,7 +146,7 @@ class RankWatch:
                 n_refused += 1
                 if n_refused == _N_REFUSED and 0 in self._silent:
                     self._lose(f"rank 0 of {self.n_ranks} has ended: its connection is closed", 1)
-                    return
+                    return self._know.update(self._silent)
             except RuntimeError:  # no answer in time
                 pass
             count += 1
@@ -172,7 +172,7 @@ class RankWatch:
                 self._silent[rank] = 0
                 if store.check([alive]):
                     self._signs[rank] = sign
-        if self.lost is not None:
+        if self.lost is not None or self._has_left:
             store.set(f"{KEYS}/knows/{self.rank}", "")
 
     def _judge(self) -> None:
@@ -204,7 +204,7 @@ class RankWatch:
             end_process(self.lost.status)
 
     def _lose(self, message: str, status: int) -> None:
-        if self.lost is None and not self._over.is_set() and received() is None:
+        if self.lost is None and not self._has_left and not self._over.is_set() and received() is None:
             self.lost = RankLostError(message, status)
         self._known.set()
 
