@@ -72,7 +72,7 @@ class Items:
                 a loader, whose length counts batches.
 
         Example:
-            >>> Items.of(3).n, Items.of(["a", "b", "c"]).names
+            >>> Items.of(3).n, list(Items.of(["a", "b", "c"]).names)
             (3, ['a', 'b', 'c'])
         """
         if isinstance(source, Items):

@@ -231,10 +231,11 @@ def _is_part(found: Any, modules_only: bool = False) -> bool:
     from torch import nn, optim
 
     from asteroid_stab.data import Corpus, MixtureDataModule, SpeechFolders
-    from asteroid_stab.losses import ExponentialSchedule, RisingSchedule
+    from asteroid_stab.losses import ExponentialSchedule, RisingSchedule, SteppedSchedule
 
     kinds = (
-        *(Corpus, SpeechFolders, MixtureDataModule, ExponentialSchedule, RisingSchedule, BaseScheduler),
+        *(Corpus, SpeechFolders, MixtureDataModule),
+        *(ExponentialSchedule, RisingSchedule, SteppedSchedule, BaseScheduler),
         *(nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler),
         *(Trainer, Callback, strategies.Strategy, profilers.Profiler, accelerators.Accelerator),
         *(loggers.CSVLogger, loggers.TensorBoardLogger),  # those that write files; the others send them away

@@ -39,7 +39,8 @@ class SortedPITLossWrapper(PairwiseLossWrapper):
         key: ``onset`` or ``energy``.
         sort_weight: a, from 0 to 1.
         sort_schedule: returns a for an epoch, counted from 0; ``None`` leaves ``sort_weight`` as it is.
-        onset_db: a source begins where it first comes within so many dB of its peak on the crop, below 0.
+        onset_db: a source begins where it first comes within so many dB of its peak on the crop, both measured from its
+            median, below 0.
         onset_step: onsets are equal that fall into the same step of so many samples.
         pit_from: ``pw_mtx`` or ``pw_pt``, see ``PITLossWrapper``.
 
@@ -126,9 +127,9 @@ class SortedPITLossWrapper(PairwiseLossWrapper):
     def _places(self, targets: Tensor) -> Tensor:
         """Keys of the sources [B, J], least first; a source without a sound comes last."""
         (signals,) = upcast(targets.detach().flatten(2))
-        signals = signals - signals.mean(-1, keepdim=True)
         if self.key == "energy":
-            return -signals.square().sum(-1)
+            return -(signals - signals.mean(-1, keepdim=True)).square().sum(-1)
+        signals = signals - signals.median(-1, keepdim=True).values  # an offset is no sound
         level, n_samples = signals.abs(), signals.shape[-1]
         sounds = (level >= level.amax(-1, keepdim=True) * 10 ** (self.onset_db / 20)) & (level > 0)
         onset = torch.where(sounds.any(-1), sounds.to(torch.uint8).argmax(-1), n_samples)

@@ -27,9 +27,9 @@ def signals(n_src, seed=0):
 
 
 def slow_key(signal, key, onset_db, step):
-    values = [value - sum(signal) / len(signal) for value in signal]
     if key == "energy":
-        return -sum(value**2 for value in values)
+        return -sum((value - sum(signal) / len(signal)) ** 2 for value in signal)
+    values = [value - sorted(signal)[(len(signal) - 1) // 2] for value in signal]
     peak = max(abs(value) for value in values)
     return next(i for i, value in enumerate(values) if abs(value) >= peak * 10 ** (onset_db / 20)) // step
 

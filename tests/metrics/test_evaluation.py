@@ -83,8 +83,8 @@ def evaluation(dataset):
 
 def test_rows(dataset, evaluation):
     assert [row["id"] for row in evaluation.rows] == list(range(5))
-    assert [row["name"] for row in evaluation.rows] == dataset.names
-    assert [row["n_samples"] for row in evaluation.rows] == dataset.lengths
+    assert [row["name"] for row in evaluation.rows] == list(dataset.names)
+    assert [row["n_samples"] for row in evaluation.rows] == list(dataset.lengths)
     for i in (0, 1, 2, 4):  # noise at -20 dB of all three, one of which the estimate is
         assert evaluation.rows[i]["si_sdr"] == pytest.approx(20 - 5 * i, abs=1.5)
     assert np.isnan(evaluation.rows[3]["si_sdr"])

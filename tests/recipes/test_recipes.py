@@ -280,7 +280,9 @@ def test_every_row_of_a_study_has_the_values_that_it_says(row, monkeypatch):
         key, value = word.split("=", 1)
         chosen = OmegaConf.select(config, key)
         if "." in key:  # a value, not the choice of an ingredient
-            meant = float(value) if value == "inf" else yaml.safe_load(value.replace("${oc.env:NOISE}", "esc"))
+            meant = (
+                float(value) if value in ("inf", "-inf") else yaml.safe_load(value.replace("${oc.env:NOISE}", "esc"))
+            )
             assert OmegaConf.to_container(OmegaConf.create({"v": chosen}))["v"] == meant, word
 
 

@@ -124,10 +124,10 @@ def texts(tree):
 
 
 def spelled():
-    """The names of files and of folders that ``layout`` spells."""
+    """The names of files and of folders that ``layout`` spells; a suffix alone (``{}.log``) is no name."""
     found = {text for _, text in texts(ast.parse(Path(layout.__file__).read_text(encoding="utf-8")))}
     names = {name for text in found for name in text.split("/")}
-    files = {name for name in names if re.fullmatch(r"[\w{}]+\.\w+", name)}
+    files = {name for name in names if re.fullmatch(r"[\w{}]*\w[\w{}]*\.\w+", name)}
     return files, {name for name in names if re.fullmatch(r"[a-z_]+[a-z]", name)}
 
 
