@@ -82,7 +82,9 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     compile_model(system, config.get("compile", False))
     trainer = _trainer(config, _callbacks(config, system))
     _check_number(trainer, data)
-    return Built(data, network, transfer if config.init.path is not None else None, system, trainer)
+    return Built(
+        data, network, transfer if OmegaConf.select(config, "init.path") is not None else None, system, trainer
+    )
 
 
 def _check_number(trainer: pl.Trainer, data: MixtureDataModule) -> None:

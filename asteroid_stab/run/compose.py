@@ -81,6 +81,8 @@ def _readable(recipe: str) -> Iterator[None]:
         yield
     except StabError:
         raise
+    except AssertionError as error:  # OmegaConf's, where a text in quotes holds a bare value
+        raise StabError(f"recipe {recipe!r}: one of its files holds a bare value and no keys") from error
     except RecursionError as error:
         raise StabError(f"recipe {recipe!r}: its defaults lead back to itself, or it is nested too deep") from error
     except (*_UNREADABLE, OSError) as error:

@@ -32,10 +32,23 @@ class GoingOn(pl.Callback):
 
     def __init__(self, checkpoint: Path, trainer: Any, resumed: bool):
         self.checkpoint, self.resumed, self.has_stepped = checkpoint, resumed, False
+        self._batch_ended = False
         trainer.callbacks.append(self)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Ends the watch."""
+        """Notes that the first step is done; Lightning counts it afterwards, in numbers of the checkpoint."""
+        self._batch_ended = True
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Ends the watch with the second step."""
+        self.has_stepped = self._batch_ended
+
+    def on_validation_start(self, *_: Any) -> None:
+        """Ends the watch, where the epoch has one step."""
+        self.has_stepped = self._batch_ended
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        """Ends the watch, where nothing is validated."""
         self.has_stepped = True
 
     def __enter__(self) -> GoingOn:

@@ -33,6 +33,7 @@ def test_it_runs_a_verb_while_the_pipe_is_open():
         assert process.wait(30) == 2
 
 
+@pytest.mark.slow
 def test_it_ends_once_the_pipe_is_closed(tmp_path):
     """Here while it waits for a file that nobody writes."""
     os.mkfifo(tmp_path / "recipe.yaml")

@@ -112,6 +112,7 @@ def test_a_group_that_a_run_can_do_without_may_be_null(group):
         ("mine", HEAD + "optim:\n\tlr: 1", r"mine.yaml' is no readable recipe: .*cannot start any token"),
         ("mine", HEAD + "seed: 1\nseed: 2", "found duplicate key seed"),
         ("mine", "# @package _global_\ndefaults: [/mine, _self_]\n", "its defaults lead back to itself"),
+        ("mine", "# @package _global_\n'0x10'\n", "one of its files holds a bare value and no keys"),
         ("mine", HEAD + "run_dir: ${run_dir}", "Recursive interpolation detected"),
         ("mine", HEAD + "run_dir: ${foo:bar}", "Unsupported interpolation type foo"),
         ("mine", HEAD + "run_dir: '${'", "recipe 'mine'"),

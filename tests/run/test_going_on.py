@@ -32,8 +32,17 @@ def test_other_errors_stay(monkeypatch):
         raise KeyError("x")
     later = watch()
     later.on_train_batch_end(None, None)
+    with pytest.raises(StabError, match="of no training"), later:
+        raise KeyError("x")  # the first step's count
+    later.on_train_batch_start(None, None)
     with pytest.raises(KeyError), later:
         raise KeyError("x")
+    for end in ("on_validation_start", "on_train_epoch_end"):
+        later = watch()
+        later.on_train_batch_end()
+        getattr(later, end)()
+        with pytest.raises(KeyError), later:
+            raise KeyError("x")
     monkeypatch.setenv("ASTEROID_STAB_TRACEBACK", "1")
     with pytest.raises(KeyError), watch():
         raise KeyError("x")
@@ -42,6 +51,9 @@ def test_other_errors_stay(monkeypatch):
 DAMAGE = {
     "group": lambda saved: saved["optimizer_states"][0]["param_groups"].append({}),
     "moment": lambda saved: saved["optimizer_states"][0]["state"][0].update(exp_avg_sq=1.5),
+    "count": lambda saved: saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"].update(
+        completed=torch.zeros(1).to_sparse()
+    ),
     "data": lambda saved: saved.update(MixtureDataModule="x"),
     "rows": lambda saved: next(v for k, v in saved["callbacks"].items() if k == "EpochTable")["rows"][0].update(lr="a"),
 }

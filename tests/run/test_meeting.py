@@ -95,6 +95,7 @@ def test_a_refusal_is_held_until_all_know_it(given, monkeypatch):
     assert not reporting.is_alive()
 
 
+@pytest.mark.slow
 def test_a_refusal_does_not_wait_for_ever(given, monkeypatch):
     monkeypatch.setattr(meeting, "_MEET_S", 2)
     given({**SLURM, "SLURM_PROCID": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"})

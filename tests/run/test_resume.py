@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import FixedPITLossWrapper
+from asteroid_stab.run.build import build_run
 from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.resume import check_checkpoint, may_change, resumed_config
@@ -24,6 +25,13 @@ def test_a_moved_run_goes_on_where_it_is(run):
     assert (config.run_dir, config.logger.save_dir) == (str(run), str(run))
     assert (config.trainer.max_epochs, config.loader.num_workers) == (2, 3)
     assert config.optim == OmegaConf.load(RunLayout(run).config).optim
+
+
+def test_a_stored_config_that_names_no_weights_to_start_with_is_built(run):
+    stored = OmegaConf.load(RunLayout(run).config)
+    del stored.init["path"]
+    OmegaConf.save(stored, RunLayout(run).config)
+    assert build_run(resumed_config(str(run), None, []), resumed=True).transfer is None
 
 
 @pytest.mark.parametrize(
