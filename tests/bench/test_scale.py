@@ -43,7 +43,7 @@ def test_a_process_that_is_killed_is_told(monkeypatch):
 @pytest.mark.bench
 def test_ten_million_items():
     small, large = (scale.measure_size(n, n_src=2, batch_size=8, n_steps=200) for n in (100_000, 10_000_000))
-    assert large["peak_bytes"] < 1.5e9
-    assert large["start_up_s"] < 20
-    assert large["end_epoch_s"] < 5
+    assert large["peak_bytes"] - large["imports_bytes"] < 0.9e9  # 90 bytes an item
+    for part in ("start_up_s", "end_epoch_s"):
+        assert large[part] < 300 * small[part], part  # a hundred times the items; seconds depend on the machine
     assert large["step_s"] < 3 * small["step_s"]
