@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asteroid_stab.cores import available_cores
 from asteroid_stab.data.toy import espeak
 from asteroid_stab.errors import StabError
 
@@ -64,7 +64,8 @@ def synthesize(batches: Iterable[list[Request]]) -> Iterator[np.ndarray]:
         RuntimeError: it does not know a voice, or fails.
     """
     files = espeak_files()
-    with ThreadPoolExecutor(available_cores()) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
         yield from chain.from_iterable(pool.map(lambda batch: _say(files, batch), batches))
 
 
