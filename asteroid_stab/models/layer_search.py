@@ -156,7 +156,7 @@ def _agree(found: Tensor, wanted: Tensor) -> bool:
 
 
 def _mask_heads(model: LayeredHostedModel) -> LayerMaskHeads:
-    """A mask head for each layer but the last; its weights are drawn as those of any new layer."""
+    """A mask head for each layer but the last; its weights are drawn at random."""
     names = [*dict.fromkeys(model.call_names)]
     with isolate_rng(include_cuda=False), torch.no_grad():
         runs = [

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.models.weight_names import without_layer_heads
 
 
 class LayeredModel(BaseEncoderMaskerDecoder, ABC):
@@ -97,5 +98,4 @@ class LayeredModel(BaseEncoderMaskerDecoder, ABC):
     def serialize(self) -> dict[str, Any]:
         """The plain model: its name, its arguments, its weights."""
         conf = super().serialize()
-        weights = {key: value for key, value in conf["state_dict"].items() if not key.startswith("layer_heads.")}
-        return {**conf, "model_name": self.HOST.__name__, "state_dict": weights}
+        return {**conf, "model_name": self.HOST.__name__, "state_dict": without_layer_heads(conf["state_dict"])}

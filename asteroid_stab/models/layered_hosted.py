@@ -14,6 +14,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.models.hosted import HostedModel
 from asteroid_stab.models.layer_calls import in_turn, recorded_calls, replaced_calls, zeros_of
 from asteroid_stab.models.layer_mask_heads import LayerMaskHeads
+from asteroid_stab.models.weight_names import without_layer_heads
 
 
 class LayeredHostedModel(HostedModel):
@@ -105,5 +106,4 @@ class LayeredHostedModel(HostedModel):
     def serialize(self) -> dict[str, Any]:
         """Returns the plain model: its name, its arguments, its weights."""
         conf = super().serialize()
-        weights = {key: value for key, value in conf["state_dict"].items() if not key.startswith("layer_heads.")}
-        return {**conf, "model_name": HostedModel.__name__, "state_dict": weights}
+        return {**conf, "model_name": HostedModel.__name__, "state_dict": without_layer_heads(conf["state_dict"])}

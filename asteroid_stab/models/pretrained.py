@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asteroid_stab.errors import StabError, some
 from asteroid_stab.models.saved import check_kinds, check_weights, read_saved
-from asteroid_stab.models.weight_names import fitting_names, held_weights
+from asteroid_stab.models.weight_names import fitting_names, held_weights, without_layer_heads
 from asteroid_stab.run.layout import RunLayout
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
@@ -151,7 +151,7 @@ def _weights(file: Path, own: Mapping[str, Any]) -> tuple[dict[str, Tensor], Map
     weights, others = held_weights(saved if isinstance(saved, Mapping) else {})
     check_weights(weights, str(file))
     weights = fitting_names(weights, own)
-    weights = {key: value for key, value in weights.items() if not key.startswith("layer_heads.")}  # for training only
+    weights = without_layer_heads(weights)
     # A model file has the model's arguments, a checkpoint the config of its run.
     config = saved.get("training_config")
     arguments = saved.get("model_args") or (config.get("model") if isinstance(config, Mapping) else None)

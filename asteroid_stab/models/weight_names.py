@@ -81,3 +81,16 @@ def _cuts(name: str) -> Iterable[str]:
     while prefix := next((one for one in PREFIXES if name.startswith(cut + one)), ""):
         cut += prefix
         yield cut
+
+
+def without_layer_heads(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the weights of the plain model: dedicated heads of layers serve the training alone.
+
+    Args:
+        weights: weights by name, as in a checkpoint.
+
+    Example:
+        >>> without_layer_heads({"encoder.weight": 1, "layer_heads.0.weight": 2})
+        {'encoder.weight': 1}
+    """
+    return {name: value for name, value in weights.items() if not name.startswith("layer_heads.")}
