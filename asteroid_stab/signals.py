@@ -20,6 +20,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 20.0
 """Seconds that a program has to end by itself; then it is ended."""
 
+_PARENT_S = 2.0
 _POLL_S = 0.2
 _active: list[EndingSignals] = []
 
@@ -172,6 +173,26 @@ def _in_fork() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _leave_lost_parents_out()
+
+
+def _leave_lost_parents_out() -> None:
+    """Has a forked process print no traceback where only its parent's end cut a connection.
+
+    A thread of :mod:`multiprocessing` gives a worker's tensors to the parent, and prints any error. The user has had
+    the parent's own message, or has killed it.
+    """
+    parent, before = os.getppid(), sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+        deadline = time.monotonic() + _PARENT_S
+        while isinstance(error, (ConnectionError, EOFError)) and time.monotonic() < deadline:
+            if os.getppid() != parent:
+                return
+            time.sleep(_POLL_S / 10)  # the system closes a process' connections before it is gone
+        before(kind, error, at)
+
+    sys.excepthook = hook
 
 
 def _in_exit() -> None:

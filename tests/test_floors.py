@@ -344,7 +344,8 @@ def changes_of_hosts(tree):
         root = target
         while isinstance(root, ast.Attribute):
             root = root.value
-        made_to_be_set = ast.unparse(node) == "sys.unraisablehook" or ast.unparse(target).startswith("torch.backends")
+        hook = ast.unparse(node) in ("sys.excepthook", "sys.unraisablehook")
+        made_to_be_set = hook or ast.unparse(target).startswith("torch.backends")
         if isinstance(root, ast.Name) and root.id in foreign and not made_to_be_set:
             yield ast.unparse(node)
 

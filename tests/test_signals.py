@@ -57,6 +57,42 @@ with signals.EndingSignals() as here, replacing(sys.argv[1]) as new:
 sys.exit(here.status)
 """
 
+LOST_PARENT = """
+import multiprocessing
+from multiprocessing import resource_sharer
+
+def worker(there):
+    shared = resource_sharer.DupFd(os.open(os.devnull, os.O_RDONLY))  # as a loader's worker shares its tensors
+    there.send(shared._id)
+    time.sleep(1)
+
+if sys.argv[1] == "alive":
+    signals._PARENT_S = 0.1
+
+with signals.EndingSignals():
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=worker, args=[there])
+    process.start()
+    from socket import AF_UNIX, socket
+    connection = socket(AF_UNIX)
+    connection.connect(here.recv()[0])
+    if sys.argv[1] == "alive":
+        connection.close()  # cut, by a parent that lives on
+        process.join()
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("parent", ["killed", "alive"])
+def test_a_forked_process_prints_a_traceback_unless_its_parent_is_gone(parent):
+    """A loader's worker gives its tensors to its parent; a parent that is killed meanwhile cuts the connection."""
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + LOST_PARENT, parent], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == {"killed": -signal.SIGKILL, "alive": 0}[parent]
+    assert ("Traceback" in done.stderr) == (parent == "alive"), done.stderr
+
 
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_an_exception_that_python_ignores_is_raised_again(tmp_path, name, status):
