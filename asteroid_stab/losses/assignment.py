@@ -110,7 +110,7 @@ def best_permutation(pw: Tensor) -> Tensor:
         perms = all_permutations(n_src, pw.device)
         perm = perms[permuted(cost, perms).sum(-1).argmin(1)]  # of two equal sums, the first one
         return ascending_among_equals(perm, cost) if n_src > 2 else perm  # sums of three may differ by rounding
-    rows = cost.mT.to("cpu", torch.float64).numpy()  # [B, J_src, J_est]; SciPy works in float64
+    rows = cost.mT.cpu().double().numpy()  # [B, J_src, J_est]; SciPy works in float64, which not every device has
     found = np.empty(rows.shape[:2], dtype=np.int64)
     for item, row in enumerate(rows):
         found[item] = linear_sum_assignment(row)[1]
