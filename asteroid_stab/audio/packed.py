@@ -25,6 +25,7 @@ from rich.progress import track as progress
 
 from asteroid_stab.atomic import making
 from asteroid_stab.audio.integers import IntegerFile
+from asteroid_stab.audio.positions import write_at
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError, some
 
@@ -174,7 +175,8 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
     goes_on = f", of which {first} are packed" if first else ""
     log.warning("packing %d tracks into %s (%.2f GB)%s", len(tracks), path, size / 1e9, goes_on)
     offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | (0 if first else os.O_TRUNC), 0o666)
+    file = open(part, "r+b" if first else "w+b", buffering=0)  # noqa: SIM115  closed before it takes its name
+    descriptor = file.fileno()
     damaged: list[str] = []
 
     def pack_one(track: int) -> np.float32:
@@ -183,16 +185,16 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         except StabError as error:  # the others are decoded too, so that all damaged files are found at once
             damaged.append(str(error))
             return np.float32(np.nan)
-        _write_at(descriptor, integers.tobytes(), int(offsets[track]))
+        write_at(descriptor, integers.tobytes(), int(offsets[track]))
         return scale
 
     def keep() -> None:
         os.fsync(descriptor)  # a scale on the disk says that the samples are
-        _write_at(descriptor, np.array(scales[first:], np.float32).tobytes(), _HEAD_BYTES + 4 * first)
+        write_at(descriptor, np.array(scales[first:], np.float32).tobytes(), _HEAD_BYTES + 4 * first)
 
     try:
         if not first:
-            _write_at(descriptor, _UNFINISHED + digest + _NO_SCALE * len(tracks), 0)
+            write_at(descriptor, _UNFINISHED + digest + _NO_SCALE * len(tracks), 0)
             os.ftruncate(descriptor, size)
         # Threads: libsndfile and the disk work outside Python's lock.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -212,11 +214,11 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
             first = 0  # once they are mended, the audio files are others
             raise StabError(f"{counted}{some(sorted(damaged))}")
         keep()
-        _write_at(descriptor, _MAGIC, 0)
+        write_at(descriptor, _MAGIC, 0)
         os.fsync(descriptor)
         first = len(tracks)
     finally:
-        os.close(descriptor)
+        file.close()
         if not first:
             part.unlink()
     os.replace(part, path)
@@ -237,11 +239,3 @@ def _scales_of(part: Path, digest: bytes, size: int, n_tracks: int) -> list[np.f
 def _taken(part: Path) -> int:
     """Bytes that the file has on the disk; what was not written yet takes none."""
     return 512 * getattr(part.stat(), "st_blocks", 0)
-
-
-def _write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """Writes all of ``data`` at ``offset``; the system may take it in several parts."""
-    view = memoryview(data)
-    while view:
-        n_written = os.pwrite(descriptor, view, offset)
-        view, offset = view[n_written:], offset + n_written

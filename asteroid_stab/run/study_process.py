@@ -49,8 +49,9 @@ class StudyProcess:
         # goes before one.
         environment = {**ONE_THREAD, **os.environ}
         self.process = subprocess.Popen(
-            words, stdin=self.read, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
+            words, stdin=self.read, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+        )  # fmt: skip
 
     def close(self) -> None:
         """Closes the pipe: a process that lives ends."""
@@ -59,7 +60,7 @@ class StudyProcess:
 
     def ask_to_end(self) -> None:
         """Asks it to end, whether its start has come back or not."""
-        if self.process is not None:
+        if self.process is not None and hasattr(os, "killpg"):  # Windows' SIGTERM does not ask; the closed pipe does
             with suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGTERM)
         self.close()
@@ -75,7 +76,10 @@ class StudyProcess:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)  # with its loaders
+                if hasattr(os, "killpg"):
+                    os.killpg(self.process.pid, signal.SIGKILL)  # type: ignore[attr-defined]  # with its loaders
+                else:
+                    self.process.kill()  # its loaders follow it
             self.process.wait()
 
 
