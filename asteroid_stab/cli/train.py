@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     try:
         return _main(argv)
     except Exception as error:
-        if _is_one_of_several() and not hasattr(error, "reported"):  # the others wait for it
+        if _is_one_of_several() and not getattr(error, "reported", False):  # the others wait for it
             from asteroid_stab.run.meeting import report_refusal, word_of
 
             report_refusal(word_of(error).removeprefix("StabError: "))

@@ -100,10 +100,12 @@ class RankWatch:
         else:
             if _is_of_exchange(error):  # the other end is gone: which one shows in a moment
                 self._known.wait(SILENT_S + 2 * LEAVE_S)
-            error.reported = True  # type: ignore[attr-defined]
             if self.lost is None:
                 self.leave(f"ended with {word_of(error)}", 2 if isinstance(error, StabError) else 1)
                 self._linger(True)  # the store, or the launcher that holds it, may end with this process
+            # Others may still be starting, and the store may not be there yet: the caller then waits to report.
+            all_are_here = self._store is not None and set(self._silent) <= set(self._signs)
+            error.reported = all_are_here or self.lost is not None or self.launcher is not None  # type: ignore[attr-defined]
         self._over.set()
         if error is not None or received() is not None:
             self._end_children()
@@ -167,6 +169,7 @@ class RankWatch:
                 status, _, word = store.get(left).decode().partition(" ")
                 if word:
                     self._lose(f"rank {rank} of {self.n_ranks} {word}", int(status))
+                    count_ended(store)
                 del self._silent[rank]
             elif not store.check([alive]) or self._signs.get(rank) != (sign := store.get(alive).decode()):
                 self._silent[rank] = 0

@@ -94,6 +94,26 @@ def test_a_process_that_is_held_up_is_ended_with_the_word_of_the_lost_one(others
     assert child.killed
 
 
+@pytest.mark.parametrize("came", [(0, 2), (0,), ()])
+def test_a_fault_counts_as_reported_where_all_others_have_come(others, came):
+    """Where one is still starting, the caller waits to report; a process that starts the others itself ends them."""
+    trainer = others.trainer()
+    trainer.strategy.launcher = None
+
+    def train():
+        with RankWatch(trainer, print):
+            others.alive(*came)
+            for rank in came:
+                others.store.set(f"{KEYS}/knows/{rank}", "")
+            time.sleep(1.5)
+            raise StabError("no file a.wav")
+
+    with pytest.raises(StabError) as caught:
+        train()
+    assert caught.value.reported == (len(came) == 2)
+
+
+@pytest.mark.slow
 def test_a_silent_process_is_named_and_a_slow_start_is_no_silence(others, ended):
     said = []
     with RankWatch(others.trainer(), said.append) as watch:
@@ -145,7 +165,8 @@ def test_a_failed_exchange_is_explained_by_who_is_lost(others):
     assert lost.value.status == 143
 
 
-def test_the_end_of_the_store_is_the_end_of_rank_0(others, ended):
+def test_the_end_of_the_store_is_the_end_of_rank_0(others, ended, monkeypatch):
+    monkeypatch.setattr(ranks, "SILENT_S", 30)  # its silence shows later than its closed connection
     said = []
     with RankWatch(others.trainer(), said.append) as watch:
         others.alive(0, 2)
