@@ -93,6 +93,12 @@ def word_of(error: BaseException) -> str:
     return f"StabError: {error}" if isinstance(error, StabError) else cause(error)
 
 
+def is_of_exchange(error: BaseException) -> bool:
+    """Returns whether an error is one of the exchange between processes, which has no class of its own in gloo."""
+    words = ("gloo", "nccl", "connection", "socket", "broken pipe", "process group", "recvvalue", "store")
+    return isinstance(error, (RuntimeError, OSError)) and any(word in str(error).lower() for word in words)
+
+
 def report_refusal(message: str) -> None:
     """Reports to the other processes of a training that this one could not start; returns when they know, or are late.
 

@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch.distributed as dist
 
 from asteroid_stab.errors import StabError, some
-from asteroid_stab.run.meeting import KEYS, LEAVE_S, REFUSED, count_ended, store_client, word_of
+from asteroid_stab.run.meeting import KEYS, LEAVE_S, REFUSED, count_ended, is_of_exchange, store_client, word_of
 from asteroid_stab.signals import end_process, received
 
 SILENT_S = 30
@@ -98,7 +98,7 @@ class RankWatch:
                 self.leave("", 0)
             self._linger(self.rank == 0)  # the store is here: the others should find this word before it is gone
         else:
-            if _is_of_exchange(error):  # the other end is gone: which one shows in a moment
+            if is_of_exchange(error):  # the other end is gone: which one shows in a moment
                 self._known.wait(SILENT_S + 2 * LEAVE_S)
             if self.lost is None:
                 self.leave(f"ended with {word_of(error)}", 2 if isinstance(error, StabError) else 1)
@@ -109,7 +109,7 @@ class RankWatch:
         self._over.set()
         if error is not None or received() is not None:
             self._end_children()
-        if self.lost is not None and received() is None and error is not None and _is_of_exchange(error):
+        if self.lost is not None and received() is None and error is not None and is_of_exchange(error):
             raise self.lost from None
 
     def _linger(self, waits: bool) -> None:
@@ -241,12 +241,6 @@ class RankWatch:
         for thread in threading.enumerate():
             if thread.name == "child-process-observer":
                 thread._child_processes = []  # type: ignore[attr-defined]
-
-
-def _is_of_exchange(error: BaseException) -> bool:
-    """Returns whether an error is one of the exchange between processes, which has no class of its own in gloo."""
-    words = ("gloo", "nccl", "connection", "socket", "broken pipe", "process group", "recvvalue", "store")
-    return isinstance(error, (RuntimeError, OSError)) and any(word in str(error).lower() for word in words)
 
 
 def _how(code: int) -> str:
