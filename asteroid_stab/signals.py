@@ -158,7 +158,7 @@ def end_process(status: int) -> None:
 def send_own(number: int) -> None:
     """Sends this process a signal, from any thread.
 
-    On Windows ``os.kill`` would end the process without a word, whatever the signal.
+    On Windows ``os.kill`` would end the process without a word, on any signal.
     """
     if hasattr(signal, "pthread_kill"):
         os.kill(os.getpid(), number)
