@@ -36,6 +36,7 @@ FLOORS = [
     ("signals", 0),
     ("threads", 0),
     ("transfer", 0),
+    ("cores", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),
     ("run.epochs", 0),
