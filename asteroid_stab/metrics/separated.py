@@ -44,7 +44,7 @@ def separated(
     """Separates whole mixtures; mixtures of equal length go through the model together, so that nothing is padded.
 
     Padding would change the estimates of most models, whose norms and recurrences see all of a signal. Where a batch
-    fails, for want of memory or because of one mixture, its mixtures go through alone, so that the right one is named.
+    fails, for lack of memory or because of one mixture, its mixtures go through alone, so that the right one is named.
 
     Args:
         model: maps [B, T] to [B, J, T]; in evaluation mode.
