@@ -22,6 +22,7 @@ FEATURES = {
     "cli/test_variable_sources.py": "one recipe from training to page",
     "data/corpora/test_contract.py": "every corpus",
     "egs/test_run_sh.py": "the scripts of all corpora",
+    "engine/test_waits.py": "every step: losses, stabilizers and systems, as a GPU would take it",
     "engine/test_losses_in_training.py": "losses with a state of their own, within a system",
     "losses/test_contract.py": "every loss",
     "losses/test_soft_wrappers.py": "three soft assignments against one reference",

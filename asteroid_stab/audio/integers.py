@@ -50,3 +50,11 @@ class IntegerFile:
         except OSError as error:
             raise StabError(f"cannot read {self.path}: {error.strerror}") from error
         return integers
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Writes all of ``data`` at ``offset``; the system may take it in several parts."""
+    view = memoryview(data)
+    while view:
+        n_written = os.pwrite(descriptor, view, offset)
+        view, offset = view[n_written:], offset + n_written

@@ -7,6 +7,8 @@ the whole range.
 
 The error of a mixture of J sources is therefore at most the sum over them of (gain x peak) / 2 steps of a
 16-bit file: half a step for each source that just fits, as if the sources were written to 16-bit files.
+
+Checksums stand in a file beside it, see :mod:`~asteroid_stab.audio.checksums`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ import numpy as np
 from rich.progress import track as progress
 
 from asteroid_stab.atomic import making
-from asteroid_stab.audio.integers import IntegerFile
+from asteroid_stab.audio.checksums import check_sums, write_sums
+from asteroid_stab.audio.integers import IntegerFile, write_at
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError, some
 
@@ -125,7 +128,7 @@ class PackedTracks:
             folder: folder of packed files; made if it is not there.
 
         Raises:
-            StabError: a file cannot be decoded, or the disk has not enough room.
+            StabError: a file cannot be decoded, the disk has not enough room, or the packed file is damaged.
         """
         path, digest = folder / _name(tracks), _digest(tracks)
         size = _packed_size(tracks)
@@ -139,7 +142,12 @@ class PackedTracks:
                         _pack(tracks, path, digest)
             except OSError as error:
                 raise StabError(f"cannot write the packed cache {path}: {error.strerror}") from error
+        check_sums(path, _offsets(tracks), tracks.names)
         return cls(path, tracks.lengths)
+
+
+def _offsets(tracks: Tracks) -> list[int]:
+    return np.cumsum([_data_offset(len(tracks)), *(2 * length for length in tracks.lengths)], dtype=np.int64).tolist()
 
 
 def _packed_size(tracks: Tracks) -> int:
@@ -173,7 +181,7 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         raise StabError(f"the packed cache must have {size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB")
     goes_on = f", of which {first} are packed" if first else ""
     log.warning("packing %d tracks into %s (%.2f GB)%s", len(tracks), path, size / 1e9, goes_on)
-    offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
+    offsets = _offsets(tracks)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | (0 if first else os.O_TRUNC), 0o666)
     damaged: list[str] = []
 
@@ -183,16 +191,16 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         except StabError as error:  # the others are decoded too, so that all damaged files are found at once
             damaged.append(str(error))
             return np.float32(np.nan)
-        _write_at(descriptor, integers.tobytes(), int(offsets[track]))
+        write_at(descriptor, integers.tobytes(), offsets[track])
         return scale
 
     def keep() -> None:
         os.fsync(descriptor)  # a scale on the disk says that the samples are
-        _write_at(descriptor, np.array(scales[first:], np.float32).tobytes(), _HEAD_BYTES + 4 * first)
+        write_at(descriptor, np.array(scales[first:], np.float32).tobytes(), _HEAD_BYTES + 4 * first)
 
     try:
         if not first:
-            _write_at(descriptor, _UNFINISHED + digest + _NO_SCALE * len(tracks), 0)
+            write_at(descriptor, _UNFINISHED + digest + _NO_SCALE * len(tracks), 0)
             os.ftruncate(descriptor, size)
         # Threads: libsndfile and the disk work outside Python's lock.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -212,13 +220,14 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
             first = 0  # once they are mended, the audio files are others
             raise StabError(f"{counted}{some(sorted(damaged))}")
         keep()
-        _write_at(descriptor, _MAGIC, 0)
+        write_at(descriptor, _MAGIC, 0)
         os.fsync(descriptor)
         first = len(tracks)
     finally:
         os.close(descriptor)
         if not first:
             part.unlink()
+    write_sums(part, path, offsets)
     os.replace(part, path)
 
 
@@ -237,11 +246,3 @@ def _scales_of(part: Path, digest: bytes, size: int, n_tracks: int) -> list[np.f
 def _taken(part: Path) -> int:
     """Bytes that the file has on the disk; what was not written yet takes none."""
     return 512 * getattr(part.stat(), "st_blocks", 0)
-
-
-def _write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """Writes all of ``data`` at ``offset``; the system may take it in several parts."""
-    view = memoryview(data)
-    while view:
-        n_written = os.pwrite(descriptor, view, offset)
-        view, offset = view[n_written:], offset + n_written

@@ -170,7 +170,7 @@ def _evaluate(
                 print(f"goes on with an evaluation that was interrupted: {len(kept.measured)} mixtures are measured")
             task = progress.add_task(f"{options.split}: {n_items} mixtures", total=n_items)
             advance = partial(progress.advance, task)
-            evaluation = evaluate(model, dataset, pool, options.limit, advance, kept, active_db)
+            evaluation = evaluate(model, dataset, pool, options.limit, advance, kept, active_db, options.batch_size)
             try:
                 with working_folder(folder.parent) as new:
                     write_tables(evaluation, new, {"split": options.split, "sample_rate": sample_rate, **facts})

@@ -53,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="number of measuring processes (one for each core; half as many if the model runs on the CPU)",
     )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="mixtures of equal length that the model separates together at most, which uses a GPU better (1)",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     add_variant(parser)
     add_trust(parser)

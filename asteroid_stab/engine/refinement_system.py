@@ -22,6 +22,7 @@ from asteroid_stab.metrics.input_snr import NOISELESS_DB
 from asteroid_stab.models.refiner import LatentRefinementNet
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import Stabilizer, StepObserver
+from asteroid_stab.transfer import send
 
 PENALTIES = ("linear", "share", "square")
 
@@ -160,9 +161,10 @@ class RefinementSystem(StabSystem):
         if ids is None:
             raise StabError("a gate draws its noise by the ids of the items: the loader must give them")
         shape = (self.model.trained_iterations, 2)
-        draws = [np.random.default_rng((self.seed, self.current_epoch, i)).gumbel(size=shape) for i in ids.tolist()]
-        noise = torch.from_numpy(np.stack(draws, 1)).to(self.device)
-        return noise.to(torch.promote_types(self.dtype, torch.float32))
+        epoch, items = self.current_epoch, self.ids_on_host(ids)
+        draws = [np.random.default_rng((self.seed, epoch, item)).gumbel(size=shape) for item in items]
+        dtype = torch.promote_types(self.dtype, torch.float32)
+        return send(torch.from_numpy(np.stack(draws, 1)).to(dtype), self.device)
 
     def _cost(self, n_used: Tensor) -> Tensor:
         if self.penalty == "share":

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from asteroid_stab.data.corpus import Corpus
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.errors import StabError, cause
+from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.counting import ACTIVE_DB, active_estimates
-from asteroid_stab.metrics.figures import figures_of, separate_with_figures
+from asteroid_stab.metrics.figures import figures_of
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.journal import Journal
 from asteroid_stab.metrics.names import COUNTS, INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
+from asteroid_stab.metrics.separated import separated
 from asteroid_stab.metrics.separation_metrics import Measured, undefined
 from asteroid_stab.metrics.summary import summarise
 
@@ -102,19 +102,6 @@ def check_model(model: nn.Module, data: MixtureDataset | Corpus) -> None:
         raise StabError(f"the model works at {int(rate)} Hz, the data are sampled at {data.sample_rate} Hz")
 
 
-def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:
-    """Estimates [J, T] of a mixture [T], on the CPU."""
-    return _separate(model, mixture)[0]
-
-
-def _separate(model: nn.Module, mixture: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Estimates [J, T] of a mixture [T], on the CPU, and the figures that the model reports of it."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with torch.inference_mode():
-        estimates, figures = separate_with_figures(model, mixture[None].to(device))
-    return estimates[0].float().cpu(), {name: float(values[0]) for name, values in figures.items()}
-
-
 def evaluate(
     model: nn.Module,
     dataset: MixtureDataset,
@@ -123,6 +110,7 @@ def evaluate(
     advance: Callable[[], object] = lambda: None,
     journal: Journal | None = None,
     active_db: float = ACTIVE_DB,
+    batch_size: int = 1,
 ) -> Evaluation:
     """Separates the whole mixtures of ``dataset`` and measures the estimates.
 
@@ -139,6 +127,7 @@ def evaluate(
         journal: keeps every mixture when it is measured; the ones that it has already are not measured again.
         active_db: level of an estimate relative to the mixture, in dB, above which it counts as a source, where the
             number of sources varies (``dataset.n_active``).
+        batch_size: mixtures of equal length that the model separates together at most.
 
     A mixture that cannot be read, separated or measured is one of the ``broken`` ones of the result, without values;
     the others are measured.
@@ -164,14 +153,7 @@ def evaluate(
         advance()
 
     def items() -> Iterator[Item]:
-        for i in todo:
-            try:
-                mixture, sources, _ = dataset[i]
-                estimates, figures = _separate(model, mixture)
-            except Exception as error:  # of any type: a corpus or a model may be a user's own
-                fault = str(error) if isinstance(error, StabError) else cause(error)
-            else:
-                fault = _fault(estimates, sources, dataset.names[i])
+        for i, fault, mixture, sources, estimates, figures in separated(model, dataset, todo, batch_size):
             if fault:
                 measured[i] = undefined(pool.metrics, dataset.n_src, fault)
                 advance()
@@ -209,16 +191,6 @@ def evaluate(
     if len(unmeasured) == n_items:
         raise StabError(f"none of {n_items} mixtures has a SI-SDR: {next(iter(unmeasured.values()), 'no mixtures')}")
     return evaluation
-
-
-def _fault(estimates: Tensor, sources: Tensor, name: str) -> str:
-    """Returns why the estimates of a mixture cannot be measured; empty if they can."""
-    wanted = f"the model must give {list(sources.shape)} (sources, samples) for {name!r}, got {list(estimates.shape)}"
-    if estimates.shape[:-1] != sources.shape[:-1]:  # so it is for every other mixture
-        raise StabError(wanted)
-    if estimates.shape != sources.shape:
-        return wanted
-    return "" if torch.isfinite(estimates).all() else "the model gave estimates that are not finite"
 
 
 def pick_examples(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -313,6 +313,16 @@ def test_an_override_after_the_metrics_is_an_override(run, here, capsys):
     assert "--metrics: must be some of si_sdr, " in capsys.readouterr().err
 
 
+def test_batches_are_as_large_as_the_option_says(run, here, monkeypatch):
+    from asteroid_stab.metrics import evaluation
+
+    sizes, separated = [], evaluation.separated
+    monkeypatch.setattr(evaluation, "separated", lambda *args: sizes.append(args[3]) or separated(*args))
+    evaluate.main([str(run), "data.sample_rate=8000", "--metrics", "si_sdr", "data.n_test=3", "--batch-size", "2"])
+    assert json.loads((run / "evaluation/test/summary.json").read_text())["n"] == 3
+    assert sizes == [2]
+
+
 def test_only_the_split_that_is_evaluated_is_prepared(run, here, monkeypatch):
     built, plain = [], SpeechCorpus.dataset
     monkeypatch.setattr(SpeechCorpus, "prepare", lambda self: 1 / 0)
@@ -492,7 +502,7 @@ def test_bad_input(run, here, tmp_path):
 
 @pytest.mark.parametrize(
     "option",
-    [["--limit", "0"], ["--n-jobs", "x"], ["--metrics", "si_snr"], ["--split", "dev"]],
+    [["--limit", "0"], ["--batch-size", "0"], ["--n-jobs", "x"], ["--metrics", "si_snr"], ["--split", "dev"]],
 )
 def test_options_that_cannot_be(run, option, capsys):
     with pytest.raises(SystemExit) as stop:

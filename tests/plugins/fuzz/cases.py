@@ -234,7 +234,7 @@ def packed(draw: Random, folder: Path, originals: Originals, canary: Path) -> li
     _copy(originals.packed, folder / "packed")
     for name in ("speech", "lists"):
         (folder / name).symlink_to(getattr(originals, name))
-    file = next((folder / "packed").iterdir())
+    file = draw.choice(sorted((folder / "packed").iterdir()))
     file.write_bytes(damage_bytes(draw, file.read_bytes()))
     own = [*SPEECH, "data.valid_list=train.csv", "data.test_list=train.csv", "data.cache=packed", "loader.batch_size=1"]
     return ["train", "baseline/toy", *TINY[4:], *own, *ONE_STEP, "run_dir=run"]
