@@ -120,7 +120,7 @@ def show(numbers: Numbers, options: argparse.Namespace) -> list[Any]:
 
 
 def added(row: Numbers) -> dict[str, float]:
-    """What each method adds to the step of the exact loss, as a part of it: its loss alone beside plain PIT's.
+    """Returns the share that each method adds to the step of the exact loss: its loss alone beside plain PIT's.
 
     Example:
         >>> row = {"step_s": {"hungarian": 2.0}, "method_s": {"plain": 0.1, "hysteresis": 0.12}}
