@@ -22,6 +22,7 @@ class RunLayout:
         model: the best model so far, which plain Asteroid opens.
         metrics: a row an epoch with all that was logged.
         switches: a row an epoch and layer with the switches that were counted in training.
+        data_map: visits, mean, spread and switches of every training item, after the last epoch.
         last_checkpoint: the checkpoint of the last epoch, with which a run is resumed.
         best_checkpoint: the checkpoint of the epoch with the best model.
         first_epoch: stands beside the checkpoints until the first of them is written: results without a checkpoint are
@@ -47,6 +48,7 @@ class RunLayout:
         self.model = self.root / "best_model.pth"
         self.metrics = self.root / "metrics.csv"
         self.switches = self.root / "switches.csv"
+        self.data_map = self.root / "data_map.npy"
         self.last_checkpoint = self.root / "checkpoints" / "last.ckpt"
         self.best_checkpoint = self.root / "checkpoints" / "best.ckpt"
         self.first_epoch = self.root / "checkpoints" / "first_epoch.txt"
@@ -107,7 +109,8 @@ class RunLayout:
 
     def results(self) -> list[Path]:
         """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
-        named = [self.model, self.metrics, self.switches, self.last_checkpoint, self.best_checkpoint, self.report]
+        named = [self.model, self.metrics, self.switches, self.data_map, self.last_checkpoint, self.best_checkpoint]
+        named.append(self.report)
         folders = [self.root / name for name in ("stages", "models", "averages", "assignments_whole", "evaluation")]
         found = [*(path for path in named if path.exists()), *self.all_assignments().values()]
         found += [path for path in folders if path.is_dir() and any(path.iterdir())]
@@ -242,7 +245,5 @@ def study_runs(folder: Path) -> list[RunLayout]:
 def _numbered(folder: Path, stem: str, suffix: str) -> dict[int, Path]:
     """The files ``stem``NUMBER``suffix`` of a folder by number, from the lowest on."""
     pattern = re.compile(re.escape(stem) + r"(\d+)" + re.escape(suffix))
-    found = {
-        int(match[1]): path for path in folder.glob("*") if (match := pattern.fullmatch(path.name)) and path.is_file()
-    }
-    return dict(sorted(found.items()))
+    files = ((pattern.fullmatch(path.name), path) for path in folder.glob("*") if path.is_file())
+    return dict(sorted((int(match[1]), path) for match, path in files if match))
