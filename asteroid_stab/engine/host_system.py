@@ -117,7 +117,7 @@ class HostSystem(System):
         checkpoint["plateau_schedulers"] = [plateau.state_dict() for plateau in self._plateaus]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the plateau schedulers' state, for when they are configured; in float64 it makes room for the weights."""
+        """Takes the plateau schedulers' state, for when they are configured; makes room for weights in float64."""
         self._plateau_states = checkpoint.get("plateau_schedulers", [])
         if self._trainer is not None and self.trainer.precision == "64-true":
             self.double()  # Lightning does so after it has loaded the weights, which float32 would round
