@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
+from hosted_recipes import OF_PACKAGES
 from runs import assert_same_weights, stab
 
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.models import layered_model, load_model
 from asteroid_stab.run.compose import compose_recipe
 from asteroid_stab.run.network import build_network
-from asteroid_stab.run.recipes import recipe_files
 from asteroid_stab.run.stored import read_config
 from asteroid_stab.run.study_rows import read_rows
 from asteroid_stab.trust import check_stored
@@ -34,7 +34,6 @@ SMALL = {
     ],
 }
 LAYERS = {"sepformer": "masknet.dual_mdl.*", "tfgridnet": "blocks.*"}
-RECIPES = [name for name in recipe_files() if name.endswith(tuple(SMALL))]
 every = pytest.mark.parametrize("name", SMALL)
 
 
@@ -74,9 +73,10 @@ def test_it_trains_and_goes_on_from_its_recipe(name, tmp_path):
     stab("evaluate", tmp_path / "whole", "--metrics", "si_sdr", "--n-jobs", "1")
 
 
-def test_two_ranks_train_as_one(tmp_path):
-    """TF-GridNet in float64, in which rounding does not show."""
-    words = ["train", "dsd_lo/librimix_tfgridnet", *DATA, *SMALL["tfgridnet"], "trainer.precision=64-true"]
+@every
+def test_two_ranks_train_as_one(name, tmp_path):
+    """In float64, in which rounding does not show."""
+    words = ["train", f"dsd_lo/librimix_{name}", *DATA, *SMALL[name], "trainer.precision=64-true"]
     stab(*words, f"run_dir={tmp_path / 'one'}", "trainer.max_epochs=1")
     stab(*words, f"run_dir={tmp_path / 'two'}", "trainer.max_epochs=1", "trainer=ddp", "trainer.devices=2",
          "loader.batch_size=1")  # fmt: skip
@@ -89,7 +89,7 @@ def n_parameters(config):
     return sum(p.numel() for p in build_network(config.model, corpus).parameters()) / 1e6
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", OF_PACKAGES)
 def test_every_recipe_fits_its_package_and_names_parts_only(recipe):
     config = compose_recipe(recipe)
     check_stored(config, "", "config.yaml", ("speechbrain", "espnet2"))

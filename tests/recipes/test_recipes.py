@@ -1,6 +1,5 @@
 """Every recipe composes, fits the constructors that it names, and trains two steps on data of its kind."""
 
-import importlib.util
 import itertools
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from hosted_recipes import OF_PACKAGES, is_lacking
 from omegaconf import OmegaConf
 from trees import librispeech, wham, wsj0_mix
 
@@ -114,14 +114,10 @@ def needed_before(recipe):
     return own.get(recipe) or ("ssl/pretrain_se_libri1mix_" + recipe.rpartition("_")[2]).removesuffix("_convtasnet")
 
 
-HOSTED = {"sepformer": "speechbrain", "tfgridnet": "espnet2"}  # ends of recipes' names, and the package of the model
-OF_PACKAGES = {recipe: package for recipe in RECIPES for end, package in HOSTED.items() if recipe.endswith(end)}
-
-
 @pytest.mark.parametrize("recipe", OF_PACKAGES)
 def test_a_package_that_is_not_there_is_named(recipe, capsys):
     package = OF_PACKAGES[recipe]
-    if importlib.util.find_spec(package) is not None:
+    if not is_lacking(recipe):
         pytest.skip(f"this environment has {package}")
     assert main(["train", recipe, "data=toy", "--print-config"]) == 2
     error = capsys.readouterr().err
