@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -121,6 +122,10 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
     try:
         function = get_object(target)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
+        home, _, name = target.rpartition(".")
+        if home in sys.modules and getattr(error.__cause__, "name", None) == target:  # and nothing that it imports
+            yield f"{at}._target_: {home} has no {name!r}{nearest(name, dir(sys.modules[home]))}"
+            return
         why = cause(error.__cause__ or error)  # Hydra's own text names the target again
         mend = "install its package, or set PYTHONPATH to its folder"
         yield f"{at}._target_: {target!r} cannot be imported ({why}): {mend}"

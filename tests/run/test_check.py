@@ -62,10 +62,11 @@ def test_what_fits_passes(node):
         ("chooses", {"mode": "mid"}, r"part.mode: must be Literal\['min', 'max'\], got 'mid'"),
         ("chooses", {"mode": "min", "flag": 1}, r"part.flag: must be bool, got 1"),
         ("chooses", {"mode": "min", "options": [1]}, r"part.options: must be dict\[str, int\] \| None, got \[1\]"),
+        ("takez", {}, r"part._target_: \S+ has no 'takez' \(did you mean 'takes'\?\)"),
         (
-            "nothing",
+            "nothing.Net",
             {},
-            r"part._target_: '.*nothing' cannot be imported \(ModuleNotFoundError: No module named '.*nothing'.*\): "
+            r"part._target_: '.*nothing.Net' cannot be imported \(ModuleNotFoundError: .*nothing'.*\): "
             "install its package, or set PYTHONPATH to its folder",
         ),
     ],
