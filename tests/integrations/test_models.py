@@ -73,10 +73,9 @@ def test_it_trains_and_goes_on_from_its_recipe(name, tmp_path):
     stab("evaluate", tmp_path / "whole", "--metrics", "si_sdr", "--n-jobs", "1")
 
 
-@every
-def test_two_ranks_train_as_one(name, tmp_path):
-    """In float64, in which rounding does not show."""
-    words = ["train", f"dsd_lo/librimix_{name}", *DATA, *SMALL[name], "trainer.precision=64-true"]
+def test_two_ranks_train_as_one(tmp_path):
+    """TF-GridNet in float64, in which rounding does not show; SepFormer's dropout differs by rank."""
+    words = ["train", "dsd_lo/librimix_tfgridnet", *DATA, *SMALL["tfgridnet"], "trainer.precision=64-true"]
     stab(*words, f"run_dir={tmp_path / 'one'}", "trainer.max_epochs=1")
     stab(*words, f"run_dir={tmp_path / 'two'}", "trainer.max_epochs=1", "trainer=ddp", "trainer.devices=2",
          "loader.batch_size=1")  # fmt: skip
@@ -86,7 +85,8 @@ def test_two_ranks_train_as_one(name, tmp_path):
 def n_parameters(config):
     """Number of parameters of the model of a config, in millions."""
     corpus = type("Corpus", (), {"n_src": config.data.n_src, "sample_rate": 8000})
-    return sum(p.numel() for p in build_network(config.model, corpus).parameters()) / 1e6
+    with torch.device("meta"):  # no weights: SpeechBrain draws its own again and again
+        return sum(p.numel() for p in build_network(config.model, corpus).parameters()) / 1e6
 
 
 @pytest.mark.parametrize("recipe", OF_PACKAGES)
@@ -107,8 +107,7 @@ def test_sepformer_of_table_1_has_the_size_of_its_card_and_the_training_of_the_o
         for part in ("loader", "optim", "scheduler", "trainer"):
             assert config[part] == others[part]
     assert sizes == {"enh_sepformer": 25.61, "sep_sepformer": 25.68}
-    three = compose_recipe("lir/wham_sepformer", ["model.n_src=3", "data.n_src=2"])
-    assert round(sum(p.numel() for p in build_network(three.model, None).parameters()) / 1e6, 2) == 25.75
+    assert round(n_parameters(compose_recipe("lir/wham_sepformer", ["model.net.masknet_numspks=3"])), 2) == 25.75
 
 
 def test_sepformer_is_fine_tuned_from_its_pre_training(esc, tmp_path):
