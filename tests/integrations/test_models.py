@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
 from hosted_recipes import OF_PACKAGES
 from runs import assert_same_weights, stab
+from trees import wham
 
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
 from asteroid_stab.models import layered_model, load_model
@@ -108,6 +110,14 @@ def test_sepformer_of_table_1_has_the_size_of_its_card_and_the_training_of_the_o
             assert config[part] == others[part]
     assert sizes == {"enh_sepformer": 25.61, "sep_sepformer": 25.68}
     assert round(n_parameters(compose_recipe("lir/wham_sepformer", ["model.net.masknet_numspks=3"])), 2) == 25.75
+
+
+def test_sepformer_of_table_1_trains(tmp_path):
+    wham(tmp_path / "wham")
+    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "loader.segment_s=0.5", "loader.batch_size=2"]
+    short += ["loader.num_workers=0", "trainer.accelerator=cpu", "logger=none", *SMALL["sepformer"]]
+    stab("train", "lir/wham_sepformer", f"data.root={tmp_path / 'wham'}", f"run_dir={tmp_path / 'run'}", *short)
+    assert pd.read_csv(tmp_path / "run/metrics.csv")["step"].tolist() == [2]
 
 
 def test_sepformer_is_fine_tuned_from_its_pre_training(esc, tmp_path):
