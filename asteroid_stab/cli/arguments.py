@@ -33,6 +33,20 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def level_below_mixture(text: str) -> float:
+    """Parses a level in dB below the mixture's; for ``add_argument(type=level_below_mixture)``.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no number below 0.
+    """
+    from asteroid_stab.metrics.counting import check_active_db
+
+    try:
+        return check_active_db(float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number below 0, in dB, got {text!r}") from error
+
+
 def check_data_overrides(overrides: Sequence[str]) -> None:
     """Checks that every override changes a run's data.
 
