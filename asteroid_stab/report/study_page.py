@@ -16,8 +16,10 @@ from asteroid_stab.report.parts import Figure, Key, Note, Part, Section, Table
 from asteroid_stab.report.plot import Plot
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import UNDEFINED, duration, number, parameters
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.study import GAIN, StudyTables
 from asteroid_stab.run.study_differences import difference_table
+from asteroid_stab.run.study_steps import cpu_seconds_of
 
 Rows = Mapping[str, Sequence[Run]]
 
@@ -125,9 +127,12 @@ def _curves(
 
 def _cost(rows: Rows, keys: Mapping[str, Key]) -> Section:
     """The cost of each row: parameters and time."""
-    head = ["row", "parameters", "training of a seed", "an epoch", "a step", "machine"]
+    head = ["row", "parameters", "CPU time of a seed", "training of a seed", "an epoch", "a step", "machine"]
     cells = [[row, *_costs(runs)] for row, runs in rows.items()]
-    note = Note("Times are of the machine that trained, with all that ran beside: other machines have others.")
+    note = Note(
+        "Times are of the machine that trained, with all that ran beside: other machines have others. CPU time is what "
+        "processors computed for training and evaluation, which work beside it changes little."
+    )
     table = Table("Cost: mean over the seeds", head, cells, list(keys.values()))
     return Section("cost", "Cost", [table, note])
 
@@ -139,6 +144,8 @@ def _costs(runs: Sequence[Run]) -> Iterator[str]:
     totals = [float(seconds.sum()) for seconds, _ in timed]
     epochs = [float(seconds.mean()) for seconds, _ in timed]
     steps = [1000 * seconds.sum() / step.iloc[-1] for seconds, step in timed if step is not None and step.iloc[-1]]
+    noted = [seconds for run in runs if not math.isnan(seconds := cpu_seconds_of(RunLayout(run.path)))]
+    yield duration(_mean(noted))
     yield duration(_mean(totals))
     yield duration(_mean(epochs))
     yield number(_mean(steps), 1, "ms")

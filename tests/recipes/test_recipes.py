@@ -17,6 +17,7 @@ from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.check import build, check_config
 from asteroid_stab.run.compose import compose_recipe
+from asteroid_stab.run.overrides import read
 from asteroid_stab.run.recipes import recipe_files, summary
 from asteroid_stab.run.study_rows import filled, read_rows
 
@@ -282,9 +283,11 @@ def test_every_row_of_a_study_has_the_values_that_it_says(row, monkeypatch):
         key, value = word.split("=", 1)
         chosen = OmegaConf.select(config, key)
         if "." in key:  # a value, not the choice of an ingredient
-            meant = (
-                float(value) if value in ("inf", "-inf") else yaml.safe_load(value.replace("${oc.env:NOISE}", "esc"))
-            )
+            if value.startswith("{"):  # Hydra's mapping, which has no blank after a colon
+                meant = read(word).value()
+            else:
+                value = value.replace("${oc.env:NOISE}", "esc")
+                meant = float(value) if value in ("inf", "-inf") else yaml.safe_load(value)
             assert OmegaConf.to_container(OmegaConf.create({"v": chosen}))["v"] == meant, word
 
 
