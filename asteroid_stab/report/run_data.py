@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_variants
+from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_other_corpora, read_variants
 from asteroid_stab.report.files import read_json, read_table
 from asteroid_stab.report.shapes import VERSIONS
 from asteroid_stab.run.layout import RunLayout
@@ -35,6 +35,7 @@ class Run:
         whole: ``switches_whole_train.csv``, a row for each epoch; ``None`` if ``asteroid-stab switches`` was not run.
         evaluation: the evaluation of the report's split; ``None`` if there is none.
         variants: evaluations of variants of the run on the same mixtures.
+        others: evaluations of the run and its variants on other corpora.
         split: the report's split.
         date: when the training began.
     """
@@ -49,6 +50,7 @@ class Run:
     whole: pd.DataFrame | None = None
     evaluation: Evaluation | None = None
     variants: list[Evaluation] = field(default_factory=list)
+    others: list[Evaluation] = field(default_factory=list)
     split: str = "test"
     date: str = ""
 
@@ -139,6 +141,7 @@ def _read_run(path: Path, name: str, index: int, split: str) -> Run:
         whole=read_table(files.whole_switches("train"), needed=("epoch", "switch_ratio")),
         evaluation=read_evaluation(files.evaluation(split), split),
         variants=read_variants(files, split),
+        others=read_other_corpora(files, split),
         split=split,
         date=str(versions.get("date") or f"{written} (of {files.config.name})"),
     )
