@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asteroid_stab.cli.arguments import add_trust, add_variant, path, positive
+from asteroid_stab.cores import check_processes
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import METRICS
 from asteroid_stab.paths import user_path
@@ -34,7 +35,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     words = options.metrics or []
     options.overrides += [word for word in words if _is_override(word)]
     options.metrics = [word for word in words if word not in options.overrides]
-    check_metrics(parser, options.metrics)
+    check_measuring(parser, options.metrics, options.n_jobs)
     options.files = [Path(user_path(word, "it")) for word in options.overrides if not _is_override(word)]
     options.overrides = [word for word in options.overrides if _is_override(word)]
     if options.name is not None:
@@ -42,12 +43,16 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def check_metrics(parser: argparse.ArgumentParser, metrics: Sequence[str]) -> None:
-    """Ends the program, with the usage of ``parser``, where one of ``metrics`` is none."""
+def check_measuring(parser: argparse.ArgumentParser, metrics: Sequence[str], n_jobs: int | None) -> None:
+    """Ends the program, with the usage of ``parser``, where a metric is none or the processes are beyond reason."""
     for word in metrics:
         if word not in METRICS:
             known = ", ".join(METRICS)
             parser.error(f"argument --metrics: must be some of {known}, got {word!r}{nearest(word, METRICS)}")
+    try:
+        check_processes("argument --n-jobs:", n_jobs or 1)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def check_corpus_name(name: str, what: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import path, positive
-from asteroid_stab.cli.evaluate_options import add_n_jobs, check_metrics
+from asteroid_stab.cli.evaluate_options import add_n_jobs, check_measuring
 from asteroid_stab.cli.evaluation_place import check_broken, check_place, move_evaluation
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.cli.measuring import possible_metrics, share_cores
@@ -19,6 +20,7 @@ from asteroid_stab.run.layout import EvaluationLayout
 if TYPE_CHECKING:
     from asteroid_stab.data.corpora.mixture_files import MixtureFiles
 
+MIXTURE_PATH, SOURCE_PATH, ESTIMATE_PATH = "mix/{name}.wav", "s{j}/{name}.wav", "{name}_est{j}.wav"
 SUMMARY = "measures estimates against their references, without a model"
 _EXAMPLES = """examples:
   asteroid-stab score estimates/ test/                    estimates/NAME_est1.wav, test/s1/NAME.wav, test/mix/NAME.wav
@@ -70,59 +72,58 @@ def _read(options: argparse.Namespace) -> tuple[MixtureFiles, dict[str, list[str
         StabError: some are missing, or do not fit the others.
     """
     from asteroid_stab.audio.file import read_header
-    from asteroid_stab.data.corpora.mixture_files import (
-        MIXTURE,
-        MixtureFiles,
-        check_rule,
-        count_by_rule,
-        files_by_rule,
-        find_mixtures,
-        listed_sources,
-    )
+    from asteroid_stab.data.corpora.mixture_files import MIXTURE, MixtureFiles
     from asteroid_stab.data.corpora.mixture_folders import check_files
 
     est, ref = options.estimates, options.references
-    mixture_path, source_path = options.mixture_path, options.source_path
     if ref.is_file() and ref.suffix.lower() != ".csv":
         if not est.is_file():
             raise StabError(f"the estimate of the file {ref} must be a file, got {str(est)!r}")
-        names, folder = [ref.stem], ref.parent
-        paths = {"source 1": [str(ref)]}
-        paths = {MIXTURE: [mixture_path], **paths} if mixture_path else paths
-        estimates = {"estimate 1": [str(est)]}
+        names, folder, place = [ref.stem], ref.parent, est.parent
+        paths = {MIXTURE: [options.mixture_path]} if options.mixture_path else {}
+        paths["source 1"], estimates = [str(ref)], {"estimate 1": [str(est)]}
     else:
-        if not est.is_dir():
-            raise StabError(f"there is no folder of estimates {str(est)!r}")
-        try:
-            source_path = check_rule("--source-path", source_path, ["{name}"])
-            rule = check_rule("--estimate-path", options.estimate_path, ["{name}"])
-            asked = None if mixture_path is None else check_rule("--mixture-path", mixture_path, ["{name}"])
-        except ValueError as error:
-            raise StabError(str(error)) from error
-        is_table = ref.is_file()
-        n_src = listed_sources(ref) if is_table else max(1, count_by_rule(ref, source_path))
-        usual = MIXTURE_PATH if not is_table and files_by_rule(ref, MIXTURE_PATH) else None
-        names, paths, folder = find_mixtures(ref, asked or usual, source_path, n_src)
-        if n_src > 1 and "{j}" not in rule:
-            raise StabError(f"--estimate-path must have {{j}}, since there are {n_src} sources, got {rule!r}")
-        found = {j: files_by_rule(est, rule, j) for j in range(1, n_src + 2)}
-        if n_src > 1 and found[n_src + 1]:
-            raise StabError(f"{est} has more estimates than the {n_src} sources: {min(found[n_src + 1].values())}")
-        places = [rule.replace("{j}", str(j)) for j in range(1, n_src + 1)]
-        estimates = {
-            f"estimate {j}": [f"{est}/{place.replace('{name}', name)}" for name in names]
-            for j, place in enumerate(places, start=1)
-        }
-        if beyond := sorted(found[1].keys() - {*names}):
-            print(f"note: {len(beyond)} estimates have no reference and are left out: {some(beyond)}")
-    rate = read_header(next(iter(paths.values()))[0]).sample_rate
+        names, paths, folder, estimates = _read_folders(options)
+        place = est
+    rate = read_header(paths["source 1"][0]).sample_rate
     dataset = MixtureFiles(names, paths, folder, rate)
-    roles = {"reference": paths["source 1"], **estimates}
-    check_files(roles, rate, est if est.is_dir() else est.parent, "reference")
+    check_files({"reference": paths["source 1"], **estimates}, rate, place, "reference")
     return dataset, estimates
 
 
-MIXTURE_PATH, SOURCE_PATH, ESTIMATE_PATH = "mix/{name}.wav", "s{j}/{name}.wav", "{name}_est{j}.wav"
+def _read_folders(
+    options: argparse.Namespace,
+) -> tuple[list[str], dict[str, list[str]], Path, dict[str, list[str]]]:
+    """Names, paths and folder of the references, and the paths of the estimates that the rule gives for them."""
+    from asteroid_stab.data.corpora import mixture_files as files
+
+    est, ref = options.estimates, options.references
+    if not est.is_dir():
+        raise StabError(f"there is no folder of estimates {str(est)!r}")
+    try:
+        source_path = files.check_rule("--source-path", options.source_path, [files.NAME])
+        rule = files.check_rule("--estimate-path", options.estimate_path, [files.NAME])
+        asked = options.mixture_path and files.check_rule("--mixture-path", options.mixture_path, [files.NAME])
+    except ValueError as error:
+        raise StabError(str(error)) from error
+    n_src = files.listed_sources(ref) if ref.is_file() else max(1, files.count_by_rule(ref, source_path))
+    usual = MIXTURE_PATH if ref.is_dir() and files.files_by_rule(ref, MIXTURE_PATH) else None
+    names, paths, folder = files.find_mixtures(ref, asked or usual, source_path, n_src)
+    if n_src > 1 and files.NUMBER not in rule:
+        raise StabError(f"--estimate-path must have {{j}}, since there are {n_src} sources, got {rule!r}")
+    if files.NUMBER in rule and (more := files.files_by_rule(est, rule, n_src + 1)):
+        raise StabError(f"{est} has more estimates than the {n_src} sources: {min(more.values())}")
+    if beyond := sorted(files.files_by_rule(est, rule).keys() - {*names}):
+        print(f"note: estimates without a reference are left out: {some(beyond)} ({len(beyond)})")
+    return (
+        names,
+        paths,
+        folder,
+        {
+            f"estimate {j}": [f"{est}/{files.path_by_rule(rule, name, j)}" for name in names]
+            for j in range(1, n_src + 1)
+        },
+    )
 
 
 def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: argparse.Namespace) -> Any:
@@ -132,8 +133,9 @@ def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: ar
     from rich.progress import Progress
 
     from asteroid_stab.audio.file import read_samples
+    from asteroid_stab.cores import available_cores
     from asteroid_stab.metrics.evaluation import measure_all
-    from asteroid_stab.metrics.pool import MetricPool, available_cores
+    from asteroid_stab.metrics.pool import MetricPool
 
     def read(item: int, mixture: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         signals = [read_samples(paths[item], 0, len(mixture)) for paths in estimates.values()]
@@ -182,5 +184,5 @@ def _options(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation in DIR")
     options = parser.parse_intermixed_args(argv)
-    check_metrics(parser, options.metrics or [])
+    check_measuring(parser, options.metrics or [], options.n_jobs)
     return options

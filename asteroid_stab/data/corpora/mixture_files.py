@@ -130,6 +130,16 @@ def files_by_rule(folder: Path, rule: str, number: int = 1) -> dict[str, str]:
     return found
 
 
+def path_by_rule(rule: str, name: str, number: int) -> str:
+    """Returns the path that a rule gives for a name and a number of a source.
+
+    Example:
+        >>> path_by_rule("s{j}/{name}.wav", "talk{j}", 2)
+        's2/talk{j}.wav'
+    """
+    return "".join({NAME: name, NUMBER: str(number)}.get(piece, piece) for piece in _PIECES.split(rule))
+
+
 def check_rule(argument: str, rule: str, needed: Sequence[str]) -> str:
     """Returns a rule for paths within a folder, in a plain form.
 
@@ -175,8 +185,7 @@ def _from_rules(
         raise StabError(f"{folder} has mixtures of more sources than n_src={n_src}: there is {min(more.values())}")
     paths = {}
     for role, (rule, j) in rules.items():
-        by_rule = {name: rule.replace(NAME, name).replace(NUMBER, str(j)) for name in names}
-        paths[role] = [found[role].get(name, f"{folder}/{by_rule[name]}") for name in names]
+        paths[role] = [found[role].get(name, f"{folder}/{path_by_rule(rule, name, j)}") for name in names]
     return names, paths
 
 
