@@ -46,11 +46,10 @@ def main(argv: list[str]) -> int:
         print("note: this run's pretext task does not train the model to separate or enhance, which is measured here")
     digest = hashlib.sha256(variant.file.read_bytes()).hexdigest()
     command = f"asteroid-stab evaluate {shlex.join(argv)}"
+    tried = _tried(variant, run.config_dir) if options.files else (0, 0)
+    summaries = []
     for name, place in corpora:
-        overrides = options.overrides
-        if place is not None:
-            n_src, sample_rate = _tried(variant, run.config_dir)
-            overrides = [*files_corpus(place, n_src, sample_rate), *overrides]
+        overrides = options.overrides if place is None else [*files_corpus(place, *tried), *options.overrides]
         settings = {
             "model_sha256": digest,
             "asked_metrics": list(metrics),
@@ -68,6 +67,8 @@ def main(argv: list[str]) -> int:
             summary = _evaluate(run, variant, options, metrics, facts, folder)
             show(summary)
             print(f"written to {folder}")
+        summaries.append(summary)
+    for summary in summaries:
         check_broken(summary)
     return 0
 
@@ -103,14 +104,23 @@ def _corpora(options: argparse.Namespace) -> list[tuple[str, Path | None]]:
 
 
 def _tried(variant: Any, config_dir: str | None) -> tuple[int, int]:
-    """Number of sources and sample rate of a model."""
+    """Number of sources and sample rate of a model.
+
+    Raises:
+        StabError: it cannot be tried, or states no sample rate.
+    """
     from asteroid_stab.metrics.evaluation import count_sources
     from asteroid_stab.trust import trusted_names, trusting
 
     with trusting(trusted_names(config_dir)):
         model = variant.load()
-    rate = int(model.sample_rate)
-    return count_sources(model, rate), rate
+    rate = getattr(model, "sample_rate", None)
+    if rate is None:
+        raise StabError(
+            f"{variant.file} states no sample rate, which the files must have: data=mixture_files data.root=FOLDER "
+            "data.sample_rate=HZ data.n_src=NUMBER names it"
+        )
+    return count_sources(model, int(rate)), int(rate)
 
 
 def _evaluate(

@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from asteroid_stab.cli.arguments import add_trust, add_variant, path, positive
 from asteroid_stab.cores import check_processes
@@ -98,10 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     beside = RunLayout("RUN").evaluation("SPLIT", corpus="NAME")
     parser = argparse.ArgumentParser(
         prog="asteroid-stab evaluate",
-        description=f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
-        f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the folder "
-        "is SPLIT_VARIANT, and the report draws the variant beside the run itself. On another corpus it is "
-        f"{beside.folder}, which the report lists.",
+        description=fill(
+            f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
+            f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the "
+            "folder is SPLIT_VARIANT, and the report draws the variant beside the run itself. On another corpus it is "
+            f"{beside.folder}, which the report lists.",
+            100,
+        ),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -6,6 +6,7 @@ import argparse
 import shlex
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import path, positive
@@ -159,9 +160,12 @@ def _options(argv: list[str]) -> argparse.Namespace:
     made = EvaluationLayout("DIR")
     parser = argparse.ArgumentParser(
         prog="asteroid-stab score",
-        description="Measures estimates, in any order of the sources, against their references, and prints the table "
-        "that asteroid-stab evaluate prints. In the rules, {name} is any text and {j} the number of a source or "
-        "estimate, from 1.",
+        description=fill(
+            "Measures estimates, in any order of the sources, against their references, and prints the table "
+            "that asteroid-stab evaluate prints. In the rules, {name} is any text and {j} the number of a source or "
+            "estimate, from 1.",
+            100,
+        ),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -14,6 +14,7 @@ from asteroid_stab.cli import evaluate
 from asteroid_stab.cli.evaluate_options import options_of
 from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus, MixtureDataset
+from asteroid_stab.data.corpora.mixture_files import MixtureFiles
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
 from asteroid_stab.metrics.journal import Journal
@@ -22,6 +23,7 @@ from asteroid_stab.metrics.separation_metrics import Measured, measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
+from asteroid_stab.run.variants import Variant
 from asteroid_stab.threads import torch_threads
 from asteroid_stab.trust import trust
 from bench.speech_samples import speech_like
@@ -562,6 +564,41 @@ def test_corpora_that_cannot_be(run, here, files, words, message):
         evaluate.main([str(run), *(known.get(word, word) for word in words)])
     assert HerePool.made <= 1
     assert not (run / "evaluation").exists()
+
+
+def test_files_need_a_model_that_states_its_sample_rate(run, here, files, monkeypatch):
+    plain = Variant.load
+    monkeypatch.setattr(Variant, "load", lambda self: torch.nn.Sequential(plain(self)))
+    with pytest.raises(StabError, match="best_model.pth states no sample rate, which the files must have: data=mix"):
+        evaluate.main([str(run), str(files)])
+
+
+def test_all_files_are_measured_before_broken_mixtures_are_named(run, here, files, monkeypatch, capsys):
+    monkeypatch.setattr(MixtureFiles, "read", _broken_once(MixtureFiles.read))
+    words = [str(run), str(files), str(files.parent / "table.csv"), "--metrics", "si_sdr"]
+    with pytest.raises(StabError, match="1 of 3 mixtures could not be measured\n  2: audio must be finite"):
+        evaluate.main(words)
+    assert json.loads((run / "evaluation/test@table/summary.json").read_text())["n"] == 3
+
+
+def _broken_once(read):
+    """Reads a NaN where row 2 is read for the first time."""
+    seen = []
+
+    def broken(self, row, start, stop):
+        mixture, sources = read(self, row, start, stop)
+        if row == 2 and not seen:
+            seen.append(row)
+            mixture = mixture * np.nan
+        return mixture, sources
+
+    return broken
+
+
+def test_a_model_that_cannot_be_tried_is_named(run, here, monkeypatch):
+    monkeypatch.setattr("asteroid_stab.metrics.evaluation.separate_whole", lambda *_: 1 / 0)
+    with pytest.raises(StabError, match="the model cannot separate a second of noise: ZeroDivisionError"):
+        evaluate.main([str(run)])
 
 
 def test_a_damaged_summary_is_named(run, here):
