@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 MIXTURE_PATH, SOURCE_PATH, ESTIMATE_PATH = "mix/{name}.wav", "s{j}/{name}.wav", "{name}_est{j}.wav"
 SUMMARY = "measures estimates against their references, without a model"
 _EXAMPLES = """examples:
-  asteroid-stab score estimates/ test/                    estimates/NAME_est1.wav, test/s1/NAME.wav, test/mix/NAME.wav
+  asteroid-stab score estimates/ ref/                     estimates/NAME_est1.wav, ref/s1/NAME.wav, ref/mix/NAME.wav
   asteroid-stab score estimates/ list.csv                 mixture_path, source_1_path, source_2_path
-  asteroid-stab score estimates/ test/ --source-path {name}_s{j}.wav --estimate-path {name}/{j}.wav --metrics si_sdr
-  asteroid-stab score estimate.wav reference.wav --mixture-path mixture.wav
+  asteroid-stab score estimates/ ref/ --source-path {name}_s{j}.wav --estimate-path {name}/{j}.wav --metrics si_sdr
+  asteroid-stab score est.wav ref.wav --mixture-path mix.wav
 """
 
 
@@ -96,32 +96,33 @@ def _read_folders(
     options: argparse.Namespace,
 ) -> tuple[list[str], dict[str, list[str]], Path, dict[str, list[str]]]:
     """Names, paths and folder of the references, and the paths of the estimates that the rule gives for them."""
-    from asteroid_stab.data.corpora import mixture_files as files
+    from asteroid_stab.data.corpora import file_rules as rules
+    from asteroid_stab.data.corpora.mixture_files import find_mixtures, listed_sources
 
     est, ref = options.estimates, options.references
     if not est.is_dir():
         raise StabError(f"there is no folder of estimates {str(est)!r}")
     try:
-        source_path = files.check_rule("--source-path", options.source_path, [files.NAME])
-        rule = files.check_rule("--estimate-path", options.estimate_path, [files.NAME])
-        asked = options.mixture_path and files.check_rule("--mixture-path", options.mixture_path, [files.NAME])
+        source_path = rules.check_rule("--source-path", options.source_path, [rules.NAME])
+        rule = rules.check_rule("--estimate-path", options.estimate_path, [rules.NAME])
+        asked = options.mixture_path and rules.check_rule("--mixture-path", options.mixture_path, [rules.NAME])
     except ValueError as error:
         raise StabError(str(error)) from error
-    n_src = files.listed_sources(ref) if ref.is_file() else max(1, files.count_by_rule(ref, source_path))
-    usual = MIXTURE_PATH if ref.is_dir() and files.files_by_rule(ref, MIXTURE_PATH) else None
-    names, paths, folder = files.find_mixtures(ref, asked or usual, source_path, n_src)
-    if n_src > 1 and files.NUMBER not in rule:
+    n_src = listed_sources(ref) if ref.is_file() else max(1, rules.count_by_rule(ref, source_path))
+    usual = MIXTURE_PATH if ref.is_dir() and rules.files_by_rule(ref, MIXTURE_PATH) else None
+    names, paths, folder = find_mixtures(ref, asked or usual, source_path, n_src)
+    if n_src > 1 and rules.NUMBER not in rule:
         raise StabError(f"--estimate-path must have {{j}}, since there are {n_src} sources, got {rule!r}")
-    if files.NUMBER in rule and (more := files.files_by_rule(est, rule, n_src + 1)):
+    if rules.NUMBER in rule and (more := rules.files_by_rule(est, rule, n_src + 1)):
         raise StabError(f"{est} has more estimates than the {n_src} sources: {min(more.values())}")
-    if beyond := sorted(files.files_by_rule(est, rule).keys() - {*names}):
+    if beyond := sorted(rules.files_by_rule(est, rule).keys() - {*names}):
         print(f"note: estimates without a reference are left out: {some(beyond)} ({len(beyond)})")
     return (
         names,
         paths,
         folder,
         {
-            f"estimate {j}": [f"{est}/{files.path_by_rule(rule, name, j)}" for name in names]
+            f"estimate {j}": [f"{est}/{rules.path_by_rule(rule, name, j)}" for name in names]
             for j in range(1, n_src + 1)
         },
     )

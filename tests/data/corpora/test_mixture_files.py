@@ -9,7 +9,7 @@ import torch
 from trees import RATE, write, wsj0_mix
 
 from asteroid_stab.data import MixtureFilesCorpus, Wsj0MixCorpus
-from asteroid_stab.data.corpora.mixture_files import check_rule, count_by_rule, files_by_rule, listed_sources
+from asteroid_stab.data.corpora.mixture_files import listed_sources
 from asteroid_stab.errors import StabError
 
 
@@ -59,30 +59,6 @@ def test_without_files_of_the_mixtures_they_are_sums(tree):
 def test_one_source_needs_no_number(tree):
     corpus = MixtureFilesCorpus(str(tree / "3speakers/wav8k/min/tt"), source_path="s2/{name}.wav", n_src=1)
     assert corpus.dataset("test")[0][1].shape[0] == 1
-
-
-def test_files_are_found_by_their_names(tmp_path):
-    for name in ("a[1]/x_s1.wav", "a[1]/y_s1.wav", "a[1]/y_s2.wav", "a1/z_s1.wav", "a[1]/.h_s1.wav", "b/b_s1.wav"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert sorted(files_by_rule(tmp_path, "a[1]/{name}_s{j}.wav")) == ["x", "y"]
-    assert sorted(files_by_rule(tmp_path, "{name}/{name}_s{j}.wav")) == ["b"]
-    assert count_by_rule(tmp_path, "a[1]/{name}_s{j}.wav") == 2
-    assert (count_by_rule(tmp_path, "none/{name}{j}"), count_by_rule(tmp_path, "none/{name}")) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("rule", "message"),
-    [
-        ("mix.wav", r"x must be a path with \{name\}, such as .*, got 'mix.wav'"),
-        ("{nam}.wav", r"got \{nam\} in '\{nam\}.wav'"),
-        ("../{name}.wav", "x must be a path within the corpus, got '../{name}.wav'"),
-        ("/{name}.wav", "x must be a path within the corpus"),
-    ],
-)
-def test_rules_that_are_none(rule, message):
-    with pytest.raises(ValueError, match=message):
-        check_rule("x", rule, ["{name}"])
 
 
 def test_arguments_out_of_range():
