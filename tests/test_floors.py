@@ -87,6 +87,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Modules of up to 350 lines, where splitting would split a thought.
 LONG = {
     "stabilizers.stabilization": "the one training step, documented as a contract",
+    "run.layout": "every path of a run folder, of an evaluation and of a study, in the one place for them",
     "models.refiner": "one network: its parts, the calls with their shapes, and its file",
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,6 +47,31 @@ def use_fast_kernels(model: nn.Module) -> nn.Module:
         elif type(module) is TDConvNet:
             module.__class__ = UnhaltedTDConvNet
     return model
+
+
+@contextmanager
+def stock_kernels(model: nn.Module) -> Iterator[None]:
+    """Turns the faster layers of ``model`` back into torch's and Asteroid's within a block.
+
+    Other programs know those: counters of operations, and exporters.
+
+    Example:
+        >>> model = use_fast_kernels(nn.Sequential(nn.PReLU()))
+        >>> with stock_kernels(model):
+        ...     type(model[0]).__name__
+        'PReLU'
+        >>> type(model[0]).__name__
+        'FastPReLU'
+    """
+    stock: dict[type, Any] = {FusedGlobLN: GlobLN, FastPReLU: nn.PReLU, ShiftedConv1d: nn.Conv1d}
+    changed = [(module, type(module)) for module in model.modules() if type(module) in stock]
+    for module, kind in changed:
+        module.__class__ = stock[kind]
+    try:
+        yield
+    finally:
+        for module, kind in changed:
+            module.__class__ = kind
 
 
 class FastPReLU(nn.PReLU):

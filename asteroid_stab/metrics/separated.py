@@ -1,8 +1,8 @@
-"""Whole mixtures as a model separates them: alone, or in batches of one length."""
+"""Whole mixtures with estimates: a model's, alone or in batches of one length, or given ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,6 +65,31 @@ def separated(
                 groups.setdefault(len(read[1]), []).append(read)
         for group in groups.values():
             yield from _together(model, dataset, group)
+
+
+def given(dataset: MixtureDataset, read: Callable[[int, Tensor], Tensor], items: Sequence[int]) -> Iterator[Separated]:
+    """Pairs whole mixtures with estimates that are there already.
+
+    Args:
+        dataset: whole mixtures.
+        read: gives the estimates [J, T], of an item's number and its mixture [T].
+        items: their numbers.
+
+    Raises:
+        StabError: there is another number of estimates than of sources.
+    """
+    for item in items:
+        found = _read(dataset, item)
+        if isinstance(found, Separated):
+            yield found
+            continue
+        _, mixture, sources = found
+        try:
+            estimates = read(item, mixture)
+        except Exception as error:  # of any type: a file may hold anything
+            yield _failed(item, error)
+            continue
+        yield Separated(item, _fault(estimates, sources, dataset.names[item]), mixture, sources, estimates, {})
 
 
 def _batches(lengths: Sequence[int], items: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from asteroid_stab.atomic import check_writable, write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.configuration import configuration
+from asteroid_stab.report.corpora import corpora
 from asteroid_stab.report.data_map import data_map
 from asteroid_stab.report.distribution import evaluation
 from asteroid_stab.report.item_figures import item_figures
@@ -31,6 +32,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     training,
     data_map,
     evaluation,
+    corpora,
     item_figures,
     listening(RUN_AUDIO_MB, PAGE_AUDIO_MB),
     configuration,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_variants
+from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_other_corpora, read_variants
 from asteroid_stab.report.files import read_json, read_table
 from asteroid_stab.report.shapes import VERSIONS
 from asteroid_stab.run.data_map import read_map
@@ -38,6 +38,7 @@ class Run:
         data_map: ``data_map.npy``, visits, mean, spread and switches of each training item; ``None`` without a map.
         evaluation: the evaluation of the report's split; ``None`` if there is none.
         variants: evaluations of variants of the run on the same mixtures.
+        others: evaluations of the run and its variants on other corpora.
         split: the report's split.
         date: when the training began.
     """
@@ -53,6 +54,7 @@ class Run:
     data_map: np.ndarray | None = None
     evaluation: Evaluation | None = None
     variants: list[Evaluation] = field(default_factory=list)
+    others: list[Evaluation] = field(default_factory=list)
     split: str = "test"
     date: str = ""
 
@@ -144,6 +146,7 @@ def _read_run(path: Path, name: str, index: int, split: str) -> Run:
         data_map=read_map(files.data_map),
         evaluation=read_evaluation(files.evaluation(split), split),
         variants=read_variants(files, split),
+        others=read_other_corpora(files, split),
         split=split,
         date=str(versions.get("date") or f"{written} (of {files.config.name})"),
     )

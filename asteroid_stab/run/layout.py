@@ -121,18 +121,26 @@ class RunLayout:
         named = (self.config, self.versions, self.items, self.fingerprint, self.first_epoch)
         return [path for path in named if path.exists()]
 
-    def evaluation(self, split: str, variant: str = "") -> EvaluationLayout:
-        """The evaluation of the run on a split, or of a variant of it, which stands beside.
+    def evaluation(self, split: str, variant: str = "", corpus: str = "") -> EvaluationLayout:
+        """The evaluation of the run on a split; of a variant of it, or on another corpus, it stands beside.
 
         Args:
             split: train, valid or test.
             variant: words separated by commas, such as ``stage1,iterations2``.
+            corpus: name of a corpus that is not the run's own.
         """
-        return EvaluationLayout(self.root / "evaluation" / "_".join([split, *(variant.split(",") if variant else [])]))
+        name = "_".join([split, *(variant.split(",") if variant else [])])
+        return EvaluationLayout(self.root / "evaluation" / (f"{name}@{corpus}" if corpus else name))
 
     def variants(self, split: str) -> list[EvaluationLayout]:
-        """The evaluations that exist of variants of the run on a split."""
-        return [EvaluationLayout(path) for path in sorted((self.root / "evaluation").glob(f"{split}_*"))]
+        """The evaluations that exist of variants of the run on a split of its own corpus."""
+        found = sorted((self.root / "evaluation").glob(f"{split}_*"))
+        return [EvaluationLayout(path) for path in found if "@" not in path.name]
+
+    def other_corpora(self, split: str) -> list[EvaluationLayout]:
+        """The evaluations that exist of the run and its variants on a split of other corpora."""
+        found = (self.root / "evaluation").glob(f"{split}*@*")
+        return [EvaluationLayout(path) for path in sorted(found) if re.match(rf"{split}[_@]", path.name)]
 
 
 class EvaluationLayout:
