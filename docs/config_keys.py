@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
-from docs.references import located
+from docs.references import located, qualified
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z][\w.]*):(?: +(?P<value>[^#\s][^#]*?))?(?: +# ?(?P<comment>.*))?$")
 NOT_KEYS = ("defaults", "_target_", "_partial_")
@@ -60,7 +60,7 @@ def keys_of(text: str) -> list[Key]:
     missing = {name for name in leaves(yaml.safe_load(text) or {}) if not any(_holds(key.name, name) for key in found)}
     if missing:
         raise ValueError(f"not found line by line: {sorted(missing)}")
-    return [key for key in found if key.default or key.comment]
+    return [key for key in found if (key.default or key.comment) and key.default != "{}"]
 
 
 def _holds(key: str, name: str) -> bool:
@@ -96,10 +96,11 @@ def meanings(target: str) -> dict[str, str]:
     for thing in inspect.getmro(built) if inspect.isclass(built) else (built,):
         if not (getattr(thing, "__module__", None) or "").startswith("asteroid_stab"):
             continue
-        for text in (inspect.getdoc(thing) if thing.__doc__ else "", inspect.getdoc(getattr(thing, "__init__", None))):
-            rst = str(GoogleDocstring(text or "", Config(napoleon_custom_sections=["Shapes"])))
+        for doc in (inspect.getdoc(thing) if thing.__doc__ else "", inspect.getdoc(getattr(thing, "__init__", None))):
+            rst = str(GoogleDocstring(doc or "", Config(napoleon_custom_sections=["Shapes"])))
             for name, meaning in re.findall(r"^:param (\S+): ((?:.*\n)(?:[ ]+.*\n)*)", f"{rst}\n", re.MULTILINE):
-                found.setdefault(name.replace("\\", ""), " ".join(meaning.split()))
+                text = qualified(" ".join(meaning.split()), thing.__module__, thing.__qualname__)
+                found.setdefault(name.replace("\\", ""), text)
     return found
 
 
@@ -110,7 +111,7 @@ def _escaped(comment: str) -> str:
 
 
 def rows(file: Path, group: str) -> list[tuple[str, str, str]]:
-    """Returns name, default and meaning of each key of a file."""
+    """Returns name, default and meaning of each key of a file: the docstring's words, else the comment."""
     text = file.read_text(encoding="utf-8")
     built = targets(yaml.safe_load(text) or {})
     found = []
@@ -118,11 +119,9 @@ def rows(file: Path, group: str) -> list[tuple[str, str, str]]:
         owner, _, argument = key.name.rpartition(".")
         target = built.get(owner, "")
         said = meanings(target).get(argument, "") if target else ""
-        if not said and not key.comment and target:
-            said = f"argument of ``{target}``"
-        comment = _escaped(key.comment)
-        meaning = f"{said.rstrip('.;')}; {comment}" if said and comment else said or comment
-        found.append((f"{group}.{key.name}" if group else key.name, key.default, meaning))
+        of_target = f"argument of ``{target}``" if target else ""
+        name = f"{group}.{key.name}" if group else key.name
+        found.append((name, key.default, said or _escaped(key.comment) or of_target))
     return found
 
 

@@ -46,19 +46,19 @@ def draw(file: Path) -> None:
         for (i, j), value in np.ndenumerate(pairs.numpy()):
             left.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if value < 0 else "black")
         left.set(xlabel="source j", ylabel="estimate i", xticks=range(3), yticks=range(3))
-        left.set_title("assignment: who gets which source (dB)")
+        left.set_title("assignment (dB)")
         at = np.arange(len(loss))
         for k, ((name, mean), colour) in enumerate(zip(means.items(), (GREY, BLUE, ORANGE), strict=True)):
             middle.bar(at + 0.27 * (k - 1), mean.weights.numpy(), 0.27, color=colour, label=name)
             right.barh(k, float(mean.value), color=colour)
-            right.text(0.3, k, f"{float(mean.value):.1f} dB", va="center")
+            right.text(max(float(mean.value), 0.0) + 0.2, k, f"{float(mean.value):.1f} dB", va="center")
         middle.set(xlabel="item of the batch", ylabel="weight", ylim=(0, 1))
-        middle.set_title("weight: how much an item counts")
+        middle.set_title("weight")
         middle.legend(frameon=False)
         right.set(xlabel="dB", yticks=range(3), yticklabels=list(means))
         right.invert_yaxis()
         right.set_xlim(right=4)
-        right.set_title("loss: their weighted mean")
+        right.set_title("loss")
         figure.savefig(file, metadata={"Date": None})
 
 

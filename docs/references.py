@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any
 
 from docutils import nodes
@@ -74,6 +76,39 @@ def canonical(found: Any, name: str) -> str:
     return f"{module}.{qualname}" if isinstance(module, str) and isinstance(qualname, str) else name
 
 
+def qualified(text: str, module: str, owner: str = "") -> str:
+    """Returns a docstring's text with full names in its roles, so that it can stand on another page.
+
+    Args:
+        text: in reStructuredText.
+        module: where the docstring stands.
+        owner: the class within it.
+    """
+
+    def full(match: re.Match[str]) -> str:
+        for name in candidates(match["target"], module, owner):
+            with contextlib.suppress(LookupError):
+                located(name)
+                return f":{match['role']}:`~{name}`" if name.startswith(f"{PACKAGE}.") else match[0]
+        return match[0]
+
+    return re.sub(r":(?P<role>class|func|meth|data|attr|obj):`~?(?P<target>\w[\w.]*)`", full, text)
+
+
+def own_words(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Leaves out docstrings that a method has of another package's base class, and keeps a colon a colon.
+
+    Napoleon takes the words before the first colon of an attribute's docstring for its type, unless a line is before.
+    """
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")
+    if what == "method" and not getattr(obj, "__doc__", None):
+        owner, _, method = name.rpartition(".")
+        said = (base for base in inspect.getmro(located(owner)) if getattr(vars(base).get(method), "__doc__", None))
+        if not next(said, object).__module__.startswith(PACKAGE):
+            lines.clear()
+
+
 def resolve(app: Any, env: Any, node: pending_xref, contnode: nodes.Element) -> nodes.Element | None:
     """Resolves a reference that Sphinx could not: to its own place, or, of another package, to code without a link.
 
@@ -83,6 +118,8 @@ def resolve(app: Any, env: Any, node: pending_xref, contnode: nodes.Element) -> 
         return None
     objects = env.get_domain("py").objects
     target = node["reftarget"].lstrip(".")
+    if target.split(".")[0] in app.config.autodoc_mock_imports:
+        return contnode
     for name in candidates(target, node.get("py:module") or "", node.get("py:class") or ""):
         try:
             found = located(name)
@@ -116,7 +153,8 @@ class LinkedNames(SphinxPostTransform):
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Registers both with Sphinx."""
+    """Registers all three with Sphinx."""
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-process-docstring", own_words, priority=400)  # before Napoleon
     app.add_post_transform(LinkedNames)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,7 +10,7 @@ from typing import Any
 
 from docs import config_keys
 from docs.links import for_the_site
-from docs.references import PACKAGE, exported, rooms
+from docs.references import PACKAGE, exported, qualified, rooms
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = {
@@ -63,8 +63,10 @@ def room_page(room: str) -> str:
     if names:
         lines += [f"``from {title} import`` ...", ""]
         for name in sorted(names, key=str.lower):
-            doc = (inspect.getdoc(getattr(importlib.import_module(title), name)) or "").split("\n\n")[0]
-            lines.append(f"- :py:obj:`~{title}.{name}`: {' '.join(doc.split())}")
+            found = getattr(importlib.import_module(title), name)
+            doc = (inspect.getdoc(found) or "").split("\n\n")[0]
+            doc = qualified(" ".join(doc.split()), found.__module__, getattr(found, "__qualname__", ""))
+            lines.append(f"- :py:obj:`~{title}.{name}`: {doc}")
         lines.append("")
     for module in modules(room):
         lines += [module, "-" * len(module), "", f".. automodule:: {PACKAGE}.{module}", "   :members:"]

@@ -21,7 +21,7 @@ def test_the_command_draws_the_three_panels(tmp_path):
     file = tmp_path / "step.svg"
     draw(file)
     text = file.read_text()
-    for words in ("assignment: who gets which source", "weight: how much an item counts", "loss: their weighted mean"):
+    for words in ("assignment (dB)", "estimate i", "one item dropped"):
         assert words in text
         assert words in (ROOT / "docs" / "step.svg").read_text()
     page = (ROOT / "docs" / "mathematics.md").read_text()
