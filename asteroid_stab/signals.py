@@ -16,7 +16,8 @@ from typing import Any
 
 from asteroid_stab.atomic import remove_own
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""The signals; clusters send SIGUSR1 or SIGTERM before a job's time is over."""
 GRACE_S = 20.0
 """Seconds that a program has to end by itself; then it is ended."""
 
@@ -26,16 +27,17 @@ _active: list[EndingSignals] = []
 
 
 class Terminated(BaseException):
-    """SIGTERM asked the program to end. No ``except Exception`` holds it up, as it does not hold up Ctrl-C."""
+    """A signal other than Ctrl-C asked the program to end. No ``except Exception`` holds it up, as with Ctrl-C."""
 
 
 class EndingSignals:
-    """Makes a program end on SIGINT (Ctrl-C) and SIGTERM, wherever it is, as a context around all of it.
+    """Makes a program end on SIGINT (Ctrl-C), SIGTERM and SIGUSR1, wherever it is, as a context around all of it.
 
     The main thread gets ``KeyboardInterrupt`` or :class:`Terminated`, so that files and processes are left in order. It
     may be held up in code that is not Python (waiting for another rank), or a library may swallow the exception: after
     :data:`GRACE_S` seconds a thread ends the process. A second Ctrl-C ends it at once. Unfinished files are removed.
-    Processes forked from this one leave Ctrl-C to it and end on SIGTERM as usual. Does nothing outside the main thread.
+    Processes forked from this one leave Ctrl-C and SIGUSR1 to it and end on SIGTERM as usual. Does nothing outside the
+    main thread.
 
     Args:
         word: returns the line that is printed where the process has to be ended.
@@ -58,7 +60,7 @@ class EndingSignals:
 
     @property
     def status(self) -> int:
-        """The exit status of a program that a signal has ended: 130 for SIGINT, 143 for SIGTERM."""
+        """The exit status of a program that a signal has ended: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1."""
         return 128 + (self.number or 0)
 
     def __enter__(self) -> EndingSignals:
@@ -171,8 +173,8 @@ def _in_fork() -> None:
             here.forked()
         _active.clear()
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ENDING:  # a terminal and a cluster send them to all processes of a program
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
         _leave_lost_parents_out()
 
 

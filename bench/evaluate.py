@@ -142,7 +142,7 @@ def measure_all(items: list[Item], sample_rate: int, n_jobs: int, threads: int, 
 
 def measure(options: argparse.Namespace) -> Numbers:
     """Times of all metrics and of each group, on the same mixtures."""
-    from asteroid_stab.metrics.pool import available_cores
+    from asteroid_stab.cores import available_cores
 
     n_jobs, threads = options.n_jobs or available_cores(), options.threads or available_cores()
     sizes = (options.n_mixtures, options.n_src, options.sample_rate)

@@ -142,6 +142,7 @@ class LinkedNames(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Replaces the literals by references."""
         names = {name: f"{PACKAGE}.{room}.{name}" for room in rooms() for name in exported(room)}
+        names |= {full.removeprefix(f"{PACKAGE}."): full for full in names.values()}  # stabilizers.AssignmentBank
         for literal in list(self.document.findall(nodes.literal)):
             full = names.get(literal.astext().split("(")[0])
             if full is None or isinstance(literal.parent, (pending_xref, nodes.reference, nodes.title)):

@@ -18,6 +18,8 @@ TEXTS = {
     "CONTRIBUTING.md": "docs/reference/contributing.md",
     "CHANGELOG.md": "docs/reference/changelog.md",
     "asteroid_stab/integrations/README.md": "docs/reference/toolkits.md",
+    "egs/slurm/README.md": "docs/reference/machines.md",
+    "egs/slurm/train.sbatch": "docs/reference/machines.md",
     "asteroid_stab": "docs/reference/api/index.md",
     "conf": "docs/reference/config.rst",
     "recipes": "docs/recipes/index.md",
@@ -77,9 +79,11 @@ def room_page(room: str) -> str:
 def make(root: Path = ROOT) -> dict[str, str]:
     """Returns the text of every page that is made, by its path under ``docs/``."""
     found = {f"recipes/{card.parent.name}.md": recipe_page(card, root) for card in _cards(root)}
-    for name in ("CONTRIBUTING.md", "CHANGELOG.md", "asteroid_stab/integrations/README.md"):
+    for name in ("CONTRIBUTING.md", "CHANGELOG.md", "asteroid_stab/integrations/README.md", "egs/slurm/README.md"):
         place = TEXTS[name].removeprefix("docs/")
         found[place] = for_the_site((root / name).read_text(encoding="utf-8"), name, pages(root))
+    script = (root / "egs/slurm/train.sbatch").read_text(encoding="utf-8").rstrip()
+    found["reference/machines.md"] += f"\n## train.sbatch\n\n```bash\n{script}\n```\n"
     found["recipes/index.md"] = _index("The recipes", [card.parent.name for card in _cards(root)], _OF_RECIPES)
     found["reference/api/index.md"] = _index("Every public name", ["top", *rooms()], _OF_NAMES)
     found["reference/config.rst"] = config_keys.page(root / "conf")

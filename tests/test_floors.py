@@ -35,6 +35,7 @@ FLOORS = [
     ("items", 0),
     ("signals", 0),
     ("threads", 0),
+    ("cores", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),
     ("run.epochs", 0),

@@ -9,6 +9,7 @@ ROOT = TESTS.parent
 
 # Test files that are named after no module, with what they test instead.
 FEATURES = {
+    "cli/test_clusters.py": "trainings on two machines, by torchrun and by SLURM",
     "cli/test_hosted.py": "a plain module of a user's, trained, resumed, evaluated and separated with",
     "cli/test_hostile.py": "every verb, given files of somebody who means harm",
     "cli/test_pit_family.py": "recipes, killed and resumed from the command line, and on two processes",

@@ -94,7 +94,7 @@ def test_a_forked_process_prints_a_traceback_unless_its_parent_is_gone(parent):
     assert ("Traceback" in done.stderr) == (parent == "alive"), done.stderr
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_an_exception_that_python_ignores_is_raised_again(tmp_path, name, status):
     done = subprocess.run(
         [sys.executable, "-c", HEAD + IGNORED, str(tmp_path / "a.txt"), name],
@@ -115,7 +115,10 @@ def test_a_program_that_does_not_end_is_ended(tmp_path, code, status):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGUSR1, Terminated)],
+)
 def test_the_main_thread_gets_an_exception(number, error):
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     caught, noticed = [], []
@@ -149,6 +152,7 @@ def test_a_forked_process_ends_as_usual():
             os._exit(0)
         time.sleep(0.2)
         os.kill(pid, signal.SIGINT)  # is left to the parent
+        os.kill(pid, signal.SIGUSR1)
         time.sleep(0.2)
         os.kill(pid, signal.SIGTERM)
         _, status = os.waitpid(pid, 0)

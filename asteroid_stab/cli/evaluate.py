@@ -129,11 +129,12 @@ def _evaluate(
     from rich.progress import Progress
 
     from asteroid_stab import __version__
+    from asteroid_stab.cores import available_cores
     from asteroid_stab.metrics.counting import ACTIVE_DB
     from asteroid_stab.metrics.evaluation import check_model, evaluate
     from asteroid_stab.metrics.examples import write_examples
     from asteroid_stab.metrics.journal import journal
-    from asteroid_stab.metrics.pool import MetricPool, available_cores
+    from asteroid_stab.metrics.pool import MetricPool
     from asteroid_stab.metrics.tables import write_tables
     from asteroid_stab.separation.device import to_device
     from asteroid_stab.threads import torch_threads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from asteroid_stab.cli.arguments import add_trust, add_variant, path, positive
+from asteroid_stab.cores import check_processes
 from asteroid_stab.errors import nearest
 from asteroid_stab.metrics.names import METRICS
 from asteroid_stab.run.layout import RunLayout
@@ -21,6 +22,10 @@ def options_of(argv: list[str]) -> argparse.Namespace:
         if word not in METRICS:
             known = ", ".join(METRICS)
             parser.error(f"argument --metrics: must be some of {known}, got {word!r}{nearest(word, METRICS)}")
+    try:
+        check_processes("argument --n-jobs:", options.n_jobs or 1)
+    except ValueError as error:
+        parser.error(str(error))
     return options
 
 

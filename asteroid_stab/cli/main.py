@@ -143,7 +143,7 @@ def _run(verb: str, rest: list[str]) -> int:
 
 def _ended(verb: str, signals: EndingSignals) -> str:
     """Returns the line that a program leaves that a signal has ended."""
-    name = "Ctrl-C (SIGINT)" if signals.number == signal.SIGINT else "SIGTERM"
+    name = "Ctrl-C (SIGINT)" if signals.number == signal.SIGINT else signal.Signals(signals.number or 0).name
     hint = signals.hint()
     return f"asteroid-stab {verb}: ended by {name}" + (f"; {hint}" if hint else "")
 

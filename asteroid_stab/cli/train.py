@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from signal import Signals
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asteroid_stab.cli.arguments import add_trust, take_trust
-from asteroid_stab.errors import StabError, within
+from asteroid_stab.errors import StabError
 from asteroid_stab.run.layout import RunLayout
-from asteroid_stab.signals import present
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -33,12 +29,17 @@ def main(argv: list[str]) -> int:
     """
     try:
         return _main(argv)
-    except StabError as error:
-        if "MASTER_ADDR" in os.environ and not hasattr(error, "reported"):  # one of several, and the others wait for it
-            from asteroid_stab.run.same_start import report_refusal
+    except Exception as error:
+        if _is_one_of_several() and not getattr(error, "reported", False):  # the others wait for it
+            from asteroid_stab.run.meeting import report_refusal, word_of
 
-            report_refusal(str(error))
+            report_refusal(word_of(error).removeprefix("StabError: "))
         raise
+
+
+def _is_one_of_several() -> bool:
+    """Returns whether a launcher may have started this process as one of several; spares others slow imports."""
+    return "MASTER_ADDR" in os.environ or os.environ.get("SLURM_NTASKS", "1") != "1"
 
 
 def _main(argv: list[str]) -> int:
@@ -62,7 +63,10 @@ def _main(argv: list[str]) -> int:
 
             print(OmegaConf.to_yaml(config), end="")
             return 0
-        return _train(config, resume)
+
+        from asteroid_stab.run.training import train
+
+        return train(config, resume, UNFINISHED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,105 +150,3 @@ def _composed(
     else:
         run_dir = claims.enter_context(new_run_dir(run_dir, recipe, options.or_resume))
     return compose_recipe(recipe, [*words, f"run_dir={quoted(run_dir)}"], options.config_dir)
-
-
-def _trust_own(config: DictConfig) -> None:
-    """Trusts the classes that the user's own recipe or words name, so that this run can be resumed and evaluated."""
-    from asteroid_stab.trust import trust_own, trusted_file
-
-    try:
-        if new := trust_own(config):
-            print(f"note: {trusted_file()} says now that {', '.join(new)} may be built from run folders", flush=True)
-    except StabError as error:  # a home that cannot be written to: this training needs no trust
-        print(f"note: to resume or evaluate this run, --trust is needed: {error}", flush=True)
-
-
-def _train(config: DictConfig, resume: str | None) -> int:
-    import logging
-
-    from asteroid_stab.callbacks import EndedWithinEpochError, WholeEpochs
-    from asteroid_stab.run.build import build_run
-    from asteroid_stab.run.describe import RunDescription
-    from asteroid_stab.run.going_on import GoingOn
-    from asteroid_stab.run.plan import RunPlan
-    from asteroid_stab.run.ranks import RankLostError, RankWatch
-    from asteroid_stab.run.resume import check_checkpoint, stopped_early
-    from asteroid_stab.run.same_start import SameStart
-    from asteroid_stab.run.screen import show_summary, show_transfer
-
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
-    run_dir = Path(config.run_dir)
-    checkpoint: Any = RunLayout(run_dir).last_checkpoint
-    built = build_run(config, resumed=checkpoint.exists())
-    data, system, trainer = built.data, built.system, built.trainer
-    if built.transfer is not None:
-        show_transfer(config.init.path, built.transfer, built.network)
-    with within("data"):  # errors of the corpus come before the run folder is made
-        data.prepare_data()
-        data.setup("fit")
-    plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists())
-    plan.ask()
-    if resume is None:
-        _trust_own(config)  # all of it was built, and nothing is written yet
-    system.told = plan.notes()
-    if trainer.is_global_zero:
-        print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
-    saved = check_checkpoint(checkpoint, system) if checkpoint.exists() else None
-    going_on = GoingOn(checkpoint, trainer, resumed=saved is not None)
-    if saved is not None:
-        if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
-            with going_on:
-                data.load_state_dict(saved[type(data).__qualname__])
-        if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
-            raise StabError(
-                f"{run_dir} has {saved['epoch'] + 1} epochs already, got trainer.max_epochs={trainer.max_epochs}"
-            )
-        if stopped_early(saved):
-            print(f"{run_dir} was stopped early by early_stopping; nothing is left to train", flush=True)
-            return 0
-    elif resume:
-        print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
-    signals = present()
-    if signals is not None:
-        signals.hint = lambda: _how_to_go_on(run_dir)
-        signals.hurry = trainer.world_size > 1
-    trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
-    try:
-        with going_on, RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
-            if signals is not None:
-                signals.noticed.append(lambda n: watch.leave(f"was ended by {Signals(n).name}", 128 + n))
-            trainer.fit(system, datamodule=data, ckpt_path=None if saved is None else checkpoint, weights_only=True)
-    except RankLostError as lost:
-        _report(str(lost), run_dir)
-        return lost.status
-    except EndedWithinEpochError as error:
-        if trainer.is_global_zero:
-            print(f"{error}: {_how_to_go_on(run_dir)}", flush=True)
-        return UNFINISHED
-    if trainer.is_global_zero:
-        show_summary(run_dir, config)
-    whole = next(part for part in trainer.callbacks if isinstance(part, WholeEpochs))  # type: ignore[attr-defined]
-    if whole.steps_left:
-        if trainer.is_global_zero:
-            print(
-                f"ended after {trainer.global_step} of trainer.max_steps={whole.max_steps} steps: the next epoch would "
-                f"not be whole, and only whole epochs are kept ({_how_to_go_on(run_dir)})",
-                flush=True,
-            )
-        return UNFINISHED
-    return 0
-
-
-def _report(text: str, run_dir: Path) -> None:
-    """Prints why a training of several processes has ended."""
-    print(f"asteroid-stab train: error: {text}; {_how_to_go_on(run_dir)}", file=sys.stderr, flush=True)
-
-
-def _how_to_go_on(run_dir: Path) -> str:
-    """Returns what a training that has not come to its end leaves, and how it goes on."""
-    run = RunLayout(run_dir)
-    if run.last_checkpoint.exists():
-        return f"resume={run_dir} goes on after the last whole epoch"
-    if run.config.exists():
-        return f"no epoch is whole yet: resume={run_dir} starts over"
-    return "nothing was written"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from asteroid_stab.cores import check_processes
 from asteroid_stab.data.corpus import Corpus, check_count, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.padding import collate
@@ -72,11 +72,7 @@ class MixtureDataModule(pl.LightningDataModule):
         super().__init__()
         self.corpus = corpus
         self.batch_size = check_count("batch_size", batch_size, 1)
-        self.num_workers = check_count("num_workers", num_workers, 0)
-        if num_workers > (most := max(32, 4 * (os.cpu_count() or 1))):
-            raise ValueError(
-                f"num_workers must be at most {most} on this machine, got {num_workers}: each is a process"
-            )
+        self.num_workers = check_processes("num_workers", check_count("num_workers", num_workers, 0))
         self.seed = check_count("seed", seed, 0)
         if isinstance(segment_s, bool) or not isinstance(segment_s, (int, float)) or not math.isfinite(segment_s):
             raise ValueError(f"segment_s must be a number of seconds, got {segment_s!r}")

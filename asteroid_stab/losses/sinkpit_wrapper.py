@@ -29,12 +29,12 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
     larger ``beta``, the closer all three, and the slower the iteration.
 
     Unlike Asteroid's, it is the same loss in evaluation mode (the systems here validate with the exact assignment
-    anyway), and the iteration ends early once it has converged. If it has not converged, ``sinkhorn_error`` reports it
-    at every step, and a warning the first time (on the CPU).
+    anyway), and the iteration of an item ends early once it has converged, at the same count in any batch. If it has
+    not converged, ``sinkhorn_error`` reports it at every step, and a warning the first time (on the CPU).
 
     The loss is [B, J], each source's part; the permutation is the best one. Figures: ``sinkhorn_error``, how far the
-    worst marginal of the soft assignments is from 1 (0: converged); ``sinkhorn_gap``, ⟨C, P⟩ − F, the effect of the
-    softness in units of ``loss_func``; ``sinkhorn_beta``.
+    worst marginal of an item's soft assignment is from 1, the mean over the items (0: converged); ``sinkhorn_gap``,
+    ⟨C, P⟩ − F, the effect of the softness in units of ``loss_func``; ``sinkhorn_beta``.
 
     Args:
         loss_func: loss of Asteroid's kind for ``pit_from``; lower is better.
@@ -95,29 +95,31 @@ class SinkPITLossWrapper(PairwiseLossWrapper):
         pairs = pair_loss.all(est_targets, targets)
         with torch.autocast(targets.device.type, enabled=False):
             costs = pairs.pw.mT  # [B, J_src, J_est]
-            log_plan, error = sinkhorn(costs, self.beta, self.n_iter)
+            log_plan, errors = sinkhorn(costs, self.beta, self.n_iter)
             plan, entropy = log_plan.exp(), log_plan / self.beta
             loss = pairs.marked((plan * (costs + entropy)).sum(-1))
-        self._warn_once(error)
+        self._warn_once(errors)
         figures = {
-            "sinkhorn_error": error,
+            "sinkhorn_error": errors.mean() if errors.numel() else errors.new_zeros(()),
             "sinkhorn_gap": -(plan * entropy).detach().sum(-1).mean(),
-            "sinkhorn_beta": error.new_tensor(self.beta),
+            "sinkhorn_beta": errors.new_tensor(self.beta),
         }
         return Assignment(loss, pairs.perm, figures)
 
-    def _warn_once(self, error: Tensor) -> None:
-        if not self._warned and error.device.type == "cpu" and error > _UNCONVERGED:  # reading it would stall a GPU
+    def _warn_once(self, errors: Tensor) -> None:
+        if not self._warned and errors.device.type == "cpu" and (errors > _UNCONVERGED).any():  # a GPU would stall
             self._warned = True
             warnings.warn(
-                f"Sinkhorn's iteration has not converged: after n_iter={self.n_iter} at beta={self.beta:g} a "
-                f"marginal is off by {error:.2f} (see train/sinkhorn_error; a larger n_iter or a smaller beta helps)",
+                f"Sinkhorn's iteration has not converged: after n_iter={self.n_iter} at beta={self.beta:g} a marginal "
+                f"is off by {errors.max():.2f} (see train/sinkhorn_error; a larger n_iter or a smaller beta helps)",
                 stacklevel=4,
             )
 
 
 def sinkhorn(costs: Tensor, beta: float, n_iter: int = 200) -> tuple[Tensor, Tensor]:
-    """Returns the log of the soft assignments, whose rows are exact, and the largest error of the columns' sums.
+    """Returns the log of the soft assignments, whose rows are exact, and the errors of the columns' sums.
+
+    Each item stops at the first check that finds it converged, as it would alone.
 
     Args:
         costs: [B, N, N]; differentiable through the iterations.
@@ -125,24 +127,38 @@ def sinkhorn(costs: Tensor, beta: float, n_iter: int = 200) -> tuple[Tensor, Ten
         n_iter: normalisations at most, columns and rows in turn.
 
     Returns:
-        [B, N, N] log-probabilities, and a scalar: the largest ``|sum of a column − 1|``.
+        [B, N, N] log-probabilities, and [B]: the largest ``|sum of a column − 1|`` of each item.
 
     Example:
         >>> costs = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
-        >>> log_plan, error = sinkhorn(costs, beta=2.0)
-        >>> log_plan.exp().round(decimals=3), error < 1e-5
+        >>> log_plan, errors = sinkhorn(costs, beta=2.0)
+        >>> log_plan.exp().round(decimals=3), errors < 1e-5
         (tensor([[[0.8810, 0.1190],
-                 [0.1190, 0.8810]]]), tensor(True))
+                 [0.1190, 0.8810]]]), tensor([True]))
     """
-    log_plan = -beta * costs
-    for pair in range(1, n_iter // 2 + 1):
+    log_plan, done = -beta * costs, None
+    for first in range(0, n_iter // 2, _CHECK_EVERY):
+        n_pairs = min(_CHECK_EVERY, n_iter // 2 - first)
+        log_plan = _normalised(log_plan, n_pairs, done)
+        done = _column_errors(log_plan) < _TOLERANCE
+        if done.all():
+            break
+    return log_plan, _column_errors(log_plan)
+
+
+def _normalised(log_plan: Tensor, n_pairs: int, done: Tensor | None) -> Tensor:
+    """Returns the assignments after further normalisations of columns and rows; items that are done stay as they are.
+
+    If all went on until the last one is done, an item's loss would depend on its neighbours in the batch, and so on how
+    the items are dealt out to processes.
+    """
+    before = log_plan
+    for _ in range(n_pairs):
         log_plan = log_plan - torch.logsumexp(log_plan, 1, keepdim=True)
         log_plan = log_plan - torch.logsumexp(log_plan, 2, keepdim=True)
-        if pair % _CHECK_EVERY == 0 and _column_error(log_plan) < _TOLERANCE:
-            break
-    return log_plan, _column_error(log_plan)
+    return log_plan if done is None else torch.where(done.view(-1, 1, 1), before, log_plan)
 
 
-def _column_error(log_plan: Tensor) -> Tensor:
-    errors = log_plan.detach().logsumexp(1).expm1().abs()
-    return errors.max() if errors.numel() else errors.new_zeros(())
+def _column_errors(log_plan: Tensor) -> Tensor:
+    """Returns the largest ``|sum of a column − 1|`` of each assignment, [B]."""
+    return log_plan.detach().logsumexp(1).expm1().abs().amax(-1)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asteroid_stab.cores import available_cores, check_processes
 from asteroid_stab.errors import cause
 from asteroid_stab.metrics.inactive import measure_active
 from asteroid_stab.metrics.names import METRICS
@@ -48,13 +49,6 @@ class Item(NamedTuple):
     inactive: bool = False
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class MetricPool:
     """Processes that call :func:`~asteroid_stab.metrics.separation_metrics.measure`.
 
@@ -67,7 +61,7 @@ class MetricPool:
         n_jobs: number of processes; one for each core by default.
 
     Raises:
-        ValueError: ``n_jobs`` is less than 1.
+        ValueError: ``n_jobs`` is less than 1, or beyond reason on this machine.
 
     Example:
         >>> with MetricPool(8000, ["si_sdr"], n_jobs=1) as pool:  # doctest: +SKIP
@@ -78,6 +72,7 @@ class MetricPool:
         self.n_jobs = available_cores() if n_jobs is None else n_jobs
         if self.n_jobs < 1:
             raise ValueError(f"n_jobs must be at least 1, got {n_jobs}")
+        check_processes("n_jobs", self.n_jobs)
         self.sample_rate, self.metrics = sample_rate, tuple(metrics)
         self._executor = self._start()
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from asteroid_stab.callbacks import EpochTable, RunCheckpoint, WholeEpochs
 from asteroid_stab.callbacks.freeze import named_parts
 from asteroid_stab.callbacks.screen import EpochLines, StabProgressBar
+from asteroid_stab.cores import check_processes
 from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError
@@ -24,6 +26,8 @@ from asteroid_stab.run.check import build_part
 from asteroid_stab.run.checkpoints import UpgradedCheckpoints
 from asteroid_stab.run.compilation import compile_model
 from asteroid_stab.run.network import build_network, try_network
+
+_SHARDED = ("fsdp", "deepspeed", "model_parallel", "xla_fsdp")  # Lightning's strategies that deal out one model
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,25 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     system.check_tasks(data.corpus.tasks)
     compile_model(system, config.get("compile", False))
     trainer = _trainer(config, _callbacks(config, system))
-    started = OmegaConf.select(config, "init.path") is not None
-    return Built(data, network, transfer if started else None, system, trainer)
+    _check_number(trainer, data)
+    return Built(
+        data, network, transfer if OmegaConf.select(config, "init.path") is not None else None, system, trainer
+    )
+
+
+def _check_number(trainer: pl.Trainer, data: MixtureDataModule) -> None:
+    """Checks that the training is one that this machine can run in processes, before any is started.
+
+    Raises:
+        StabError: there would be too many.
+    """
+    n_local = trainer.num_devices
+    try:
+        if isinstance(trainer.accelerator, CPUAccelerator):
+            check_processes("trainer.devices", n_local)
+        check_processes(f"loader.num_workers times trainer.devices={n_local}", data.num_workers * n_local)
+    except ValueError as error:
+        raise StabError(str(error)) from error
 
 
 def shortest_input(network: torch.nn.Module) -> int:
@@ -141,6 +162,12 @@ def _trainer(config: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
+    strategy = str(config.trainer.get("strategy"))
+    if strategy.startswith(_SHARDED):
+        raise StabError(
+            f"trainer.strategy must be auto or one of Lightning's ddp strategies, got {strategy}: each process needs "
+            "the whole model, which checkpoints and model files are written from (egs/slurm/README.md says more)"
+        )
     limits = {"max_steps": -1} if "max_steps" in config.trainer else {}  # WholeEpochs counts them
     trainer = build_part(
         "trainer",

@@ -100,4 +100,6 @@ class RunFolder:
         check_caches(OmegaConf.create({"data": config}), self.path, overrides)
         check_config(config, "data")
         check_config(self.config.loader, "loader")
-        return build_part("loader", self.config.loader, build_part("data", config))
+        # The sets alone are wanted, perhaps on a smaller machine than the training's: no process is started for them.
+        loader = {**self.config.loader, **({"num_workers": 0} if "num_workers" in self.config.loader else {})}
+        return build_part("loader", OmegaConf.create(loader), build_part("data", config))

@@ -162,7 +162,7 @@ def _job() -> str:
 def _tell(run_dir: str) -> None:
     """Leaves the name of the folder to the other processes that torchrun has started."""
     if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        from asteroid_stab.run.ranks import RUN_DIR
+        from asteroid_stab.run.meeting import RUN_DIR
 
         with _store() as store:
             store.set(RUN_DIR, run_dir)
@@ -170,7 +170,7 @@ def _tell(run_dir: str) -> None:
 
 def _told() -> str:
     """Returns the name of the folder that the first process has left; waits for it."""
-    from asteroid_stab.run.ranks import RUN_DIR
+    from asteroid_stab.run.meeting import RUN_DIR
 
     with _store() as store:
         return str(store.get(RUN_DIR).decode())
@@ -183,7 +183,7 @@ def _store() -> Iterator[Any]:
     Raises:
         StabError: there is none, or no answer.
     """
-    from asteroid_stab.run.ranks import store_client
+    from asteroid_stab.run.meeting import store_client
 
     advice = "run_dir=DIR must name the folder of a training whose processes are started one by one"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,18 +18,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch.distributed as dist
 
+from asteroid_stab.errors import StabError, some
+from asteroid_stab.run.meeting import KEYS, LEAVE_S, REFUSED, count_ended, is_of_exchange, store_client, word_of
 from asteroid_stab.signals import end_process, received
 
 SILENT_S = 30
 """Seconds without a sign of life after which a process counts as lost."""
-LEAVE_S = 5
-"""Seconds that a process has to end by itself after another one has ended."""
-_KEYS = f"asteroid_stab/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+LATE_S = 60
+"""Seconds after which a process is named that has not come yet: nobody can know whether it ever will."""
 _N_REFUSED = 3
-REFUSED = f"{_KEYS}/refused"
-"""Key of the store under which a process reports that it could not start."""
-RUN_DIR = f"{_KEYS}/run_dir"
-"""Key of the store under which the first process leaves the name of the run folder."""
 
 
 class RankLostError(Exception):
@@ -48,8 +47,10 @@ class RankWatch:
 
     Each process leaves a sign of life every second in the store through which torch's processes meet, and looks for the
     others'. Where one has ended before the training did, or has been silent for :data:`SILENT_S` seconds (stopped, or
-    its machine is gone), this process ends: the main thread with :class:`RankLostError`, or, where it is held up in an
-    exchange with the lost process, with a line and exit status from here.
+    its machine is gone), this process ends: the main thread with :class:`RankLostError`, or, where it is held up (in an
+    exchange with the lost process, in the preparation of its data), with a line and exit status from here.
+
+    It begins as soon as there is a trainer, so that a file that one machine lacks ends the training on all.
 
     Args:
         trainer: Lightning's, before ``fit``.
@@ -64,19 +65,25 @@ class RankWatch:
         if self.n_ranks > 1:
             strategy: Any = trainer.strategy
             strategy.set_world_ranks()
-            environment = strategy.cluster_environment
-            self.rank, self.n_local = environment.global_rank(), strategy.num_processes
-            self.place = (environment.main_address, environment.main_port)
+            here = strategy.cluster_environment
+            self.rank, self.n_local = here.global_rank(), strategy.num_processes
+            self.place = (here.main_address, here.main_port)
             self.launcher = strategy.launcher
+            self.is_first_of_all = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         self.lost: RankLostError | None = None
         self._silent = dict.fromkeys(set(range(self.n_ranks)) - {self.rank}, 0)
         self._signs: dict[int, str] = {}
         self._known, self._over = threading.Event(), threading.Event()
-        self._stalled = 0
+        self._stalled, self._has_left = 0, False
         self._store: dist.TCPStore | None = None
+        self._held: dist.TCPStore | None = None
+        self._know: set[int] = set()  # processes that know that one is lost
 
     def __enter__(self) -> RankWatch:
         if self.n_ranks > 1:
+            if self.is_first_of_all:
+                with suppress(RuntimeError):  # the port is taken: the process group says so
+                    self._held = store_client(*self.place, timedelta(seconds=LEAVE_S), host=True)
             for task in (self._exchange, self._judge):
                 threading.Thread(target=task, name=f"rank-watch{task.__name__}", daemon=True).start()
         return self
@@ -87,21 +94,28 @@ class RankWatch:
         if received() is not None:
             self.leave(f"was ended by {signal.Signals(received() or 0).name}", 128 + (received() or 0))
         elif error is None:
-            self.leave("", 0)
-            deadline = time.monotonic() + 2 * LEAVE_S
-            while self.rank == 0 and self._silent and time.monotonic() < deadline:
-                time.sleep(0.1)  # the store is here: the others should find this word before it is gone
+            if not self._has_left:
+                self.leave("", 0)
+            self._linger(self.rank == 0)  # the store is here: the others should find this word before it is gone
         else:
-            if _is_of_exchange(error):  # the other end is gone: which one shows in a moment
+            if is_of_exchange(error):  # the other end is gone: which one shows in a moment
                 self._known.wait(SILENT_S + 2 * LEAVE_S)
-            error.reported = True  # type: ignore[attr-defined]
             if self.lost is None:
-                self.leave(f"ended with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", 1)
+                self.leave(f"ended with {word_of(error)}", 2 if isinstance(error, StabError) else 1)
+                self._linger(True)  # the store, or the launcher that holds it, may end with this process
+            # Others may still be starting, and the store may not be there yet: the caller then waits to report.
+            all_are_here = self._store is not None and set(self._silent) <= set(self._signs)
+            error.reported = all_are_here or self.lost is not None or self.launcher is not None  # type: ignore[attr-defined]
         self._over.set()
         if error is not None or received() is not None:
             self._end_children()
-        if self.lost is not None and received() is None and error is not None and _is_of_exchange(error):
+        if self.lost is not None and received() is None and error is not None and is_of_exchange(error):
             raise self.lost from None
+
+    def _linger(self, waits: bool) -> None:
+        deadline = time.monotonic() + 2 * LEAVE_S
+        while waits and set(self._signs) & set(self._silent) - self._know and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def leave(self, word: str, status: int) -> None:
         """Reports to the other processes that this one ends.
@@ -114,14 +128,12 @@ class RankWatch:
         def report() -> None:
             with suppress(Exception):
                 if self._store is not None and self.lost is None:
-                    self._store.set(f"{_KEYS}/left/{self.rank}", f"{status} {word}")
+                    self._store.set(f"{KEYS}/left/{self.rank}", f"{status} {word}")
 
-        # In a thread, because the store does not answer where its host is stopped.
-        thread = threading.Thread(target=report, daemon=True)
+        self._has_left = True
+        thread = threading.Thread(target=report, daemon=True)  # the store does not answer where its host is stopped
         thread.start()
         thread.join(LEAVE_S)
-
-    # --- threads ---
 
     def _exchange(self) -> None:
         while self._store is None and not self._over.is_set():
@@ -136,7 +148,7 @@ class RankWatch:
                 n_refused += 1
                 if n_refused == _N_REFUSED and 0 in self._silent:
                     self._lose(f"rank 0 of {self.n_ranks} has ended: its connection is closed", 1)
-                    return
+                    return self._know.update(self._silent)
             except RuntimeError:  # no answer in time
                 pass
             count += 1
@@ -145,25 +157,38 @@ class RankWatch:
     def _round(self, count: int) -> None:
         """Leaves a sign of life and looks for the others'; where its host is stopped, the store does not answer."""
         store: Any = self._store
-        store.set(f"{_KEYS}/alive/{self.rank}", f"{count} {os.getpid()} {platform.node()}")
-        if store.check([REFUSED]):
+        store.set(f"{KEYS}/alive/{self.rank}", f"{count} {os.getpid()} {platform.node()}")
+        if store.check([REFUSED]) and self.lost is None:
             self._lose(store.get(REFUSED).decode(), 2)
+            count_ended(store)
         for rank in list(self._silent):
-            left, alive = f"{_KEYS}/left/{rank}", f"{_KEYS}/alive/{rank}"
+            left, alive = f"{KEYS}/left/{rank}", f"{KEYS}/alive/{rank}"
+            if store.check([f"{KEYS}/knows/{rank}"]):
+                self._know.add(rank)
             if store.check([left]):
                 status, _, word = store.get(left).decode().partition(" ")
                 if word:
                     self._lose(f"rank {rank} of {self.n_ranks} {word}", int(status))
+                    count_ended(store)
                 del self._silent[rank]
             elif not store.check([alive]) or self._signs.get(rank) != (sign := store.get(alive).decode()):
                 self._silent[rank] = 0
                 if store.check([alive]):
                     self._signs[rank] = sign
+        if self.lost is not None or self._has_left:
+            store.set(f"{KEYS}/knows/{self.rank}", "")
 
     def _judge(self) -> None:
         """Counts own seconds: where this process was stopped itself, the others' silence does not count."""
+        deadline = time.monotonic() + LATE_S
         while not self._over.wait(1.0) and self.lost is None:
             self._stalled += 1
+            late = [f"rank {rank}" for rank in sorted(set(self._silent) - set(self._signs))]
+            if (
+                late and self.launcher is None and time.monotonic() > deadline
+            ):  # a launcher starts them when they are needed
+                print(f"waits for {some(late)} of {self.n_ranks}: no sign of life yet", file=sys.stderr, flush=True)
+                deadline = math.inf
             self._calm_observer()
             host_is_silent = self._stalled > SILENT_S and 0 in self._silent and bool(self._signs)
             for rank in list(self._silent):
@@ -182,11 +207,9 @@ class RankWatch:
             end_process(self.lost.status)
 
     def _lose(self, message: str, status: int) -> None:
-        if self.lost is None and not self._over.is_set() and received() is None:
+        if self.lost is None and not self._has_left and not self._over.is_set() and received() is None:
             self.lost = RankLostError(message, status)
         self._known.set()
-
-    # --- processes of this machine ---
 
     def _children(self) -> list[subprocess.Popen[bytes]]:
         return list(getattr(self.launcher, "procs", ()))
@@ -218,24 +241,6 @@ class RankWatch:
         for thread in threading.enumerate():
             if thread.name == "child-process-observer":
                 thread._child_processes = []  # type: ignore[attr-defined]
-
-
-def store_client(address: str, port: int, timeout: timedelta, host: bool = False) -> dist.TCPStore:
-    """Returns a connection of its own to the store through which the processes meet.
-
-    Args:
-        address: of the machine of rank 0.
-        port: of the store.
-        timeout: of the connection.
-        host: whether to hold the store, which rank 0 does.
-    """
-    return dist.TCPStore(address, port, None, host, timeout, wait_for_workers=False)
-
-
-def _is_of_exchange(error: BaseException) -> bool:
-    """Returns whether an error is one of the exchange between processes, which has no class of its own in gloo."""
-    words = ("gloo", "nccl", "connection", "socket", "broken pipe", "process group", "recvvalue", "store")
-    return isinstance(error, (RuntimeError, OSError)) and any(word in str(error).lower() for word in words)
 
 
 def _how(code: int) -> str:

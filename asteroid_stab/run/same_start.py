@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
-import time
-from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,10 +9,6 @@ import torch.distributed as dist
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.checkpoints import progress_of
-from asteroid_stab.run.ranks import LEAVE_S, REFUSED, store_client
-from asteroid_stab.signals import received
-
-_MEET_S = 45  # a process that is refused waits so long for the others, to report it to them
 
 
 class SameStart(pl.Callback):
@@ -48,24 +38,3 @@ class SameStart(pl.Callback):
                     f"all processes must start from the same checkpoint of {self.run_dir}, got {starts[0]} on rank 0 "
                     f"and {start} on rank {rank}: every machine must have the run folder, with the same files"
                 )
-
-
-def report_refusal(message: str) -> None:
-    """Reports to the other processes of a training that this one could not start; returns when they know, or are late.
-
-    Does nothing for a process that is alone, or whose launcher (torchrun) ends the others itself.
-    """
-    node = os.environ.get("NODE_RANK")
-    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
-    if node is None or address is None or port is None or "TORCHELASTIC_RUN_ID" in os.environ:
-        return
-    local = os.environ.get("LOCAL_RANK", "0")
-    place = f"the process LOCAL_RANK={local} of machine NODE_RANK={node} ({platform.node()})"
-    print(f"reports to the other processes of this training: {message}", file=sys.stderr, flush=True)
-    deadline, host = time.monotonic() + _MEET_S, node == "0" and local == "0"
-    while time.monotonic() < deadline and received() is None:
-        with suppress(Exception):
-            store = store_client(address, int(port), timedelta(seconds=LEAVE_S), host)
-            store.set(REFUSED, f"{place} could not start: {message}")
-            time.sleep(_MEET_S - LEAVE_S if host else 2.0)
-            return

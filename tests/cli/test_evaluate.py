@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from asteroid_stab.cli import evaluate
+from asteroid_stab.cli.evaluate_options import options_of
 from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus, MixtureDataset
 from asteroid_stab.errors import StabError
@@ -520,8 +521,14 @@ def test_threads_are_as_before_afterwards(run, here, monkeypatch, allowed, used)
     """No more than the cores that the measuring leaves, and than the environment allows (OMP_NUM_THREADS)."""
     seen = []
     monkeypatch.setattr(HerePool, "__enter__", lambda self: seen.append(torch.get_num_threads()) or self)
-    monkeypatch.setattr(pool, "available_cores", lambda: 4)
+    monkeypatch.setattr("asteroid_stab.cores.available_cores", lambda: 4)
     with torch_threads(allowed):
         evaluate.main([str(run), "--n-jobs", "1", "--metrics", "si_sdr", "--limit", "1"])
         assert torch.get_num_threads() == allowed
     assert seen == [used]
+
+
+def test_a_number_of_measuring_processes_beyond_reason_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        options_of(["run", "--n-jobs", "100000"])
+    assert "argument --n-jobs: must be at most" in capsys.readouterr().err

@@ -82,7 +82,7 @@ def test_sinkpit_equals_asteroids_with_any_other_loss(pit_from):
 def test_the_soft_assignment_is_that_of_optimal_transport():
     costs = torch.randn(5, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     log_plan, error = sinkhorn(costs, beta=2.0, n_iter=2000)
-    assert error < 1e-6
+    assert (error < 1e-6).all()
     for cost, plan in zip(costs, log_plan.exp(), strict=True):
         ones = torch.full((6,), 1 / 6, dtype=torch.float64).numpy()
         theirs = ot.sinkhorn(ones, ones, cost.numpy(), reg=0.5, numItermax=20_000, stopThr=1e-12)
@@ -129,6 +129,37 @@ def test_it_stops_early_only_where_nothing_changes(monkeypatch):
     calls.clear()
     assert wrapper(est, targets) == pytest.approx(early.item(), abs=1e-5)
     assert len(calls) == 200
+
+
+def test_an_item_stops_where_it_would_stop_alone():
+    """So a batch may be split over processes in any way: a fast item is not taken on with the slowest of its batch."""
+    easy, hard = torch.zeros(5, 5).fill_diagonal_(-4.0), torch.randn(5, 5, generator=torch.Generator().manual_seed(3))
+    costs = torch.stack([easy, 3.0 * hard, easy.roll(1, 0), 2.0 * hard.T]).requires_grad_()
+    counts = [next(n for n in range(20, 4001, 20) if sinkhorn(c[None], 2.0, n)[1] < 1e-6) for c in costs.detach()]
+    assert len({*counts}) > 1, "all items stop together: the test could not fail"
+    together, errors = sinkhorn(costs, 2.0, 4000)
+    [grad] = torch.autograd.grad((together.exp() * costs).sum(), costs)
+    for item, cost in enumerate(costs.detach()):
+        alone, error = sinkhorn(cost[None].requires_grad_(), 2.0, 4000)
+        assert torch.equal(together[item], alone[0])
+        assert torch.equal(errors[item], error[0])
+        assert torch.equal(sinkhorn(cost[None], 2.0, counts[item])[0][0], together[item])
+    for part in ([0, 1], [2, 3]):
+        leaf = costs.detach()[part].requires_grad_()
+        plan = sinkhorn(leaf, 2.0, 4000)[0].exp()
+        torch.testing.assert_close(torch.autograd.grad((plan * leaf).sum(), leaf)[0], grad[part], rtol=0, atol=1e-6)
+
+
+def test_a_batch_of_one_is_iterated_as_before():
+    """Bit by bit the iteration in which the whole batch stopped at once."""
+    cost = torch.randn(1, 7, 7, generator=torch.Generator().manual_seed(5))
+    wanted = -2.0 * cost
+    for pair in range(1, 101):
+        wanted = wanted - torch.logsumexp(wanted, 1, keepdim=True)
+        wanted = wanted - torch.logsumexp(wanted, 2, keepdim=True)
+        if pair % 10 == 0 and (wanted.logsumexp(1).exp() - 1).abs().max() < 1e-6:
+            break
+    assert torch.equal(sinkhorn(cost, 2.0)[0], wanted)
 
 
 @pytest.mark.parametrize("n_iter", [0, 3, -2])

@@ -111,3 +111,5 @@ def test_process_that_dies_costs_one_mixture():
 def test_n_jobs():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         MetricPool(8000, n_jobs=0)
+    with pytest.raises(ValueError, match="n_jobs must be at most [0-9]+ on this machine, got 100000"):
+        MetricPool(8000, n_jobs=100_000)

@@ -13,12 +13,12 @@ TWO = ["trainer=ddp", "trainer.devices=2", "loader.batch_size=4", "logger=none"]
 
 
 class Training:
-    """The command in a process of its own, whose lines are read as they come."""
+    """The command in a process of its own, whose lines are read as they come; ``launcher`` are torchrun's words."""
 
-    def __init__(self, *words, cwd=None, **env):
+    def __init__(self, *words, cwd=None, launcher=(), **env):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PLUGINS), **env}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "asteroid_stab.cli.main", "train", *map(str, words)],
+            [sys.executable, *map(str, launcher), "-m", "asteroid_stab.cli.main", "train", *map(str, words)],
             env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         )  # fmt: skip

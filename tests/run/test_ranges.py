@@ -82,6 +82,15 @@ def test_recipes_are_in_range(recipe):
     ("words", "message"),
     [
         (["loader.num_workers=100000"], "num_workers must be at most [0-9]+ on this machine, got 100000"),
+        (["trainer=ddp", "trainer.devices=4000"], "trainer.devices must be at most [0-9]+ on this machine, got 4000"),
+        (
+            ["trainer=ddp", "trainer.devices=30", "loader.num_workers=30"],
+            "loader.num_workers times trainer.devices=30 must be at most [0-9]+ on this machine, got 900",
+        ),
+        (
+            ["trainer=ddp", "trainer.strategy=fsdp"],
+            "trainer.strategy must be auto or one of Lightning's ddp .*, got fsdp",
+        ),
         (["loader.segment_s=0.001"], "loader.segment_s=0.001 gives 8 samples, and the model's filters have 32"),
         (["stabilizer=[dsd]", "stabilizer.dsd.drop_logit=-1e300"], "drop_logit must be below 0, from -10000 on"),
         (["stabilizer=[reweight]", "stabilizer.reweight.alpha=1e300"], "alpha must be a number from -10000 to 10000"),

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch.distributed as dist
 
+from asteroid_stab.errors import StabError
 from asteroid_stab.run import ranks
-from asteroid_stab.run.ranks import REFUSED, RankLostError, RankWatch, store_client
+from asteroid_stab.run.meeting import KEYS, REFUSED, store_client
+from asteroid_stab.run.ranks import RankLostError, RankWatch
 from asteroid_stab.signals import EndingSignals
 
 
@@ -40,7 +42,7 @@ class Others:
     def alive(self, *numbers):
         self.count += 1
         for rank in numbers:
-            self.store.set(f"{ranks._KEYS}/alive/{rank}", f"{self.count} 999999999 elsewhere")
+            self.store.set(f"{KEYS}/alive/{rank}", f"{self.count} 999999999 elsewhere")
 
     def trainer(self, rank=1, children=()):
         environment = SimpleNamespace(global_rank=lambda: rank, main_address="127.0.0.1", main_port=self.store.port)
@@ -76,8 +78,8 @@ def wait_for(condition, seconds=10.0):
 @pytest.mark.parametrize(
     ("key", "word", "message", "status"),
     [
-        (f"{ranks._KEYS}/left/2", "143 was ended by SIGTERM", "rank 2 of 3 was ended by SIGTERM", 143),
-        (f"{ranks._KEYS}/left/0", "1 ended with StabError: no", "rank 0 of 3 ended with StabError: no", 1),
+        (f"{KEYS}/left/2", "143 was ended by SIGTERM", "rank 2 of 3 was ended by SIGTERM", 143),
+        (f"{KEYS}/left/0", "1 ended with StabError: no", "rank 0 of 3 ended with StabError: no", 1),
         (REFUSED, "the process of machine 7 could not start", "the process of machine 7 could not start", 2),
     ],
 )
@@ -92,6 +94,26 @@ def test_a_process_that_is_held_up_is_ended_with_the_word_of_the_lost_one(others
     assert child.killed
 
 
+@pytest.mark.parametrize("came", [(0, 2), (0,), ()])
+def test_a_fault_counts_as_reported_where_all_others_have_come(others, came):
+    """Where one is still starting, the caller waits to report; a process that starts the others itself ends them."""
+    trainer = others.trainer()
+    trainer.strategy.launcher = None
+
+    def train():
+        with RankWatch(trainer, print):
+            others.alive(*came)
+            for rank in came:
+                others.store.set(f"{KEYS}/knows/{rank}", "")
+            time.sleep(1.5)
+            raise StabError("no file a.wav")
+
+    with pytest.raises(StabError) as caught:
+        train()
+    assert caught.value.reported == (len(came) == 2)
+
+
+@pytest.mark.slow
 def test_a_silent_process_is_named_and_a_slow_start_is_no_silence(others, ended):
     said = []
     with RankWatch(others.trainer(), said.append) as watch:
@@ -111,7 +133,7 @@ def test_a_silent_process_is_named_and_a_slow_start_is_no_silence(others, ended)
 def test_a_process_that_has_finished_is_not_silent(others, ended):
     with RankWatch(others.trainer(), print) as watch:
         others.alive(0, 2)
-        others.store.set(f"{ranks._KEYS}/left/2", "0 ")
+        others.store.set(f"{KEYS}/left/2", "0 ")
         for _ in range(10):
             others.alive(0)
             time.sleep(0.5)
@@ -124,9 +146,9 @@ def test_the_host_of_the_store_stays_until_the_others_have_left(others):
         others.alive(1, 2)
         time.sleep(1.5)
         for rank in (1, 2):
-            threading.Timer(0.4 * rank, others.store.set, (f"{ranks._KEYS}/left/{rank}", "0 ")).start()
+            threading.Timer(0.4 * rank, others.store.set, (f"{KEYS}/left/{rank}", "0 ")).start()
         started = time.monotonic()
-    assert others.store.get(f"{ranks._KEYS}/left/0") == b"0 "
+    assert others.store.get(f"{KEYS}/left/0") == b"0 "
     assert 0.8 < time.monotonic() - started < 2.0
 
 
@@ -135,7 +157,7 @@ def test_a_failed_exchange_is_explained_by_who_is_lost(others):
         with RankWatch(others.trainer(), print):
             others.alive(0, 2)
             time.sleep(1.5)
-            others.store.set(f"{ranks._KEYS}/left/0", "143 was ended by SIGTERM")
+            others.store.set(f"{KEYS}/left/0", "143 was ended by SIGTERM")
             raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
 
     with pytest.raises(RankLostError, match="rank 0 of 3 was ended by SIGTERM") as lost:
@@ -143,7 +165,8 @@ def test_a_failed_exchange_is_explained_by_who_is_lost(others):
     assert lost.value.status == 143
 
 
-def test_the_end_of_the_store_is_the_end_of_rank_0(others, ended):
+def test_the_end_of_the_store_is_the_end_of_rank_0(others, ended, monkeypatch):
+    monkeypatch.setattr(ranks, "SILENT_S", 30)  # its silence shows later than its closed connection
     said = []
     with RankWatch(others.trainer(), said.append) as watch:
         others.alive(0, 2)
@@ -172,7 +195,36 @@ def test_an_own_error_reaches_the_others_and_stays(others):
 
     with pytest.raises(ValueError, match="of its own"):
         train(ValueError("of its own\nand more"))
-    assert others.store.get(f"{ranks._KEYS}/left/1") == b"1 ended with ValueError: of its own"
+    assert others.store.get(f"{KEYS}/left/1") == b"1 ended with ValueError: of its own"
+
+
+def test_a_fault_of_the_users_reaches_the_others_whole_and_waits_until_they_know_it(others):
+    """As where one machine lacks a file: the store, or its holder, may end with this process."""
+
+    def train():
+        with RankWatch(others.trainer(), print):
+            others.alive(0, 2)
+            time.sleep(1.5)
+            threading.Timer(0.6, others.store.set, (f"{KEYS}/knows/0", "")).start()
+            threading.Timer(0.6, others.store.set, (f"{KEYS}/knows/2", "")).start()
+            raise StabError("no file a.wav\n  no file b.wav")
+
+    started = time.monotonic()
+    with pytest.raises(StabError):
+        train()
+    assert 2.0 < time.monotonic() - started < 3.9
+    assert others.store.get(f"{KEYS}/left/1") == b"2 ended with StabError: no file a.wav\n  no file b.wav"
+
+
+def test_a_process_that_has_not_come_is_named(others, ended, monkeypatch, capsys):
+    monkeypatch.setattr(ranks, "LATE_S", 2)
+    trainer = others.trainer()
+    trainer.strategy.launcher = None
+    with RankWatch(trainer, print):
+        others.alive(0)
+        time.sleep(3.5)
+    assert "waits for rank 2 of 3: no sign of life yet" in capsys.readouterr().err
+    assert ended == []
 
 
 def test_a_signal_reaches_the_others(others):
@@ -182,7 +234,7 @@ def test_a_signal_reaches_the_others(others):
         time.sleep(5)
     assert signals.status == 143
     client = store_client("127.0.0.1", others.store.port, timedelta(seconds=5))
-    assert client.get(f"{ranks._KEYS}/left/1") == b"143 was ended by SIGTERM"
+    assert client.get(f"{KEYS}/left/1") == b"143 was ended by SIGTERM"
 
 
 def test_one_process_watches_nobody():

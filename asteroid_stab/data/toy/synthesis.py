@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import struct
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asteroid_stab.cores import available_cores
 from asteroid_stab.data.toy import espeak
 from asteroid_stab.errors import StabError
 
@@ -64,8 +64,7 @@ def synthesize(batches: Iterable[list[Request]]) -> Iterator[np.ndarray]:
         RuntimeError: it does not know a voice, or fails.
     """
     files = espeak_files()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         yield from chain.from_iterable(pool.map(lambda batch: _say(files, batch), batches))
 
 

@@ -1,0 +1,133 @@
+"""A training from its config to its end: on one process, or as one of several that end together."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+from omegaconf import DictConfig
+
+from asteroid_stab.callbacks import EndedWithinEpochError, WholeEpochs
+from asteroid_stab.errors import StabError, within
+from asteroid_stab.run.build import Built, build_run
+from asteroid_stab.run.describe import RunDescription
+from asteroid_stab.run.going_on import GoingOn
+from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.run.ranks import RankLostError, RankWatch
+from asteroid_stab.run.resume import check_checkpoint, stopped_early
+from asteroid_stab.run.same_start import SameStart
+from asteroid_stab.run.screen import show_summary, show_transfer
+from asteroid_stab.signals import present
+from asteroid_stab.trust import trust_own, trusted_file
+
+
+def train(config: DictConfig, resume: str | None, unfinished: int) -> int:
+    """Trains, and returns the exit status.
+
+    Args:
+        config: the checked config.
+        resume: the run folder that is gone on with; None for a new run.
+        unfinished: the exit status of a training that ended within an epoch.
+
+    Raises:
+        StabError: the parts do not fit each other, the data or the checkpoint cannot be used.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
+    run_dir = Path(config.run_dir)
+    built = build_run(config, resumed=RunLayout(run_dir).last_checkpoint.exists())
+    trainer, signals = built.trainer, present()
+    going_on = GoingOn(RunLayout(run_dir).last_checkpoint, trainer, resumed=False)
+    try:
+        with going_on, RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
+            if signals is not None:
+                signals.hurry = trainer.world_size > 1
+                signals.noticed.append(lambda n: watch.leave(f"was ended by {Signals(n).name}", 128 + n))
+            if not _fit(built, config, resume, going_on, watch):
+                return 0
+    except RankLostError as lost:
+        _report(str(lost), run_dir)
+        return lost.status
+    except EndedWithinEpochError as error:
+        if trainer.is_global_zero:
+            print(f"{error}: {_how_to_go_on(run_dir)}", flush=True)
+        return unfinished
+    if trainer.is_global_zero:
+        show_summary(run_dir, config)
+    whole = next(part for part in trainer.callbacks if isinstance(part, WholeEpochs))  # type: ignore[attr-defined]
+    if whole.steps_left:
+        if trainer.is_global_zero:
+            print(
+                f"ended after {trainer.global_step} of trainer.max_steps={whole.max_steps} steps: the next epoch would "
+                f"not be whole, and only whole epochs are kept ({_how_to_go_on(run_dir)})",
+                flush=True,
+            )
+        return unfinished
+    return 0
+
+
+def _fit(built: Built, config: DictConfig, resume: str | None, going_on: GoingOn, watch: RankWatch) -> bool:
+    """Prepares the data, checks all and trains; returns whether there was anything left to train."""
+    run_dir = Path(config.run_dir)
+    data, system, trainer = built.data, built.system, built.trainer
+    checkpoint: Any = RunLayout(run_dir).last_checkpoint
+    if built.transfer is not None:
+        show_transfer(config.init.path, built.transfer, built.network)
+    with within("data"):  # errors of the corpus come before the run folder is made
+        data.prepare_data()
+        data.setup("fit")
+    plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists())
+    plan.ask()
+    if resume is None:
+        _trust_own(config)  # all of it was built, and nothing is written yet
+    system.told = plan.notes()
+    if trainer.is_global_zero:
+        print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
+    saved = check_checkpoint(checkpoint, system) if checkpoint.exists() else None
+    going_on.resumed = saved is not None
+    if saved is not None:
+        if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
+            with going_on:
+                data.load_state_dict(saved[type(data).__qualname__])
+        if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
+            raise StabError(
+                f"{run_dir} has {saved['epoch'] + 1} epochs already, got trainer.max_epochs={trainer.max_epochs}"
+            )
+        if stopped_early(saved):
+            print(f"{run_dir} was stopped early by early_stopping; nothing is left to train", flush=True)
+            watch.leave("has nothing left to train: the run was stopped early", 0)
+            return False
+    elif resume:
+        print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
+    if (signals := present()) is not None:
+        signals.hint = lambda: _how_to_go_on(run_dir)
+    trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
+    trainer.fit(system, datamodule=data, ckpt_path=None if saved is None else checkpoint, weights_only=True)
+    return True
+
+
+def _trust_own(config: DictConfig) -> None:
+    """Trusts the classes that the user's own recipe or words name, so that this run can be resumed and evaluated."""
+    try:
+        if new := trust_own(config):
+            print(f"note: {trusted_file()} says now that {', '.join(new)} may be built from run folders", flush=True)
+    except StabError as error:  # a home that cannot be written to: this training needs no trust
+        print(f"note: to resume or evaluate this run, --trust is needed: {error}", flush=True)
+
+
+def _report(text: str, run_dir: Path) -> None:
+    """Prints why a training of several processes has ended."""
+    print(f"asteroid-stab train: error: {text}; {_how_to_go_on(run_dir)}", file=sys.stderr, flush=True)
+
+
+def _how_to_go_on(run_dir: Path) -> str:
+    """Returns what a training that has not come to its end leaves, and how it goes on."""
+    run = RunLayout(run_dir)
+    if run.last_checkpoint.exists():
+        return f"resume={run_dir} goes on after the last whole epoch"
+    if run.config.exists():
+        return f"no epoch is whole yet: resume={run_dir} starts over"
+    return "nothing was written"
