@@ -1,4 +1,4 @@
-"""What a name in a docstring or a page refers to: resolved as Python resolves it, through re-exports."""
+"""The meaning of a name in a docstring or a page, found as Python finds it, through re-exports."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ FEATURES = {
     "data/corpora/test_contract.py": "every corpus",
     "docs/test_pages.py": "what the pages promise to hold",
     "docs/test_site.py": "the site, built and opened in a browser",
-    "docs/test_tutorials.py": "the notebooks",
     "egs/test_run_sh.py": "the scripts of all corpora",
     "engine/test_losses_in_training.py": "losses with a state of their own, within a system",
     "losses/test_contract.py": "every loss",
