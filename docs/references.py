@@ -101,7 +101,7 @@ def own_words(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
     Napoleon takes the words before the first colon of an attribute's docstring for its type, unless a line is before.
     """
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment
     if what == "method" and not getattr(obj, "__doc__", None):
         owner, _, method = name.rpartition(".")
         said = (base for base in inspect.getmro(located(owner)) if getattr(vars(base).get(method), "__doc__", None))

@@ -59,4 +59,4 @@ def test_words_of_another_package_are_left_out():
     name = "asteroid_stab.stabilizers.loss_threshold.LossThreshold.begin_epoch"
     own_words(None, "method", name, LossThreshold.begin_epoch, None, of_base)
     own_words(None, "data", "asteroid_stab.metrics.names.COUNTS", (), None, of_value)
-    assert (of_torch, of_base, of_value) == ([], ["the base's"], ["", "Counts: of items."])
+    assert (of_torch, of_base, of_value) == ([], ["the base's"], ["..", "", "Counts: of items."])
