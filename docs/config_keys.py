@@ -87,6 +87,23 @@ def targets(node: Mapping[str, Any], before: str = "") -> dict[str, str]:
     return found
 
 
+def built_by(file: Path) -> dict[str, str]:
+    """Returns what a file builds, with the options that it begins with."""
+    node = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    found: dict[str, str] = {}
+    for entry in node.get("defaults", ()):
+        if isinstance(entry, dict):
+            ((name, option),) = entry.items()
+            group, _, place = str(name).lstrip("/").partition("@")
+            base, place = file.parent.parent / group / f"{option}.yaml", place or group
+        else:
+            option, _, place = entry.partition("@")
+            base = file.parent / f"{option}.yaml"
+        if base.exists():
+            found |= {".".join(filter(None, (place, at))): target for at, target in built_by(base).items()}
+    return found | targets(node)
+
+
 def meanings(target: str) -> dict[str, str]:
     """Returns what the docstrings of a class of this package and its bases, or of a function, say of each argument."""
     found: dict[str, str] = {}
@@ -113,15 +130,17 @@ def _escaped(comment: str) -> str:
 def rows(file: Path, group: str) -> list[tuple[str, str, str]]:
     """Returns name, default and meaning of each key of a file: the docstring's words, else the comment."""
     text = file.read_text(encoding="utf-8")
-    built = targets(yaml.safe_load(text) or {})
+    built = built_by(file)
     found = []
     for key in keys_of(text):
         owner, _, argument = key.name.rpartition(".")
+        while owner and owner not in built:  # a key of an argument that is a dict
+            owner, _, argument = owner.rpartition(".")
         target = built.get(owner, "")
         said = meanings(target).get(argument, "") if target else ""
         of_target = f"argument of ``{target}``" if target else ""
         name = f"{group}.{key.name}" if group else key.name
-        found.append((name, key.default, said or _escaped(key.comment) or of_target))
+        found.append((name, key.default, said or _escaped(key.comment) or of_target or head(file)))
     return found
 
 

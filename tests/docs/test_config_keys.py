@@ -54,3 +54,19 @@ def test_arguments_of_a_base_class_have_a_meaning():
     assert "dB" in meanings("asteroid_stab.losses.HysteresisPITLossWrapper")["margin_db"]
     assert meanings("asteroid_stab.models.conv_tasnet")["n_filters"] == "filters of the encoder."
     assert meanings("torch.optim.Adam") == {}
+
+
+def test_an_option_builds_what_the_options_it_begins_with_build():
+    from pathlib import Path
+
+    from docs.config_keys import built_by, rows
+
+    conf = Path(__file__).resolve().parents[2] / "conf"
+    assert built_by(conf / "data" / "noisy.yaml") == {
+        "base": "asteroid_stab.data.ToyCorpus",
+        "": "asteroid_stab.data.NoisyCorpus",
+    }
+    found = {name: meaning for name, _, meaning in rows(conf / "loss" / "attn_hun.yaml", "loss")}
+    assert found["loss.first_epoch.pit"].startswith("first epoch of each phase")
+    of_plain = {name: meaning for name, _, meaning in rows(conf / "head" / "plain.yaml", "head")}
+    assert of_plain["head.loss"] == "One output: the last layer's."
