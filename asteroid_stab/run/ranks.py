@@ -68,7 +68,8 @@ class RankWatch:
             here = strategy.cluster_environment
             self.rank, self.n_local = here.global_rank(), strategy.num_processes
             self.place = (here.main_address, here.main_port)
-            self.launcher = strategy.launcher
+            self.launcher = strategy.launcher  # there is one also where SLURM or torchrun starts the processes
+            self.starts_all = not here.creates_processes_externally and self.n_local == self.n_ranks
             self.is_first_of_all = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         self.lost: RankLostError | None = None
         self._silent = dict.fromkeys(set(range(self.n_ranks)) - {self.rank}, 0)
@@ -105,7 +106,7 @@ class RankWatch:
                 self._linger(True)  # the store, or the launcher that holds it, may end with this process
             # Others may still be starting, and the store may not be there yet: the caller then waits to report.
             all_are_here = self._store is not None and set(self._silent) <= set(self._signs)
-            error.reported = all_are_here or self.lost is not None or self.launcher is not None  # type: ignore[attr-defined]
+            error.reported = all_are_here or self.lost is not None or self.starts_all  # type: ignore[attr-defined]
         self._over.set()
         if error is not None or received() is not None:
             self._end_children()
@@ -184,9 +185,7 @@ class RankWatch:
         while not self._over.wait(1.0) and self.lost is None:
             self._stalled += 1
             late = [f"rank {rank}" for rank in sorted(set(self._silent) - set(self._signs))]
-            if (
-                late and self.launcher is None and time.monotonic() > deadline
-            ):  # a launcher starts them when they are needed
+            if late and not self.starts_all and time.monotonic() > deadline:  # Lightning starts them when it needs them
                 print(f"waits for {some(late)} of {self.n_ranks}: no sign of life yet", file=sys.stderr, flush=True)
                 deadline = math.inf
             self._calm_observer()

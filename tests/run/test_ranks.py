@@ -44,8 +44,11 @@ class Others:
         for rank in numbers:
             self.store.set(f"{KEYS}/alive/{rank}", f"{self.count} 999999999 elsewhere")
 
-    def trainer(self, rank=1, children=()):
-        environment = SimpleNamespace(global_rank=lambda: rank, main_address="127.0.0.1", main_port=self.store.port)
+    def trainer(self, rank=1, children=(), external=False):
+        environment = SimpleNamespace(
+            global_rank=lambda: rank, main_address="127.0.0.1", main_port=self.store.port,
+            creates_processes_externally=external,
+        )  # fmt: skip
         strategy = SimpleNamespace(
             set_world_ranks=lambda: None, cluster_environment=environment, num_processes=3,
             launcher=SimpleNamespace(procs=list(children)),
@@ -97,11 +100,9 @@ def test_a_process_that_is_held_up_is_ended_with_the_word_of_the_lost_one(others
 @pytest.mark.parametrize("came", [(0, 2), (0,), ()])
 def test_a_fault_counts_as_reported_where_all_others_have_come(others, came):
     """Where one is still starting, the caller waits to report; a process that starts the others itself ends them."""
-    trainer = others.trainer()
-    trainer.strategy.launcher = None
 
     def train():
-        with RankWatch(trainer, print):
+        with RankWatch(others.trainer(external=True), print):
             others.alive(*came)
             for rank in came:
                 others.store.set(f"{KEYS}/knows/{rank}", "")
@@ -218,9 +219,7 @@ def test_a_fault_of_the_users_reaches_the_others_whole_and_waits_until_they_know
 
 def test_a_process_that_has_not_come_is_named(others, ended, monkeypatch, capsys):
     monkeypatch.setattr(ranks, "LATE_S", 2)
-    trainer = others.trainer()
-    trainer.strategy.launcher = None
-    with RankWatch(trainer, print):
+    with RankWatch(others.trainer(external=True), print):
         others.alive(0)
         time.sleep(3.5)
     assert "waits for rank 2 of 3: no sign of life yet" in capsys.readouterr().err
