@@ -88,8 +88,8 @@ def qualified(text: str, module: str, owner: str = "") -> str:
     def full(match: re.Match[str]) -> str:
         for name in candidates(match["target"], module, owner):
             with contextlib.suppress(LookupError):
-                located(name)
-                return f":{match['role']}:`~{name}`" if name.startswith(f"{PACKAGE}.") else match[0]
+                own = canonical(located(name), name).startswith(f"{PACKAGE}.")
+                return f":{match['role']}:`~{name}`" if own else match[0]
         return match[0]
 
     return re.sub(r":(?P<role>class|func|meth|data|attr|obj):`~?(?P<target>\w[\w.]*)`", full, text)
