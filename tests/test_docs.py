@@ -23,7 +23,13 @@ from asteroid_stab.run.study_rows import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("asteroid_stab/**/*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("egs/**/*.md")]
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),  # folders there hold pages that are made
+        *ROOT.glob("asteroid_stab/**/*.md"),
+        *ROOT.glob("recipes/**/*.md"),
+        *ROOT.glob("egs/**/*.md"),
+    ]
 )
 CARDS = sorted(ROOT.glob("recipes/*/README.md"))
 

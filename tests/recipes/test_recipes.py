@@ -10,6 +10,7 @@ import soundfile
 import torch
 import yaml
 from hosted_recipes import OF_PACKAGES, is_lacking
+from metric_page import undocumented
 from omegaconf import OmegaConf
 from trees import librispeech, wham, wsj0_mix
 
@@ -159,6 +160,7 @@ def test_it_trains_two_steps(recipe, speech, esc, trees, tmp_path):
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics["step"].tolist() == [2 * (stage + 1) for stage in range(stages)]
     assert np.isfinite(metrics["train/loss"]).all()
+    assert not undocumented(metrics.columns), "docs/metrics.md has no line for them"
 
 
 @pytest.mark.parametrize(
