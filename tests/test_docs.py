@@ -113,6 +113,13 @@ def asked_by(script, words, folder):
     return [line.split("\037")[:-1] for line in (folder / "asked").read_text().splitlines()]
 
 
+def write_modules(text, folder):
+    """Writes the modules that a page shows, in blocks whose first line is a comment with the file's name."""
+    for name, code in re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        with open(folder / name, "a", encoding="utf-8") as file:
+            file.write(code)
+
+
 @functools.cache
 def composes(recipe, overrides):
     """Composes and checks; of a recipe whose package is not here, only that it is one."""
@@ -143,6 +150,8 @@ def trainings_of(verb, words):
 def test_every_command_of_a_page_is_understood(page, parse_only, tmp_path, monkeypatch):
     """Trainings are composed and checked, those of scripts and studies too; other verbs parse their words."""
     monkeypatch.setenv("NOISE", "x")
+    write_modules(page.read_text(encoding="utf-8"), tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     for words in commands(page.read_text(encoding="utf-8")):
         asked = [words[1:]] if words[0] == "asteroid-stab" else asked_by(words[0], words[1:], tmp_path)
         recipes = set()
