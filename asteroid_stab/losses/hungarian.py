@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 MAX_ON_DEVICE = 32  # sources; one thread solves an item in O(n³), and above that the CPU is sooner done
@@ -102,17 +104,14 @@ def assign_on_device(cost: Tensor) -> Tensor | None:
         Crouse, "On implementing 2D rectangular assignment algorithms", IEEE Transactions on Aerospace and Electronic
         Systems 52 (4), 2016, the algorithm of ``scipy.optimize.linear_sum_assignment``.
     """
-    n_items, n_src = cost.shape[:2]
+    n_src = cost.shape[1]
     if cost.device.type != "cuda" or n_src > MAX_ON_DEVICE:
         return None
     with torch.cuda.device(cost.device):
         kernel = _kernel(n_src, cost.device)
         if kernel is None:
             return None
-        perms = torch.empty(n_items, n_src, dtype=torch.int64, device=cost.device)
-        if n_items:
-            kernel(grid=(n_items, 1, 1), block=(1, 1, 1), args=[cost.to(torch.float64).contiguous(), perms])
-    return perms
+        return _solved(kernel, cost)
 
 
 @functools.lru_cache(maxsize=64)
@@ -120,11 +119,35 @@ def _kernel(n_src: int, device: torch.device) -> Callable[..., None] | None:
     """The program, compiled for the present device, ``device``; None, with a warning, where torch cannot compile it."""
     cuda: Any = torch.cuda
     try:
-        return cuda._compile_kernel(kernel_source(n_src), "assign")
+        kernel = cuda._compile_kernel(kernel_source(n_src), "assign")
+        _check(lambda costs: _solved(kernel, costs.to(device)).cpu(), n_src)
     except (AttributeError, ImportError, OSError, RuntimeError) as error:
         warnings.warn(
             f"assignments of {n_src} sources are searched on the CPU, for which the GPU waits in every step, because "
-            f"its own search cannot be compiled: {error}",
+            f"its own search cannot be used: {error}",
             stacklevel=2,
         )
         return None
+    return kernel
+
+
+def _solved(kernel: Callable[..., None], cost: Tensor) -> Tensor:
+    """The permutations [B, J] of costs [B, J, J], which the program writes."""
+    n_items, n_src = cost.shape[:2]
+    perms = torch.empty(n_items, n_src, dtype=torch.int64, device=cost.device)
+    if n_items:
+        kernel(grid=(n_items, 1, 1), block=(1, 1, 1), args=[cost.to(torch.float64).contiguous(), perms])
+    return perms
+
+
+def _check(solve: Callable[[Tensor], Tensor], n_src: int) -> None:
+    """Checks once that a program for a GPU that nobody has tried yet gives SciPy's permutations, half of them of ties.
+
+    Raises:
+        RuntimeError: it gives others.
+    """
+    costs = torch.randint(0, 3, (16, n_src, n_src), generator=torch.Generator().manual_seed(0)).double()
+    costs[::2] += torch.rand(costs[::2].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    wanted = torch.tensor(np.stack([linear_sum_assignment(cost.T.numpy())[1] for cost in costs]))
+    if not torch.equal(solve(costs), wanted):
+        raise RuntimeError("its permutations are not SciPy's")

@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 import subprocess
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -102,6 +103,20 @@ def test_where_it_cannot_be_compiled_the_cpu_searches_and_a_warning_says_why(mon
     monkeypatch.setattr(torch.cuda, "_compile_kernel", refuse)
     with pytest.warns(UserWarning, match="assignments of 5 sources are searched on the CPU.*no NVRTC here"):
         assert hungarian._kernel.__wrapped__(5, torch.device("cuda", 0)) is None
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_program_that_gives_other_permutations_is_not_used(build, monkeypatch, is_right):
+    def compiled(source, name):
+        def kernel(grid, block, args):
+            cost, perms = args
+            perms.copy_(build(cost.shape[1])(cost.numpy()) if is_right else torch.arange(cost.shape[1]))
+
+        return kernel
+
+    monkeypatch.setattr(torch.cuda, "_compile_kernel", compiled)
+    with nullcontext() if is_right else pytest.warns(UserWarning, match="its permutations are not SciPy's"):
+        assert (hungarian._kernel.__wrapped__(5, torch.device("cpu")) is not None) == is_right
 
 
 @pytest.mark.gpu
