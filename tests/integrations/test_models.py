@@ -75,9 +75,12 @@ def test_it_trains_and_goes_on_from_its_recipe(name, tmp_path):
     stab("evaluate", tmp_path / "whole", "--metrics", "si_sdr", "--n-jobs", "1")
 
 
-def test_two_ranks_train_as_one(tmp_path):
-    """TF-GridNet in float64, in which rounding does not show; SepFormer's dropout differs by rank."""
-    words = ["train", "dsd_lo/librimix_tfgridnet", *DATA, *SMALL["tfgridnet"], "trainer.precision=64-true"]
+@pytest.mark.parametrize(
+    ("name", "more"), [("tfgridnet", []), ("sepformer", ["model.net._target_=no_dropout.Sepformer"])]
+)
+def test_two_ranks_train_as_one(tmp_path, name, more):
+    """In float64, in which rounding does not show; SepFormer without its dropout, which differs by rank."""
+    words = ["train", f"dsd_lo/librimix_{name}", *DATA, *SMALL[name], *more, "trainer.precision=64-true"]
     stab(*words, f"run_dir={tmp_path / 'one'}", "trainer.max_epochs=1")
     stab(*words, f"run_dir={tmp_path / 'two'}", "trainer.max_epochs=1", "trainer=ddp", "trainer.devices=2",
          "loader.batch_size=1")  # fmt: skip
