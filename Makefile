@@ -1,8 +1,9 @@
 # Everything runs in .venv, which .ci/venv makes from pyproject.toml and constraints.txt on first use; tests of other
-# toolkits run in .venv-toolkits, which sees .venv and has the packages of constraints-toolkits.txt besides.
+# toolkits run in .venv-toolkits, which sees .venv and has the packages of constraints-toolkits.txt besides; the site is
+# built in .venv-docs, made in the same way from constraints-docs.txt.
 # PYTHON=python3.12 chooses the interpreter of a new .venv; WORKERS=8 runs tests on more cores than two.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-bench test-toolkits test-all check format fuzz kills bench wheel venv venv-cpu venv-toolkits clean
+.PHONY: help demo docs test test-slow test-bench test-toolkits test-docs test-all check format fuzz kills bench wheel venv venv-cpu venv-toolkits venv-docs clean
 WORKERS ?= 2
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
@@ -16,6 +17,10 @@ demo: venv ## trains a model on the embedded corpus (minutes), evaluates it on u
 	$(BIN)/asteroid-stab evaluate demo
 	$(BIN)/asteroid-stab report demo
 
+docs: venv-docs ## site/: the documentation, without network; a broken link ends it
+	@rm -rf site
+	OMP_NUM_THREADS=1 .venv-docs/bin/python -m sphinx -W --keep-going -q -b html -d build/docs docs site
+
 test: venv ## the tests, but those that take minutes or measure time
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not bench"
 
@@ -28,7 +33,10 @@ test-bench: venv ## the tests that measure time or memory, one at a time
 test-toolkits: venv-toolkits ## the tests beside SpeechBrain, ESPnet and Accelerate
 	OMP_NUM_THREADS=1 .venv-toolkits/bin/python -m pytest -n $(WORKERS) --dist loadfile -m toolkits
 
-test-all: test test-bench test-toolkits test-slow ## all tests
+test-docs: venv-docs ## the site, built, read through and opened in a browser
+	OMP_NUM_THREADS=1 .venv-docs/bin/python -m pytest -m docs
+
+test-all: test test-bench test-toolkits test-docs test-slow ## all tests
 
 check: venv ## lint, format, types, floors
 	$(BIN)/ruff check .
@@ -64,5 +72,8 @@ venv-cpu: ## .venv-cpu: the same beside a CPU-only torch
 venv-toolkits: venv ## .venv-toolkits: SpeechBrain, ESPnet and Accelerate beside what is in .venv
 	@.ci/venv .venv-toolkits --on .venv constraints-toolkits.txt
 
+venv-docs: venv ## .venv-docs: Sphinx beside what is in .venv
+	@.ci/venv .venv-docs --on .venv constraints-docs.txt
+
 clean: ## removes what was made here, environments included
-	rm -rf .venv .venv-cpu .venv-toolkits build dist demo *.egg-info
+	rm -rf .venv .venv-cpu .venv-toolkits .venv-docs build dist demo site docs/recipes docs/reference *.egg-info

@@ -1,4 +1,4 @@
-"""``asteroid-stab bench step``: a whole training step under every assignment loss, beside Asteroid's."""
+"""``asteroid-stab bench step``: a whole training step under every assignment loss, and what methods add to it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bench import methods
 from bench.frame import Bench, Numbers, progress, setting, table
 from bench.measure import least_times
 from bench.pit import batch, loss_of
@@ -21,6 +22,7 @@ SIDES = ("asteroid", "hungarian", "sink", "attention")
 FUSED = "fused"
 """The exact loss with the model's layers in fast kernels; the other sides train Asteroid's own model."""
 _SHORT = {"asteroid": "Asteroid", "hungarian": "Hun", "sink": "Sink", "attention": "Attn", "fused": "fused"}
+METHOD_ROUNDS = 5  # for each round of the steps
 MODELS: dict[str, dict[str, int]] = {
     "paper": {},  # Asteroid's default size
     "small": {"n_filters": 128, "kernel_size": 32, "stride": 16, "n_blocks": 6, "n_repeats": 2, "bn_chan": 64,
@@ -87,7 +89,7 @@ def measure(options: argparse.Namespace) -> Numbers:
 
 
 def measure_row(options: argparse.Namespace, n_src: int) -> Numbers:
-    """Seconds of the step and of the loss alone, by side."""
+    """Seconds of the step and of the loss alone, by side; and of the loss alone under each method."""
     from asteroid.models import ConvTasNet
 
     from asteroid_stab.masknn import use_fast_kernels
@@ -100,7 +102,10 @@ def measure_row(options: argparse.Namespace, n_src: int) -> Numbers:
         calls[FUSED] = steps(use_fast_kernels(copy.deepcopy(model)), *sizes)["hungarian"]
         step = least_times(calls, options.rounds, options.budget_s, options.device)
         loss = least_times(steps(None, *sizes), options.rounds, options.budget_s, options.device)
-    return {"n_src": n_src, "step_s": step, "loss_s": loss}
+        # Many rounds: what a method adds is less than what one round differs from another.
+        made = methods.calls(*sizes)
+        method = least_times(made, METHOD_ROUNDS * options.rounds, options.budget_s, options.device)
+    return {"n_src": n_src, "step_s": step, "loss_s": loss, "method_s": method}
 
 
 def _ms(seconds: float) -> str:
@@ -111,7 +116,27 @@ def show(numbers: Numbers, options: argparse.Namespace) -> list[Any]:
     """A table of the steps, and one of the losses."""
     where = f"B = {options.batch_size}, T = {options.n_samples}, {setting(options)}"
     titles = {"step_s": f"training step, ConvTasNet ({options.model}), {where}", "loss_s": "loss alone"}
-    return [_table(numbers["rows"], key, title) for key, title in titles.items()]
+    return [*(_table(numbers["rows"], key, title) for key, title in titles.items()), _added(numbers["rows"])]
+
+
+def added(row: Numbers) -> dict[str, float]:
+    """Returns the share that each method adds to the step of the exact loss: its loss alone beside plain PIT's.
+
+    Example:
+        >>> row = {"step_s": {"hungarian": 2.0}, "method_s": {"plain": 0.1, "hysteresis": 0.12}}
+        >>> {name: round(part, 6) for name, part in added(row).items()}
+        {'hysteresis': 0.01}
+    """
+    seconds, step = row["method_s"], row["step_s"]["hungarian"]
+    plain = seconds[methods.PLAIN]
+    return {name: (own - plain) / step for name, own in seconds.items() if name != methods.PLAIN}
+
+
+def _added(rows: list[Numbers]) -> Any:
+    parts = [added(row) for row in rows]
+    heads = ["method", *(f"J = {row['n_src']}\n%" for row in rows)]
+    cells = [[name, *(f"{100 * part[name]:+.2f}" for part in parts)] for name in parts[0]]
+    return table("added to a step (Hun)", heads, cells)
 
 
 def _table(rows: list[Numbers], key: str, title: str) -> Any:
@@ -130,7 +155,8 @@ def _table(rows: list[Numbers], key: str, title: str) -> Any:
 
 BENCH = Bench(
     name="step",
-    summary="a training step and its loss alone, under each assignment loss, as the sources grow in number",
+    summary="a training step and its loss alone, under each assignment loss, as the sources grow in number; and what "
+    "methods add to it",
     measure=measure,
     show=show,
     shared={

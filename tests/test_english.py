@@ -44,7 +44,13 @@ BEGINNINGS = {
 
 def files():
     """What is read by users and developers: the package, bench, ingredients, recipes, scripts and texts."""
-    found = [*ROOT.glob("*.md"), ROOT / "Makefile", *(ROOT / ".ci").iterdir()]
+    found = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/*.py"),
+        ROOT / "Makefile",
+        *(ROOT / ".ci").iterdir(),
+    ]
     for folder in ("asteroid_stab", "bench", "conf", "recipes", "egs"):
         found += [file for file in (ROOT / folder).rglob("*") if file.suffix in (".py", ".md", ".yaml", ".sh", ".rows")]
     return sorted(file for file in found if file.is_file() and file.name != "CHANGELOG.md")

@@ -1,4 +1,4 @@
-"""Tests stand in the folder of what they test: a room of the package, ``bench``, ``recipes`` or ``egs``."""
+"""Tests stand in the folder of what they test: a room of the package, ``bench``, ``recipes``, ``egs`` or ``docs``."""
 
 from pathlib import Path
 
@@ -21,7 +21,10 @@ FEATURES = {
     "cli/test_unused_sets.py": "every verb, without the sets that it does not use",
     "cli/test_variable_sources.py": "one recipe from training to page",
     "data/corpora/test_contract.py": "every corpus",
+    "docs/test_pages.py": "what the pages promise to hold",
+    "docs/test_site.py": "the site, built and opened in a browser",
     "egs/test_run_sh.py": "the scripts of all corpora",
+    "engine/test_waits.py": "every step: losses, stabilizers and systems, as a GPU would take it",
     "engine/test_losses_in_training.py": "losses with a state of their own, within a system",
     "losses/test_contract.py": "every loss",
     "losses/test_soft_wrappers.py": "three soft assignments against one reference",
@@ -51,7 +54,7 @@ def files_of_tests():
 def subject_places(file):
     """Where the module, or the folder of recipes, that a test file is named after would be."""
     room, name = file.parent.relative_to(TESTS), file.stem.removeprefix("test_")
-    of_checkout = room.parts[:1] in [("bench",), ("recipes",), ("egs",)]
+    of_checkout = room.parts[:1] in [("bench",), ("recipes",), ("egs",), ("docs",)]
     folder = ROOT / room if of_checkout else ROOT / "asteroid_stab" / room
     return [folder / f"{name}.py", folder / f"_{name}.py", folder / name]
 

@@ -121,7 +121,7 @@ def pins(file="constraints.txt"):
             yield match.groups()
 
 
-@pytest.mark.parametrize("file", ["constraints.txt", "constraints-toolkits.txt"])
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-toolkits.txt", "constraints-docs.txt"])
 def test_constraints_pin_each_package_once(file):
     seen = [(name, marker) for name, _, marker in pins(file)]
     assert len(seen) == len(set(seen))
@@ -192,7 +192,7 @@ def test_environment_on_another_one(tmp_path):
 
 
 def test_asteroid_never_imports_torchmetrics():
-    """On which README's advice rests."""
+    """On which the advice of docs/getting_started.md rests."""
     files = sorted(Path(importlib.util.find_spec("asteroid").submodule_search_locations[0]).rglob("*.py"))
     assert len(files) > 50
     assert not [file for file in files if "torchmetrics" in file.read_text(encoding="utf-8")]
@@ -240,7 +240,7 @@ def registry():
 
 @pytest.mark.toolkits
 def test_pip_finds_no_versions_beside_torchmetrics_1(registry):
-    """Else README's advice is of no use any more."""
+    """Else the advice of docs/getting_started.md is of no use any more."""
     resolve = [sys.executable, "-m", "pip", "install", "--dry-run", "-q", "--ignore-installed"]
     done = subprocess.run([*resolve, "asteroid==0.7.0", "torchmetrics>=1"], capture_output=True, text=True, check=False)
     assert "conflicting dependencies" in done.stderr
@@ -254,7 +254,9 @@ def uv_cache(tmp_path_factory):
 @pytest.mark.toolkits
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_uv_resolves_all_with_the_overrides_of_readme(registry, uv_cache, tmp_path, python):
-    (overrides,) = re.findall(r"^override-dependencies = \[.*?\]", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (overrides,) = re.findall(
+        r"^override-dependencies = \[.*?\]", (ROOT / "docs" / "getting_started.md").read_text(), re.MULTILINE
+    )
     wanted = [f"asteroid-stab @ {ROOT.as_uri()}", "espnet>=202511", "pyannote-audio>=4", "torchmetrics>=1"]
     project = f'[project]\nname = "mine"\nversion = "1"\ndependencies = {wanted}\n'
     file = tmp_path / "pyproject.toml"

@@ -7,6 +7,8 @@ the whole range.
 
 The error of a mixture of J sources is therefore at most the sum over them of (gain x peak) / 2 steps of a
 16-bit file: half a step for each source that just fits, as if the sources were written to 16-bit files.
+
+Checksums stand in a file beside it, see :mod:`~asteroid_stab.audio.checksums`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 from rich.progress import track as progress
 
 from asteroid_stab.atomic import making
+from asteroid_stab.audio.checksums import check_sums, write_sums
 from asteroid_stab.audio.integers import IntegerFile
 from asteroid_stab.audio.positions import write_at
 from asteroid_stab.audio.tracks import Tracks
@@ -126,7 +129,7 @@ class PackedTracks:
             folder: folder of packed files; made if it is not there.
 
         Raises:
-            StabError: a file cannot be decoded, or the disk has not enough room.
+            StabError: a file cannot be decoded, the disk has not enough room, or the packed file is damaged.
         """
         path, digest = folder / _name(tracks), _digest(tracks)
         size = _packed_size(tracks)
@@ -140,7 +143,12 @@ class PackedTracks:
                         _pack(tracks, path, digest)
             except OSError as error:
                 raise StabError(f"cannot write the packed cache {path}: {error.strerror}") from error
+        check_sums(path, _offsets(tracks), tracks.names)
         return cls(path, tracks.lengths)
+
+
+def _offsets(tracks: Tracks) -> list[int]:
+    return np.cumsum([_data_offset(len(tracks)), *(2 * length for length in tracks.lengths)], dtype=np.int64).tolist()
 
 
 def _packed_size(tracks: Tracks) -> int:
@@ -174,7 +182,7 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         raise StabError(f"the packed cache must have {size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB")
     goes_on = f", of which {first} are packed" if first else ""
     log.warning("packing %d tracks into %s (%.2f GB)%s", len(tracks), path, size / 1e9, goes_on)
-    offsets = np.concatenate(([0], np.cumsum(tracks.lengths, dtype=np.int64))) * 2 + _data_offset(len(tracks))
+    offsets = _offsets(tracks)
     file = open(part, "r+b" if first else "w+b", buffering=0)  # noqa: SIM115  closed before it takes its name
     descriptor = file.fileno()
     damaged: list[str] = []
@@ -221,6 +229,7 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         file.close()
         if not first:
             part.unlink()
+    write_sums(part, path, offsets)
     os.replace(part, path)
 
 

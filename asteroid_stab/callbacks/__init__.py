@@ -1,5 +1,6 @@
 """Lightning callbacks: what watches, keeps or changes something between steps."""
 
+from asteroid_stab.callbacks.data_map_tracker import DataMapTracker
 from asteroid_stab.callbacks.early_stopping import EarlyStopping
 from asteroid_stab.callbacks.epoch_models import EpochModels
 from asteroid_stab.callbacks.epoch_table import EpochTable
@@ -13,6 +14,7 @@ from asteroid_stab.callbacks.whole_epochs import EndedWithinEpochError, WholeEpo
 
 __all__ = [
     "AssignmentTracker",
+    "DataMapTracker",
     "EarlyStopping",
     "EndedWithinEpochError",
     "EpochModels",

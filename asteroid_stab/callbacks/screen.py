@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
 from asteroid_stab.run.epochs import shown_epoch
+
+_READ_EVERY_S = 0.5
 
 
 def clock(seconds: float) -> str:
@@ -48,6 +51,8 @@ class StabProgressBar(RichProgressBar):
     def __init__(self) -> None:
         super().__init__(refresh_rate=5, leave=False)
         self._left = TimeLeft()
+        self._shown: dict[str, Any] = {}
+        self._read_at = -math.inf
 
     def _get_train_description(self, current_epoch: int) -> str:
         """Counts epochs from 1; Lightning counts from 0 and has no public place to change it."""
@@ -56,11 +61,18 @@ class StabProgressBar(RichProgressBar):
         return f"{text:{len(self.validation_description)}}"  # bars of one width do not flicker
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Loss, validation SI-SDRi, switch ratio, time left."""
-        shown = super().get_metrics(trainer, pl_module)
-        shown.pop("v_num", None)
+        """Loss, validation SI-SDRi, switch ratio, time left; read twice a second, as a GPU is waited for each time."""
+        if time.monotonic() - self._read_at > _READ_EVERY_S:
+            self._shown = super().get_metrics(trainer, pl_module)
+            self._shown.pop("v_num", None)
+            self._read_at = time.monotonic()
         left = self._left.seconds(trainer)
-        return {**shown, "left": "?" if left is None else clock(left)}
+        return {**self._shown, "left": "?" if left is None else clock(left)}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Shows the figures of the epoch."""
+        self._read_at = -math.inf
+        super().on_train_epoch_end(trainer, pl_module)
 
 
 class EpochLines(pl.Callback):

@@ -33,18 +33,40 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def check_data_overrides(overrides: Sequence[str]) -> None:
+def level_below_mixture(text: str) -> float:
+    """Parses a level in dB below the mixture's; for ``add_argument(type=level_below_mixture)``.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no number below 0.
+    """
+    from asteroid_stab.metrics.counting import check_active_db
+
+    try:
+        return check_active_db(float(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number below 0, in dB, got {text!r}") from error
+
+
+def check_data_overrides(overrides: Sequence[str], may_choose: bool = False) -> None:
     """Checks that every override changes a run's data.
+
+    Args:
+        overrides: the words.
+        may_choose: whether ``data=OPTION`` may choose another corpus, and ``data@data.KEY=OPTION`` its parts.
 
     Raises:
         StabError: an override cannot be read, or is not ``data.KEY=VALUE``.
     """
     from asteroid_stab.run.overrides import is_plain, read
 
-    for text in overrides:
-        change = read(text)
+    found = [read(text) for text in overrides]
+    chosen = may_choose and any(is_plain(change) and change.key_or_group == "data" for change in found)
+    wanted = "data=CORPUS or data.KEY=VALUE" if may_choose else "data.KEY=VALUE"
+    for text, change in zip(overrides, found, strict=True):
+        if chosen and change.key_or_group == "data" and not (change.is_delete() or change.is_add()):
+            continue
         if not is_plain(change) or not change.key_or_group.startswith("data."):
-            raise StabError(f"an override must be data.KEY=VALUE, got {text!r}")
+            raise StabError(f"an override must be {wanted}, got {text!r}")
 
 
 def add_variant(parser: argparse.ArgumentParser) -> None:

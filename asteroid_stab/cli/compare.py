@@ -11,6 +11,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import PERCENTILES
 from asteroid_stab.paths import shown
 from asteroid_stab.run.study import by_epoch, reached, read_study, table
+from asteroid_stab.run.study_cost import cost_table
 from asteroid_stab.run.study_distribution import by_snr, distribution, evaluations
 
 PICTURES = (".svg", ".png", ".pdf")
@@ -104,6 +105,9 @@ def main(argv: list[str]) -> int:
         help="mean, standard deviation and percentiles of the SI-SDRi, also by class",
     )
     parser.add_argument(
+        "--cost", action="store_true", help="parameters, MACs for a second of sound and real-time factor of the models"
+    )
+    parser.add_argument(
         "--picture", type=path, metavar="FILE", help="draw the percentiles into FILE (.svg, .png, .pdf)"
     )
     parser.add_argument(
@@ -127,6 +131,8 @@ def main(argv: list[str]) -> int:
         lines = reached(options.folder, options.reach)
     elif options.distribution:
         lines = distribution(options.folder, options.split)
+    elif options.cost:
+        lines = cost_table(options.folder, options.split)
     else:
         lines = table(options.folder, options.split, options.baseline)
     print("\n".join(map(shown, lines)))  # a folder of a study may have any name

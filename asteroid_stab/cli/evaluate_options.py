@@ -3,55 +3,133 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
 
 from asteroid_stab.cli.arguments import add_trust, add_variant, path, positive
 from asteroid_stab.cores import check_processes
-from asteroid_stab.errors import nearest
+from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.paths import user_path
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.overrides import quoted
+
+_CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_EXAMPLES = """examples:
+  asteroid-stab evaluate runs/a                                           the run's own test set
+  asteroid-stab evaluate runs/a data=wham data.root=/corpora/wham         another corpus, with the keys of its group
+  asteroid-stab evaluate runs/a data.root=/moved --name second-copy       the run's corpus with other keys, beside it
+  asteroid-stab evaluate runs/a meetings/ data.mixture_path={name}.wav data.source_path={name}_s{j}.wav
+  asteroid-stab evaluate runs/a list.csv                                  mixture_path, source_1_path, source_2_path
+"""
 
 
 def options_of(argv: list[str]) -> argparse.Namespace:
-    """Parses the words; overrides may follow an option, ``--metrics`` too, though it takes several words."""
+    """Parses the words; overrides may follow an option, ``--metrics`` too, though it takes several words.
+
+    Words that are no overrides are the ``files``: folders and tables of mixtures.
+    """
     parser = _parser()
     options = parser.parse_intermixed_args(argv)
     words = options.metrics or []
-    options.overrides += [word for word in words if "=" in word or word.startswith("~")]
+    options.overrides += [word for word in words if _is_override(word)]
     options.metrics = [word for word in words if word not in options.overrides]
-    for word in options.metrics:
+    check_measuring(parser, options.metrics, options.n_jobs)
+    options.files = [Path(user_path(word, "it")) for word in options.overrides if not _is_override(word)]
+    options.overrides = [word for word in options.overrides if _is_override(word)]
+    if options.name is not None:
+        check_corpus_name(options.name, "--name")
+    return options
+
+
+def check_measuring(parser: argparse.ArgumentParser, metrics: Sequence[str], n_jobs: int | None) -> None:
+    """Ends the program, with the usage of ``parser``, where a metric is none or the processes are beyond reason."""
+    for word in metrics:
         if word not in METRICS:
             known = ", ".join(METRICS)
             parser.error(f"argument --metrics: must be some of {known}, got {word!r}{nearest(word, METRICS)}")
     try:
-        check_processes("argument --n-jobs:", options.n_jobs or 1)
+        check_processes("argument --n-jobs:", n_jobs or 1)
     except ValueError as error:
         parser.error(str(error))
-    return options
+
+
+def check_corpus_name(name: str, what: str) -> str:
+    """Returns the name under which the evaluation of a corpus stands in a run folder.
+
+    Raises:
+        StabError: it is no such name.
+    """
+    if not _CORPUS_NAME.fullmatch(name):
+        raise StabError(
+            f"{what} must be a name of at most 100 letters, digits, dots, hyphens and underscores that begins with a "
+            f"letter or digit, got {name!r}"
+        )
+    return name
+
+
+def files_corpus(place: Path, n_src: int, sample_rate: int) -> list[str]:
+    """Returns the overrides that choose the corpus of a folder or table of mixtures.
+
+    Args:
+        place: the folder or table.
+        n_src: sources in a mixture.
+        sample_rate: in Hz.
+
+    Raises:
+        StabError: it is neither.
+    """
+    if not place.is_dir() and not (place.is_file() and place.suffix.lower() == ".csv"):
+        raise StabError(
+            f"{str(place)!r} must be a folder of mixtures or a table of them (.csv), or an override (data.KEY=VALUE)"
+        )
+    root, part = (place, ".") if place.is_dir() else (place.parent, place.name)
+    words = ["data=mixture_files", f"data.root={quoted(str(root))}", f"data.test_path={quoted(part)}"]
+    return [*words, f"data.n_src={n_src}", f"data.sample_rate={sample_rate}"]
+
+
+def _is_override(word: str) -> bool:
+    return "=" in word or word.startswith("~")
 
 
 def _parser() -> argparse.ArgumentParser:
     made = RunLayout("RUN").evaluation("SPLIT")
+    beside = RunLayout("RUN").evaluation("SPLIT", corpus="NAME")
     parser = argparse.ArgumentParser(
         prog="asteroid-stab evaluate",
-        description=f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
-        f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the folder "
-        "is SPLIT_VARIANT, and the report draws the variant beside the run itself.",
+        description=fill(
+            f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
+            f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the "
+            "folder is SPLIT_VARIANT, and the report draws the variant beside the run itself. On another corpus it is "
+            f"{beside.folder}, which the report lists.",
+            100,
+        ),
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=path, metavar="RUN", help="run folder, as written by asteroid-stab train")
     parser.add_argument(
         "overrides",
         nargs="*",
-        metavar="data.KEY=VALUE",
-        help="changes to the run's data, e.g. for a corpus that was moved",
+        metavar="data=CORPUS|data.KEY=VALUE|FILES",
+        help="another corpus, of the group data; changes to the data, e.g. for a corpus that was moved; folders or "
+        "tables (.csv) of mixtures and their sources that others made",
     )
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"some of: {', '.join(METRICS)} (all)")
-    parser.add_argument("--out", type=path, metavar="DIR", help="folder of the evaluation (default: in the run folder)")
     parser.add_argument(
-        "--n-jobs",
+        "--name", metavar="NAME", help="of the evaluation beside the run's own (default: CORPUS, or the name of FILES)"
+    )
+    parser.add_argument("--out", type=path, metavar="DIR", help="folder of the evaluation (default: in the run folder)")
+    add_n_jobs(parser)
+    parser.add_argument(
+        "--batch-size",
         type=positive,
+        default=1,
         metavar="N",
-        help="number of measuring processes (one for each core; half as many if the model runs on the CPU)",
+        help="mixtures of equal length that the model separates together at most, which uses a GPU better (1)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     add_variant(parser)
@@ -59,3 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")
     return parser
+
+
+def add_n_jobs(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--n-jobs N``."""
+    parser.add_argument(
+        "--n-jobs",
+        type=positive,
+        metavar="N",
+        help="number of measuring processes (one for each core; half as many if a model runs on the CPU)",
+    )

@@ -43,6 +43,7 @@ def show(summary: dict[str, Any]) -> None:
         if info.is_cost and info.most:
             share = summary["metrics"][name]["mean"] / info.most
             print(f"compute: {100 * share:.0f} % of at most {info.most:g} {info.label} a mixture")
+    _show_cost(summary.get("cost"))
     _show_counting(summary)
     fallbacks = summary["reference_fallbacks"]
     if fallbacks:
@@ -50,9 +51,25 @@ def show(summary: dict[str, Any]) -> None:
             f"SDR, SIR and SAR of {len(fallbacks)} of {n} mixtures were computed by pb_bss_eval, "
             f"for numerical reasons: {', '.join(list(fallbacks)[:NAMED_FAILURES])}"
         )
-    name = "si_sdr_i" if summary["metrics"]["si_sdr_i"]["n"] else "si_sdr"  # no improvement where nothing is mixed
+    # No improvement where nothing is mixed, or the mixtures are not known.
+    name = "si_sdr_i" if summary["metrics"].get("si_sdr_i", {}).get("n") else "si_sdr"
     numbers = summary["metrics"][name]
-    print(f"{summary['split']} {column_info(name).label}: {numbers['mean']:.2f} dB (n = {numbers['n']})")
+    corpus = f" of {summary['corpus']}" if summary.get("corpus") else ""
+    print(f"{summary['split']}{corpus} {column_info(name).label}: {numbers['mean']:.2f} dB (n = {numbers['n']})")
+
+
+def _show_cost(cost: dict[str, Any] | None) -> None:
+    """Prints the model's cost, where it was measured; evaluations of earlier versions have none."""
+    if cost is None:
+        return
+    gmacs = cost["gmacs_per_s"]
+    uncounted = f"MACs not counted ({cost['uncounted']})"
+    macs = uncounted if gmacs is None else f"{gmacs:.3f} G MACs for a second of sound"
+    threads = f", {cost['n_threads']} threads" if cost["device"] == "cpu" else ""
+    print(
+        f"cost: {cost['n_parameters']:,} parameters, {macs}, real-time factor {cost['real_time_factor']:.3f} "
+        f"({cost['device']}{threads})"
+    )
 
 
 def _show_counting(summary: dict[str, Any]) -> None:
@@ -76,7 +93,8 @@ def _table(summary: dict[str, Any]) -> Table:
     from rich.table import Table
 
     variant = f", {summary['variant']}" if summary.get("variant") else ""
-    title = f"{summary['split']}{variant}: {summary['n']} mixtures, percentiles from low to high"
+    corpus = f" of {summary['corpus']}" if summary.get("corpus") else ""
+    title = f"{summary['split']}{corpus}{variant}: {summary['n']} mixtures, percentiles from low to high"
     table = Table("metric", "mean ± std", *(f"p{p}" for p in PERCENTILES), "n", title=title)
     for column in table.columns[1:]:
         column.justify = "right"

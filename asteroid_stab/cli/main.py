@@ -15,7 +15,7 @@ from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.signals import EndingSignals, end_process
 
 VERBS = (
-    *("train", "evaluate", "separate", "prepare", "report"),
+    *("train", "evaluate", "score", "separate", "prepare", "report"),
     *("study", "compare", "switches", "average", "bench", "recipes"),
 )
 

@@ -6,10 +6,11 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_stab.cli.arguments import add_trust, add_variant, path, take_trust
+from asteroid_stab.cli.arguments import add_trust, add_variant, level_below_mixture, path, take_trust
 from asteroid_stab.errors import StabError, cause
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.trust import trusted_names, trusting
 
     take_trust(options.trust)
+    _note_levels(options)
     variant = find_variant(options.model, options.variant)
     with trusting(trusted_names(options.config_dir)):
         model = to_device(variant.load(), options.device)
@@ -46,6 +48,32 @@ def main(argv: list[str]) -> int:
     if lines:
         raise StabError("\n  ".join(lines))
     return 0
+
+
+def _note_levels(options: argparse.Namespace) -> None:
+    """Prints a note where a run folder shows that ``--active-db`` is missing, or judges levels that no loss has set."""
+    from omegaconf import OmegaConf
+
+    from asteroid_stab.run.folder import RunFolder
+    from asteroid_stab.run.layout import RunLayout
+
+    if not RunLayout(options.model).config.is_file():  # a model file alone
+        return
+    try:
+        config = RunFolder(options.model, options.config_dir).config
+    except StabError:  # a damaged config: the model separates without it
+        return
+    trained_db = OmegaConf.select(config, "system.active_db")
+    if trained_db is None and options.active_db is not None:
+        print(
+            "note: this run was not trained with a varying number of sources (system=variable), so that the levels of "
+            "its estimates, which --active-db judges, may mean nothing"
+        )
+    if trained_db is not None and options.active_db is None:
+        print(
+            "note: this run was trained with a varying number of sources: a file is written for every output, and the "
+            f"residue in an inactive one is made as loud as a voice; --active-db {trained_db:g} leaves these out"
+        )
 
 
 def _attempt(
@@ -73,17 +101,22 @@ def _attempt(
                 Progress(console=Console(stderr=True), transient=True) as progress,
             ):
                 task = progress.add_task(name.name, total=audio.n_samples)
-                paths = separate_file(forward, audio, folder, windows, lambda n: progress.advance(task, n))
+                advance = partial(progress.advance, task)
+                paths = separate_file(forward, audio, folder, windows, advance, options.active_db)
                 length_s = audio.n_samples / sample_rate
             for file in old:
-                if file not in paths:  # of a speaker whom this model does not have
+                if file not in paths:  # of a speaker whom this model does not have, or not in this recording
                     file.unlink()
     except StabError as error:
         return str(error)
     except (OSError, MemoryError) as error:  # a name that the system refuses, ...
         return cause(error)
     took = time.perf_counter() - begin
-    print(f"{name}: {length_s:.1f} s in {took:.1f} s -> {', '.join(map(str, paths))}", flush=True)
+    files = ", ".join(map(str, paths))
+    if options.active_db is not None:
+        count = f"{len(paths) or 'no'} speaker{'s' * (len(paths) != 1)} above {options.active_db:g} dB"
+        files = f"{count}: {files}" if paths else count
+    print(f"{name}: {length_s:.1f} s in {took:.1f} s -> {files}", flush=True)
     return ""
 
 
@@ -137,6 +170,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=path, metavar="DIR", help="output folder (default: the folder of each file)")
     parser.add_argument("--window-s", type=float, default=10.0, help="length of a window in seconds (%(default)s)")
     parser.add_argument("--overlap-s", type=float, default=2.5, help="overlap of two windows in seconds (%(default)s)")
+    parser.add_argument(
+        "--active-db",
+        type=level_below_mixture,
+        metavar="DB",
+        help="write only estimates whose level over the whole recording is above DB relative to the mixture, such as "
+        "-20, as evaluate counts them; for a model that was trained with a varying number of sources (system=variable)",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
     add_variant(parser)
     add_trust(parser)

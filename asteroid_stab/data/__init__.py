@@ -21,6 +21,7 @@ _MODULES = {
     "EscCorpus": "asteroid_stab.data.corpora.esc",
     "LibriMixCorpus": "asteroid_stab.data.corpora.librimix",
     "LibriSpeechCorpus": "asteroid_stab.data.corpora.librispeech",
+    "MixtureFilesCorpus": "asteroid_stab.data.corpora.mixture_files",
     "MultiTaskCorpus": "asteroid_stab.data.corpora.multitask",
     "NoisyCorpus": "asteroid_stab.data.corpora.noisy",
     "SpeechEscCorpus": "asteroid_stab.data.corpora.esc",

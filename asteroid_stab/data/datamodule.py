@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from asteroid_stab.cores import check_processes
@@ -85,6 +86,7 @@ class MixtureDataModule(pl.LightningDataModule):
             raise ValueError("pad_short keeps mixtures that are shorter than speeds can make them: set one of the two")
         self.train_set: MixtureDataset | None = None
         self.valid_set: MixtureDataset | None = None
+        self._sent_ids: tuple[Tensor, Tensor] | None = None  # of the last batch, on the device and on the host
 
     def prepare_data(self, fn: str | None = None) -> None:
         """Makes the files of the splits that a function of the Trainer uses, and of no others.
@@ -137,6 +139,23 @@ class MixtureDataModule(pl.LightningDataModule):
         if self.valid_set is None:
             raise ValueError('val_dataloader must come after setup("fit") or setup("validate")')
         return self._loader(self.valid_set, StridedSampler(len(self.valid_set), *self._place()), drop_last=False)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Sends a batch to the device; the host keeps its ids too."""
+        sent = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        has_ids = isinstance(batch, (list, tuple)) and len(batch) > 2 and isinstance(batch[2], Tensor)
+        self._sent_ids = (sent[2], batch[2]) if has_ids else None
+        return sent
+
+    def ids_on_host(self, ids: Tensor) -> list[int]:
+        """Returns ids as integers, for the batch that was sent last without a wait for the device.
+
+        Args:
+            ids: [B], on any device.
+        """
+        if self._sent_ids is not None and self._sent_ids[0] is ids:
+            return self._sent_ids[1].tolist()
+        return ids.tolist()
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of processes; alone without a trainer."""

@@ -21,6 +21,7 @@ class HostSystem(System):
     - Asteroid's System crashes without a validation loader, without a logger, or if a config holds a list of strings.
     - Lightning steps plateau schedulers after the epoch's checkpoint is written, so that a resumed run lacks one step.
       Here they are stepped before it, and their state is in the checkpoint.
+    - Lightning loads a checkpoint of ``precision="64-true"`` into float32 weights, which rounds them. Here it does not.
     - Asteroid passes its own schedulers (``asteroid.engine.schedulers``), which count steps, to Lightning as schedulers
       that count epochs (unless a dict says otherwise), and the first step keeps the optimizer's rate. Here each step
       has the rate of its number, from 1, and a ``steps_per_epoch`` of None is filled in from the trainer.
@@ -116,8 +117,10 @@ class HostSystem(System):
         checkpoint["plateau_schedulers"] = [plateau.state_dict() for plateau in self._plateaus]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the plateau schedulers' state, for when they are configured."""
+        """Takes the plateau schedulers' state, for when they are configured; makes room for weights in float64."""
         self._plateau_states = checkpoint.get("plateau_schedulers", [])
+        if self._trainer is not None and self.trainer.precision == "64-true":
+            self.double()  # Lightning does so after it has loaded the weights, which float32 would round
 
     def on_validation_epoch_end(self) -> None:
         """Does nothing: the host logs a metric here to a logger that may be missing."""

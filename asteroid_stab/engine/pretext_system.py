@@ -118,7 +118,7 @@ class PretextSystem(StepSystem):
         """Adds the loss of the task, on the same draws in every epoch."""
         loss = self._losses(batch, _VALIDATION)
         scored = torch.isfinite(loss)
-        self._val_sums.add(loss=loss[scored], items=scored)
+        self._val_sums.add(loss=torch.where(scored, loss, 0.0), items=scored)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the mean over the validation set, of all ranks."""
@@ -131,6 +131,6 @@ class PretextSystem(StepSystem):
     def _losses(self, batch: Any, epoch: int) -> Tensor:
         mixture, sources, ids = batch
         mixture, broken = blanked(mixture)
-        generators = [np.random.default_rng((self.seed, epoch, item)) for item in ids.tolist()]
+        generators = [np.random.default_rng((self.seed, epoch, item)) for item in self.ids_on_host(ids)]
         loss = self.pretext(self.model, mixture, sources, generators)
         return loss.masked_fill(broken, torch.inf)

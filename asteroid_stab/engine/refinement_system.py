@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,11 @@ from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.lengths import on_true_parts
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.metrics.input_snr import NOISELESS_DB
+from asteroid_stab.models.layered import LayeredModel
 from asteroid_stab.models.refiner import LatentRefinementNet
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import Stabilizer, StepObserver
+from asteroid_stab.transfer import send
 
 PENALTIES = ("linear", "share", "square")
 
@@ -61,16 +63,22 @@ class RefinementSystem(StabSystem):
         iteration_penalty: lambda, in dB an iteration (``linear``: of N̂; ``square``: of its square) or in dB for all of
             them (``share``: of N̂ over the largest number).
         penalty: one of these.
+        least_iterations: each training step applies every trained block a random number of times, from this one to the
+            model's own, all equally likely: a function of (seed, epoch, batch), the same on all processes. None applies
+            the model's numbers. Validation always has these.
         remix: whether the training mixes the sources and noises of each batch afresh. An id then stands for
             another mixture each time, so parts that remember items are refused. Each rank mixes its own batch.
 
     Raises:
         StabError: the model is another, an argument is out of its range, ``noise_in_loss`` without a slot or with
-            weights of single sources, or ``remix`` with what remembers items.
+            weights of single sources, ``least_iterations`` with layers, or ``remix`` with what remembers items.
 
     References:
         Bralios et al., "Latent iterative refinement for modular source separation", ICASSP 2023, arXiv 2211.11917,
-        eq. (10) and (12). The penalty's form and size and whether the noise counts are not known: our reading.
+        eq. (10) and (12). The penalty's form and size and whether the noise counts are not known: our reading. The
+        number of repetitions as something that changes: Feng et al., "TISDiSS: a training-time and inference-time
+        scalable framework for discriminative source separation", arXiv 2509.15666; drawing it in training is our
+        reading.
     """
 
     compiles = False
@@ -89,6 +97,7 @@ class RefinementSystem(StabSystem):
         iteration_penalty: float = 0.0,
         penalty: str = "linear",
         remix: bool = False,
+        least_iterations: int | None = None,
     ):
         if not isinstance(model, LatentRefinementNet):
             raise StabError(f"the model must be a LatentRefinementNet (model=refiner), got {type(model).__name__}")
@@ -100,9 +109,21 @@ class RefinementSystem(StabSystem):
             raise StabError("iteration_penalty needs gates that can leave iterations out (model.gate=true)")
         if penalty not in PENALTIES:
             raise StabError(f"penalty must be one of {', '.join(PENALTIES)}, got {penalty!r}")
+        if least_iterations is not None:
+            most = min(model.n_iterations)
+            if isinstance(least_iterations, bool) or not 1 <= least_iterations <= most:
+                raise StabError(
+                    f"least_iterations must be from 1 to the fewest iterations of a block, {most}, or null, "
+                    f"got {least_iterations}"
+                )
+            if isinstance(model, LayeredModel):
+                raise StabError(
+                    "least_iterations changes the number of layers from step to step, and layers are counted by their "
+                    "place: train with head=plain, or with system.least_iterations=null"
+                )
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, config, seed)
         self.noise_in_loss, self.remix = noise_in_loss, remix
-        self.iteration_penalty, self.penalty = iteration_penalty, penalty
+        self.iteration_penalty, self.penalty, self.least_iterations = iteration_penalty, penalty, least_iterations
 
     def check(self, plan: RunPlan) -> None:
         """Checks that nothing weighs sources where the noise counts, or remembers items where each batch is remixed."""
@@ -135,8 +156,9 @@ class RefinementSystem(StabSystem):
             mixture, mixed, lengths = remix(torch.cat([sources, noise.unsqueeze(1)], 1), lengths=lengths)
             sources, noise = mixed[:, :-1], mixed[:, -1]
         blank, broken = blanked(mixture)
-        gate_noise = self._gate_noise(ids) if self.model.gate else None
-        slots, figures = self.model.forward_with_figures(blank, gate_noise=gate_noise)
+        per_block = self._drawn_iterations(batch_nb)
+        gate_noise = self._gate_noise(ids, per_block) if self.model.gate else None
+        slots, figures = self.model.forward_with_figures(blank, per_block, gate_noise=gate_noise)
         n_used = figures["n_iterations"]
         est = self.checked(self.outputs(slots, sources.shape[1]), sources)
         last = slots[-1] if slots.ndim == 4 else slots
@@ -155,14 +177,31 @@ class RefinementSystem(StabSystem):
         made = Batch(mixture, sources, ids, lengths)
         return self.learn(made, est, broken, complete, {"n_iterations": n_used.detach().mean()})
 
-    def _gate_noise(self, ids: Tensor | None) -> Tensor:
+    def _drawn_iterations(self, batch_nb: int) -> list[int]:
+        """Iterations of each block in a training step; blocks that a stage has frozen have their own number."""
+        own = self.model.n_iterations
+        if self.least_iterations is None:
+            return list(own)
+        random = np.random.default_rng((self.seed, self.current_epoch, batch_nb, 1))  # 1: no draw of a gate's noise
+        drawn, trained = [int(random.integers(self.least_iterations, n + 1)) for n in own], self._trained_blocks
+        return [*own[: trained.start], *drawn[trained], *own[trained.stop :]]
+
+    @property
+    def _trained_blocks(self) -> slice:
+        """The blocks that are trained: all, or the one of the stage."""
+        return slice(max(0, (self.model.stage or 0) - 1), self.model.depth)
+
+    def _gate_noise(self, ids: Tensor | None, per_block: Sequence[int]) -> Tensor:
         """Gumbel noise ``[I, B, 2]`` of the iterations, a function of (seed, epoch, id): the same on any process."""
         if ids is None:
             raise StabError("a gate draws its noise by the ids of the items: the loader must give them")
         shape = (self.model.trained_iterations, 2)
-        draws = [np.random.default_rng((self.seed, self.current_epoch, i)).gumbel(size=shape) for i in ids.tolist()]
-        noise = torch.from_numpy(np.stack(draws, 1)).to(self.device)
-        return noise.to(torch.promote_types(self.dtype, torch.float32))
+        epoch, items = self.current_epoch, self.ids_on_host(ids)
+        draws = [np.random.default_rng((self.seed, epoch, item)).gumbel(size=shape) for item in items]
+        noise = torch.from_numpy(np.stack(draws, 1)).to(torch.promote_types(self.dtype, torch.float32))
+        own, drawn = (numbers[self._trained_blocks] for numbers in (self.model.n_iterations, per_block))
+        noise = torch.cat([of_block[:n] for of_block, n in zip(noise.split(own), drawn, strict=True)])
+        return send(noise, self.device)
 
     def _cost(self, n_used: Tensor) -> Tensor:
         if self.penalty == "share":

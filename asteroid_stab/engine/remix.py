@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.losses.lengths import Lengths, check_lengths
+from asteroid_stab.transfer import send
 
 _SILENT = 1e-12  # energy; below, a source has no level to be brought to
 
@@ -43,7 +44,7 @@ def remix(
     n_items, n_places, n_samples = sources.shape
     orders = torch.stack([torch.randperm(n_items, generator=generator) for _ in range(n_places)], 1)
     each = check_lengths(lengths, n_items, n_samples)
-    own_part = mixed_part = sources.new_tensor(1.0)  # share of an item that is no padding: before, and of its mixture
+    own_part = mixed_part = sources.new_ones(())  # share of an item that is no padding: before, and of its mixture
     drawn_part = own_part
     mixed_lengths = None
     if each is not None:
@@ -51,9 +52,10 @@ def remix(
         longest = of_items[orders].amax(1)
         mixed_lengths = longest.tolist()
         own_part, drawn_part, mixed_part = (
-            (n / n_samples).to(sources) for n in (of_items[:, None], of_items[orders], longest)
+            send((n / n_samples).to(sources.dtype), sources.device)
+            for n in (of_items[:, None], of_items[orders], longest)
         )
-    orders = orders.to(sources.device)
+    orders = send(orders, sources.device)
     drawn = sources[orders, torch.arange(n_places, device=sources.device)]
     wanted = (sources.square().mean(-1) / own_part).unsqueeze(-1)
     own = (drawn.square().mean(-1) / drawn_part).unsqueeze(-1)

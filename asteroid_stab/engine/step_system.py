@@ -15,6 +15,7 @@ from torch.nn import Parameter
 from asteroid_stab.callbacks.epoch_log import log_epoch
 from asteroid_stab.callbacks.loaders import start_at_epoch
 from asteroid_stab.callbacks.stabilized import comm_of
+from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.weighting import weighted_mean
@@ -147,6 +148,15 @@ class StepSystem(HostSystem):
         self.note(self._counts.add(loss.detach(), mean.mass, ids, figures, comm, name))
         return mean.value * comm.n_ranks
 
+    def ids_on_host(self, ids: Tensor) -> list[int]:
+        """Returns ids as integers: the host has those of the present batch, and need not wait for the device.
+
+        Args:
+            ids: [B] as :meth:`training_step` got them.
+        """
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        return data.ids_on_host(ids) if isinstance(data, MixtureDataModule) else ids.tolist()
+
     def note(self, report: StepReport) -> None:
         """Keeps a step's report until the optimizer is due."""
         self._reports.append(report)
@@ -156,8 +166,8 @@ class StepSystem(HostSystem):
     ) -> None:
         """Steps the optimizer, unless no item of any rank was left: then not even Adam's momentum moves a weight."""
         assert optimizer_closure is not None
-        result = optimizer_closure()  # forward and backward; only now are the counts of this step known
-        mass, finite, broken = torch.stack([report.counts for report in self._reports]).sum(0).tolist()
+        result = optimizer_closure()  # forward and backward; the counts were copied to the host in between
+        mass, finite, broken = torch.stack([report.counts_on_host for report in self._reports]).sum(0).tolist()
         reports, self._reports = self._reports, []
         if broken and not finite:
             raise StabError(

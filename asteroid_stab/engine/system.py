@@ -170,12 +170,13 @@ class StabSystem(StepSystem):
         """
         loss = item_loss(self.loss_func.assign(est, sources, lengths=lengths).loss)
         scored = torch.isfinite(loss)
-        self._val_sums.add(loss=loss[scored], scored=scored)
+        self._val_sums.add(loss=torch.where(scored, loss, 0.0), scored=scored)
         last = est[-1] if est.ndim == 4 else est  # of a model with layers, the last one's
         after = item_loss(self._exact.assign(last, sources, lengths=lengths).loss)
         before = item_loss(on_true_parts(matched_neg_sdr, lengths, mixture.unsqueeze(1).expand_as(sources), sources))
         judged = torch.isfinite(after) & torch.isfinite(before) & self.improvable(sources)
-        self._val_sums.add(after=after[judged], before=before[judged], items=judged)
+        after_judged, before_judged = (torch.where(judged, value, 0.0) for value in (after, before))
+        self._val_sums.add(after=after_judged, before=before_judged, items=judged)
         return last, after
 
     def improvable(self, sources: Tensor) -> Tensor:

@@ -84,9 +84,11 @@ class VariableSourcesSystem(StabSystem):
         """Adds estimates to the sums of the validation, and whether they are as many as the sources."""
         last, after = super().judge(mixture, sources, est, lengths)
         n_active = active_sources(sources).sum(1)
-        single = after[(n_active == 1) & torch.isfinite(after)]
+        single = (n_active == 1) & torch.isfinite(after)
         right = active_estimates(last, mixture, self.active_db).sum(1) == n_active
-        self._val_sums.add(single=single, singles=torch.ones_like(single), right=right, counted=torch.ones_like(right))
+        self._val_sums.add(
+            single=torch.where(single, after, 0.0), singles=single, right=right, counted=torch.ones_like(right)
+        )
         return last, after
 
     def on_validation_epoch_end(self) -> None:

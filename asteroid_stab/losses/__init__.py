@@ -7,6 +7,7 @@ from asteroid_stab.losses.fixed_pit_wrapper import FixedPITLossWrapper
 from asteroid_stab.losses.hysteresis_wrapper import HysteresisPITLossWrapper
 from asteroid_stab.losses.inactive import PairwiseNegInactiveSNR
 from asteroid_stab.losses.layerwise_wrapper import LayerwiseLossWrapper
+from asteroid_stab.losses.mcl_wrapper import MCLLossWrapper
 from asteroid_stab.losses.pit_wrapper import ExactPITLossWrapper
 from asteroid_stab.losses.probpit_wrapper import ProbPITLossWrapper
 from asteroid_stab.losses.schedules import ExponentialSchedule, RisingSchedule, SteppedSchedule
@@ -23,6 +24,7 @@ __all__ = [
     "FixedPITLossWrapper",
     "HysteresisPITLossWrapper",
     "LayerwiseLossWrapper",
+    "MCLLossWrapper",
     "PairwiseNegInactiveSNR",
     "ProbPITLossWrapper",
     "RisingSchedule",

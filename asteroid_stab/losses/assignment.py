@@ -12,6 +12,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from asteroid_stab.losses.hungarian import assign_on_device
+from asteroid_stab.transfer import readable
+
 MAX_EXHAUSTIVE = 3  # sources; above, n! candidates on the device cost more than SciPy's O(n³) on the CPU
 
 
@@ -73,8 +76,9 @@ def permuted(pw: Tensor, perms: Tensor) -> Tensor:
 def best_permutation(pw: Tensor) -> Tensor:
     """Returns the permutation of least total loss of every item; ``perm[b, j]`` is the estimate given to source j.
 
-    Up to three sources all permutations are compared on the device of ``pw`` and nothing leaves it. Above,
-    the whole tensor goes to the CPU in one transfer and the Hungarian algorithm (SciPy) solves each item.
+    Up to three sources all permutations are compared on the device of ``pw``. Above, the Hungarian algorithm solves
+    each item: SciPy's on a CPU, and on a GPU one that gives the same permutations, so that nothing leaves it. For more
+    than 32 sources, and on devices of other kinds, the whole tensor goes to the CPU in one transfer.
 
     A source with a loss that is not finite is left out of the search and gets a remaining estimate; an item with only
     such sources keeps its order. Sources with equal losses (silent ones, for example) get their estimates in ascending
@@ -110,6 +114,15 @@ def best_permutation(pw: Tensor) -> Tensor:
         perms = all_permutations(n_src, pw.device)
         perm = perms[permuted(cost, perms).sum(-1).argmin(1)]  # of two equal sums, the first one
         return ascending_among_equals(perm, cost) if n_src > 2 else perm  # sums of three may differ by rounding
+    if not readable(cost):
+        on_device = assign_on_device(cost)
+        if on_device is not None:
+            return ascending_among_equals(on_device, cost)
+    return _by_scipy(cost).to(pw.device)
+
+
+def _by_scipy(cost: Tensor) -> Tensor:
+    """The permutations of least cost on the CPU, as SciPy finds them."""
     rows = cost.mT.cpu().double().numpy()  # [B, J_src, J_est]; SciPy works in float64, which not every device has
     found = np.empty(rows.shape[:2], dtype=np.int64)
     for item, row in enumerate(rows):
@@ -117,7 +130,7 @@ def best_permutation(pw: Tensor) -> Tensor:
         if (np.diff(np.sort(row.sum(1))) == 0).any():  # rarely: some sources may be equal
             of_item = torch.from_numpy(found[item : item + 1]), torch.from_numpy(row.T[None])
             found[item] = ascending_among_equals(*of_item)[0].numpy()
-    return torch.from_numpy(found).to(pw.device)
+    return torch.from_numpy(found)
 
 
 def ascending_among_equals(perm: Tensor, cost: Tensor) -> Tensor:

@@ -194,6 +194,6 @@ class AttentionPITLossWrapper(PairwiseLossWrapper):
         figures = {
             "attention_error": error.detach().mean(),
             "attention_agreement": pick(attention.detach(), perm).mean(),
-            "attention_lambda": error.detach().new_tensor(self.regularization_weight),
+            "attention_lambda": error.detach().new_full((), self.regularization_weight),
         }
         return Assignment(loss, perm, figures)

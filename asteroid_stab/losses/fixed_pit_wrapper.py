@@ -18,6 +18,7 @@ from asteroid_stab.losses.guard import finite_or_zero
 from asteroid_stab.losses.pairs import PairLoss
 from asteroid_stab.run.assignments import UNSEEN, read_labels
 from asteroid_stab.run.plan import RunPlan
+from asteroid_stab.transfer import readable
 
 
 class FixedPITLossWrapper(PairwiseLossWrapper):
@@ -67,6 +68,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
             raise ValueError(f"epoch is the epoch of a run, set run as well: got epoch={epoch} without run")
         self.run, self.epoch, self._fingerprint = run, epoch, ""
         self.register_buffer("labels", None, persistent=False)  # get_extra_state() has them
+        self._all_known = False
 
     def read(self) -> None:
         """Reads the labels of the run, unless they are there or a checkpoint has brought them.
@@ -75,8 +77,12 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
             StabError: the run has none.
         """
         if self.run is not None and self.labels is None:
-            table, self._fingerprint = read_labels(Path(self.run), self.epoch)
-            self.labels = torch.from_numpy(table)
+            table, fingerprint = read_labels(Path(self.run), self.epoch)
+            self._take(torch.from_numpy(table), fingerprint)
+
+    def _take(self, labels: Tensor | None, fingerprint: str) -> None:
+        self.labels, self._fingerprint = labels, fingerprint
+        self._all_known = labels is not None and not bool((labels == UNSEEN).any())
 
     def get_extra_state(self) -> dict[str, Any]:
         """Returns the labels, for checkpoints: a run that goes on may have changed or removed its tables by then."""
@@ -84,7 +90,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Takes the labels of a checkpoint."""
-        self.labels, self._fingerprint = state["labels"], state["fingerprint"]
+        self._take(state["labels"], state["fingerprint"])
 
     def check(self, plan: RunPlan) -> None:
         """Reads the labels, unless a checkpoint will bring them, and checks their number of sources."""
@@ -101,7 +107,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
     @property
     def fixed_labels(self) -> bool:
         """True once the labels are known, unless an item has none and is assigned in each step."""
-        return self.run is None or (self.labels is not None and not bool((self.labels == UNSEEN).any()))
+        return self.run is None or self._all_known
 
     def bind(self, items: Items) -> None:
         """Checks that the labels were made on these items."""
@@ -141,7 +147,7 @@ class FixedPITLossWrapper(PairwiseLossWrapper):
             label = self.labels[ids].long()  # the table keeps its small integers
             unlabelled = (label == UNSEEN).any(1, keepdim=True)
             figures["unlabelled"] = unlabelled.float().mean()
-            if not unlabelled.any():
+            if self._all_known or (readable(unlabelled) and not unlabelled.any()):
                 return label, figures
         est, tgt, _ = finite_or_zero(est_targets, targets)
         return torch.where(unlabelled, pair_loss.best_order(est, tgt), label), figures

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from asteroid_stab.transfer import readable
+
 
 def blanked(mixture: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mixtures ``[B, T]`` with zeros for those that are not finite, and a mask ``[B]`` of these.
@@ -35,7 +37,7 @@ def without_broken(loss: Tensor, mixture: Tensor | None, broken: Tensor | None) 
 def finite_or_zero(est_targets: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the signals with zeros for items that are not finite, and a mask [B] of the finite items."""
     usable = _finite_items(est_targets) & _finite_items(targets)
-    if targets.device.type == "cpu" and usable.all():  # reading the mask would stall a GPU
+    if readable(usable) and usable.all():  # reading the mask would stall a GPU
         return est_targets, targets, usable
     keep = usable.view(-1, *[1] * (targets.ndim - 1))
     return torch.where(keep, est_targets, 0.0), torch.where(keep, targets, 0.0), usable
@@ -51,14 +53,49 @@ def guarded(
     is made.
     """
     usable = _finite_items(est) & _finite_items(targets)
+    if not readable(usable):
+        return _guarded_without_a_look(compute, est, targets, shape, usable)
     while usable.any():
         losses = compute(_stand_in(est, usable), _stand_in(targets, usable))
         computed = losses.detach().reshape(len(est), -1).isfinite().all(1)
         if (computed | ~usable).all():
             return losses, usable
         usable = usable & computed  # finite signals, but not a finite loss
-    nothing = torch.where(usable.view(-1, *[1] * (est.ndim - 1)), est, 0.0).abs().flatten(1).sum(1)  # keeps a graph
-    return nothing.view(-1, *[1] * (len(shape) - 1)).expand(shape), usable
+    return _no_losses(est, usable, shape), usable
+
+
+def _guarded_without_a_look(
+    compute: Callable[[Tensor, Tensor], Tensor], est: Tensor, targets: Tensor, shape: tuple[int, ...], usable: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Finds the usable items by a computation without a graph, so that a GPU is never waited for.
+
+    Losses are item by item, so that an item that has one beside others has it beside itself too. Where no item is
+    usable, noise stands in, and its losses are not returned.
+    """
+    with torch.no_grad():
+        losses = compute(*_beside(est, targets, usable))
+        usable = usable & losses.reshape(len(est), -1).isfinite().all(1)
+    losses = compute(*_beside(est, targets, usable))
+    return torch.where(usable.any(), losses, _no_losses(est, usable, shape)), usable
+
+
+def _beside(est: Tensor, targets: Tensor, usable: Tensor) -> list[Tensor]:
+    """The signals, with a usable item's, or noise, without gradient, in place of unusable ones."""
+    first, some = usable.to(torch.int).argmax(), usable.any()
+    found = []
+    for k, signals in enumerate((est, targets), start=1):
+        size = signals[0].numel()
+        noise = torch.arange(1, size + 1, device=signals.device).mul(12.9898 * k).sin().mul(43758.5453).frac()
+        stand_in = torch.where(some, signals.detach().index_select(0, first.view(1))[0], noise.view(signals.shape[1:]))
+        keep = usable.view(-1, *[1] * (signals.ndim - 1))
+        found.append(torch.where(keep, signals, stand_in.to(signals.dtype)))
+    return found
+
+
+def _no_losses(est: Tensor, usable: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Zeros of ``shape`` with a graph, where no item is usable."""
+    nothing = torch.where(usable.view(-1, *[1] * (est.ndim - 1)), est, 0.0).abs().flatten(1).sum(1)
+    return nothing.view(-1, *[1] * (len(shape) - 1)).expand(shape)
 
 
 def _finite_items(signals: Tensor) -> Tensor:

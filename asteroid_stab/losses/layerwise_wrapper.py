@@ -167,7 +167,7 @@ class LayerwiseLossWrapper(AssignmentLossWrapper):
             joined = joined + sum(0.0 * torch.where(torch.isfinite(loss), loss, 0.0) for loss in idle)
         figures = dict(of_last.figures)
         if scheduled:
-            figures["early_weight"] = joined.new_tensor(self.early_weight)
+            figures["early_weight"] = joined.detach().new_full((), self.early_weight)
         if len(parts) > 1:
             figures |= {f"loss_layer{r}": _finite_mean(part.loss.detach()) for r, part in enumerate(parts)}
         return Assignment(joined, torch.stack([part.perm for part in parts]), figures)

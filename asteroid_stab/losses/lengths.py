@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.losses.assignment import Assignment
+from asteroid_stab.transfer import send
 
 Lengths = Sequence[int] | Tensor
 """Samples of each item that are no padding. Plain integers spare a GPU the wait that a tensor on it costs."""
@@ -36,7 +37,7 @@ def _groups(lengths: list[int], device: torch.device) -> Iterator[tuple[int, Ten
     """Each length, with the items that have it."""
     for length in dict.fromkeys(lengths):
         rows = [item for item, other in enumerate(lengths) if other == length]
-        yield length, torch.tensor(rows, device=device)
+        yield length, send(rows, device)
 
 
 def on_true_parts(compute: Callable[..., Tensor], lengths: Lengths | None, *signals: Tensor | None) -> Tensor:

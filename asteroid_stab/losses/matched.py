@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asteroid_stab.losses.assignment import inverse, reorder
 from asteroid_stab.losses.pairwise import SI_SDR, SdrOptions, Signals, full_precision, prepare_signals
+from asteroid_stab.transfer import readable
 
 
 def matched_neg_sdr(
@@ -154,6 +155,6 @@ def _combine(across: Tensor, residual: Tensor, along: Tensor | None, x: Tensor, 
     else:
         out = (x * along.unsqueeze(-1)).addcmul_(residual, across.unsqueeze(-1))
     # 0·nan is nan. Reading the mask is free on the CPU and would stall a GPU.
-    if out.device.type != "cpu" or undefined.any():
+    if not readable(out) or undefined.any():
         out.masked_fill_(undefined.unsqueeze(-1), 0.0)
     return out

@@ -23,6 +23,7 @@ from asteroid_stab.losses.pairwise import (
     prepare_signals,
     upcast,
 )
+from asteroid_stab.transfer import readable
 
 SDR_LOSSES = {"pw_mtx": PairwiseNegSDR, "pw_pt": SingleSrcNegSDR, "perm_avg": MultiSrcNegSDR}
 """Asteroid's SDR loss for each ``pit_from``."""
@@ -187,7 +188,7 @@ def _sdr_pairs(est_targets: Tensor, targets: Tensor, options: SdrOptions) -> Pai
             costs = neg_sdr_matrix(signals, inner_products(signals), options)
             perm = best_permutation(costs.masked_fill(~defined, torch.nan))
         # Masking what is not finite afterwards would not save the others' gradients: 0·inf is nan.
-        if targets.device.type != "cpu" or not signals.finite.all():  # reading the mask would stall a GPU
+        if not (readable(targets) and signals.finite.all()):  # reading the mask would stall a GPU
             keep = signals.finite.view(-1, 1, 1)
             est_targets, targets = torch.where(keep, est_targets, 0.0), torch.where(keep, targets, 0.0)
         signals = prepare_signals(est_targets, targets, options)

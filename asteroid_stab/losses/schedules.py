@@ -79,13 +79,14 @@ class RisingSchedule:
 class SteppedSchedule:
     """``value * factor^n`` in an epoch, counted from 0; n is the number of steps so far, the first in ``first_epoch``.
 
-    A function of the epoch alone, as above. ``factor=1``, the default, is a constant.
+    From ``end_epoch`` on it is 0. A function of the epoch alone, as above. ``factor=1``, the default, is a constant.
 
     Args:
         value: at the start, at least 0.
         factor: of each step, from 0 to 1.
         first_epoch: epoch of the first step, at least 0.
         every_epochs: epochs from step to step, at least 1.
+        end_epoch: epoch from which the value is 0, at least 0; None: never.
 
     Raises:
         ValueError: an argument is out of range.
@@ -94,13 +95,25 @@ class SteppedSchedule:
         >>> weight = SteppedSchedule(value=0.4, factor=0.5, first_epoch=3, every_epochs=2)
         >>> [weight(epoch) for epoch in range(7)]
         [0.4, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1]
+        >>> temperature = SteppedSchedule(value=10.0, factor=0.5, first_epoch=1, end_epoch=3)
+        >>> [temperature(epoch) for epoch in range(5)]
+        [10.0, 5.0, 2.5, 0.0, 0.0]
 
     References:
         Shin et al., "Separate and reconstruct", NeurIPS 2024, arXiv 2406.05983: the weight of early losses in its
-        public code is 0.4, and 0.8 times as much every five epochs after 100.
+        public code is 0.4, and 0.8 times as much every five epochs after 100. Perera et al., "Annealed multiple choice
+        learning", NeurIPS 2024, arXiv 2407.15580: the temperature in its public code is 0.9 times as much from epoch
+        to epoch, and 0 in the end.
     """
 
-    def __init__(self, value: float, factor: float = 1.0, first_epoch: int = 0, every_epochs: int = 1):
+    def __init__(
+        self,
+        value: float,
+        factor: float = 1.0,
+        first_epoch: int = 0,
+        every_epochs: int = 1,
+        end_epoch: int | None = None,
+    ):
         if not 0 <= value < math.inf:
             raise ValueError(f"value must be a number of at least 0, got {value}")
         if not 0 <= factor <= 1:
@@ -109,9 +122,14 @@ class SteppedSchedule:
             raise ValueError(
                 f"first_epoch must be at least 0 and every_epochs at least 1, got {first_epoch} and {every_epochs}"
             )
+        if end_epoch is not None and not end_epoch >= 0:
+            raise ValueError(f"end_epoch must be at least 0, got {end_epoch}")
+        self.end_epoch = end_epoch
         self.value, self.factor, self.first_epoch, self.every_epochs = value, factor, first_epoch, every_epochs
 
     def __call__(self, epoch: int) -> float:
         """Returns the value in ``epoch``."""
+        if self.end_epoch is not None and epoch >= self.end_epoch:
+            return 0.0
         n = 0 if epoch < self.first_epoch else 1 + (epoch - self.first_epoch) // self.every_epochs
         return self.value * self.factor**n

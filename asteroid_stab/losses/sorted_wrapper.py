@@ -117,7 +117,7 @@ class SortedPITLossWrapper(PairwiseLossWrapper):
             return perm
 
         by_key = best_assignment(est_targets, targets, pair_loss, search=search)
-        figures = {"sort_weight": agree[0].new_tensor(weight), "sort_agreement": agree[0]}
+        figures = {"sort_weight": agree[0].new_full((), weight), "sort_agreement": agree[0]}
         if weight == 1:
             return Assignment(by_key.loss, by_key.perm, figures, by_key.neg_si_sdr)
         best = best_assignment(est_targets, targets, pair_loss)

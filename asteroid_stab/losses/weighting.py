@@ -44,7 +44,7 @@ def weighted_mean(
 ) -> WeightedMean:
     r"""Computes the mean of ``loss`` under a softmax of ``logits`` over the batches of all processes.
 
-    .. math:: \sum_i w_i L_i, \qquad w_i = \exp F_i \Big/ \sum_{j \in \text{all processes}} \exp F_j
+    .. math:: \sum_i w_i L_i, \qquad w_i = \exp F_i / \sum_{j \in \text{all processes}} \exp F_j
 
     Logits of zero give the plain mean, to the bit. A logit of :math:`-\infty` drops a loss. Undefined losses (not
     finite) have weight 0 and pass no gradient.

@@ -22,7 +22,7 @@ def mask_head(bn_chan: int, n_masks: int, n_filters: int) -> nn.Sequential:
 class RefinementMasker(nn.Module):
     r"""The separation module S, blocks that are each applied several times, and the mask network M behind it.
 
-    .. math:: S = B_N^{(I_N)} \circ \dots \circ B_1^{(I_1)}
+    .. math:: S = B_N^{(I_N)} \circ \ldots \circ B_1^{(I_1)}
 
     With gates, all iterations of a block ask the same gate, before they are computed.
 

@@ -39,7 +39,21 @@ def active_estimates(estimates: Tensor, mixture: Tensor, active_db: float = ACTI
         tensor([ True,  True, False])
     """
     energy, whole = (signal.float().square().sum(-1) for signal in (estimates, mixture))
-    return energy > 10 ** (active_db / 10) * whole.unsqueeze(-1)
+    return active_energies(energy, whole, active_db)
+
+
+def active_energies(energy: Tensor, whole: Tensor, active_db: float = ACTIVE_DB) -> Tensor:
+    """Returns which estimates are active, by sums of squares; beside a silent mixture none is.
+
+    Args:
+        energy: energies of the estimates.
+        whole: energies of their mixtures.
+        active_db: level in dB relative to the mixture, below 0.
+
+    Shapes:
+        energy: [..., J]; whole: [...]; returns: [..., J], booleans.
+    """
+    return (energy > 10 ** (active_db / 10) * whole.unsqueeze(-1)) & (whole > 0).unsqueeze(-1)
 
 
 def active_sources(sources: Tensor) -> Tensor:

@@ -2,93 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from asteroid_stab.data.corpus import Corpus
+from asteroid_stab.data.corpus import HIGHEST_RATE, Corpus
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.metrics.counting import ACTIVE_DB, active_estimates
-from asteroid_stab.metrics.figures import figures_of, separate_with_figures
+from asteroid_stab.metrics.evaluated import ITEM_COLUMNS, SOURCE_COLUMNS, Evaluation
+from asteroid_stab.metrics.figures import figures_of
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.journal import Journal
 from asteroid_stab.metrics.names import COUNTS, INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
+from asteroid_stab.metrics.separated import Separated, separate_whole, separated
 from asteroid_stab.metrics.separation_metrics import Measured, undefined
-from asteroid_stab.metrics.summary import summarise
 
-ITEM_COLUMNS = ("id", "name", "n_samples")
-SOURCE_COLUMNS = tuple(columns(["si_sdr"]))
-
-
-@dataclass
-class Evaluation:
-    """The metrics of a data set's first mixtures.
-
-    Attributes:
-        metrics: the measured metrics.
-        rows: a row for each mixture, in the order of the ids: ``id``, ``name``, ``n_samples``, the columns of every
-            metric averaged over the sources, ``input_snr``, and the figures that the model reports; ``nan`` where
-            undefined.
-        sources: a row for each source that has a class: ``id``, ``source``, ``class`` and its ``input_si_sdr``,
-            ``si_sdr`` and ``si_sdr_i``.
-        failures: for each metric the names of the mixtures in which it is undefined, and why.
-        fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
-        broken: names of the mixtures that could not be read, separated or measured, and why; they are rows without
-            values.
-        figures: the figures that the model declares.
-    """
-
-    metrics: tuple[str, ...]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    failures: dict[str, dict[str, str]] = field(default_factory=dict)
-    fallbacks: dict[str, str] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
-    figures: dict[str, FigureInfo] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns of the metrics, of the noise where there is any, and of the figures, in this order."""
-        noisy = any(np.isfinite(row.get(INPUT_SNR, np.nan)) for row in self.rows)
-        counts = COUNTS if self.rows and COUNTS[0] in self.rows[0] else ()
-        return [*columns(self.metrics), *([INPUT_SNR] if noisy else []), *counts, *self.figures]
-
-    def summary(self) -> dict[str, dict[str, float | int | None]]:
-        """Mean, standard deviation and percentiles of every column."""
-        return {name: summarise([row[name] for row in self.rows]) for name in self.columns}
-
-    def counting(self) -> dict[str, Any]:
-        """Share of the mixtures with as many active estimates as sources, and how many of each number have how many.
-
-        Empty where the number of sources does not vary; mixtures that could not be measured do not count.
-        """
-        pairs = [tuple(row.get(name, np.nan) for name in COUNTS) for row in self.rows]
-        pairs = [(int(true), int(found)) for true, found in pairs if np.isfinite([true, found]).all()]
-        if not pairs:
-            return {}
-        table: dict[str, dict[str, int]] = {}
-        for true, found in sorted(pairs):
-            of_true = table.setdefault(str(true), {})
-            of_true[str(found)] = of_true.get(str(found), 0) + 1
-        return {"accuracy": sum(true == found for true, found in pairs) / len(pairs), "table": table}
-
-    def by_number(self) -> dict[str, dict[str, Any]]:
-        """Summary of SI-SDR and its improvement, by the number of active sources; empty where it does not vary."""
-        numbers = sorted({row[COUNTS[0]] for row in self.rows if COUNTS[0] in row})
-        of = {number: [row for row in self.rows if row[COUNTS[0]] == number] for number in numbers}
-        names = ("si_sdr", "si_sdr_i")
-        return {str(n): {name: summarise([row[name] for row in rows]) for name in names} for n, rows in of.items()}
-
-    def classes(self) -> dict[str, dict[str, float | int | None]]:
-        """Mean, standard deviation and percentiles of the sources' SI-SDRi, by class."""
-        names = sorted({row["class"] for row in self.sources})
-        return {name: summarise([row["si_sdr_i"] for row in self.sources if row["class"] == name]) for name in names}
+Separate = Callable[[Sequence[int]], Iterator[Separated]]
+"""Gives the estimates of items, of their ids, in any order."""
 
 
 def check_model(model: nn.Module, data: MixtureDataset | Corpus) -> None:
@@ -102,17 +38,31 @@ def check_model(model: nn.Module, data: MixtureDataset | Corpus) -> None:
         raise StabError(f"the model works at {int(rate)} Hz, the data are sampled at {data.sample_rate} Hz")
 
 
-def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:
-    """Estimates [J, T] of a mixture [T], on the CPU."""
-    return _separate(model, mixture)[0]
+def check_sources(model: nn.Module, corpus: Corpus) -> None:
+    """Checks that ``model`` separates as many sources as the mixtures of a corpus have, before it makes any file.
+
+    Raises:
+        StabError: it separates another number, or none.
+    """
+    n_src = count_sources(model, corpus.sample_rate)
+    if n_src != corpus.n_src:
+        raise StabError(
+            f"the model gives {n_src} sources, the data have mixtures of {corpus.n_src}: data.n_src={n_src} asks for "
+            "others, of a corpus that has them"
+        )
 
 
-def _separate(model: nn.Module, mixture: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Estimates [J, T] of a mixture [T], on the CPU, and the figures that the model reports of it."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with torch.inference_mode():
-        estimates, figures = separate_with_figures(model, mixture[None].to(device))
-    return estimates[0].float().cpu(), {name: float(values[0]) for name, values in figures.items()}
+def count_sources(model: nn.Module, sample_rate: int) -> int:
+    """Number of sources that a model separates, tried on a second of noise.
+
+    Raises:
+        StabError: it cannot separate it.
+    """
+    noise = 0.1 * torch.randn(min(sample_rate, HIGHEST_RATE), generator=torch.Generator().manual_seed(0))
+    try:
+        return len(separate_whole(model.eval(), noise))
+    except Exception as error:  # of any type: a model may be a user's own
+        raise StabError(f"the model cannot separate a second of noise: {cause(error)}") from error
 
 
 def evaluate(
@@ -123,6 +73,7 @@ def evaluate(
     advance: Callable[[], object] = lambda: None,
     journal: Journal | None = None,
     active_db: float = ACTIVE_DB,
+    batch_size: int = 1,
 ) -> Evaluation:
     """Separates the whole mixtures of ``dataset`` and measures the estimates.
 
@@ -139,6 +90,7 @@ def evaluate(
         journal: keeps every mixture when it is measured; the ones that it has already are not measured again.
         active_db: level of an estimate relative to the mixture, in dB, above which it counts as a source, where the
             number of sources varies (``dataset.n_active``).
+        batch_size: mixtures of equal length that the model separates together at most.
 
     A mixture that cannot be read, separated or measured is one of the ``broken`` ones of the result, without values;
     the others are measured.
@@ -150,9 +102,32 @@ def evaluate(
     """
     check_model(model, dataset)
     model.eval()
+    figures = figures_of(model)
+    separate = partial(separated, model, dataset, batch_size=batch_size)
+    return measure_all(separate, figures, dataset, pool, limit, advance, journal, active_db)
+
+
+def measure_all(
+    separate: Separate,
+    figures: Mapping[str, FigureInfo],
+    dataset: MixtureDataset,
+    pool: MetricPool,
+    limit: int | None = None,
+    advance: Callable[[], object] = lambda: None,
+    journal: Journal | None = None,
+    active_db: float = ACTIVE_DB,
+) -> Evaluation:
+    """Measures estimates of the whole mixtures of ``dataset``, wherever they come from.
+
+    Args:
+        separate: gives the estimates of items, and their figures, see :mod:`~asteroid_stab.metrics.separated`.
+        figures: the figures that it gives, by name.
+
+    The other arguments, and what is raised, are as in :func:`evaluate`.
+    """
     varies = dataset.n_active is not None
     n_items = len(dataset) if limit is None else min(limit, len(dataset))
-    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics}, figures=figures_of(model))
+    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics}, figures=dict(figures))
     taken = {*ITEM_COLUMNS, *columns(pool.metrics), INPUT_SNR, *COUNTS} & set(evaluation.figures)
     if taken:
         raise ValueError(f"a model's figure must have a name of its own, got the column {sorted(taken)[0]!r}")
@@ -164,19 +139,12 @@ def evaluate(
         advance()
 
     def items() -> Iterator[Item]:
-        for i in todo:
-            try:
-                mixture, sources, _ = dataset[i]
-                estimates, figures = _separate(model, mixture)
-            except Exception as error:  # of any type: a corpus or a model may be a user's own
-                fault = str(error) if isinstance(error, StabError) else cause(error)
-            else:
-                fault = _fault(estimates, sources, dataset.names[i])
+        for i, fault, mixture, sources, estimates, own in separate(todo):
             if fault:
                 measured[i] = undefined(pool.metrics, dataset.n_src, fault)
                 advance()
                 continue
-            of_mixture[i] = {INPUT_SNR: input_snr(mixture.numpy(), sources.numpy()), **figures}
+            of_mixture[i] = {INPUT_SNR: input_snr(mixture.numpy(), sources.numpy()), **own}
             if varies:
                 of_mixture[i][COUNTS[1]] = int(active_estimates(estimates, mixture, active_db).sum())
             yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy(), varies)
@@ -209,16 +177,6 @@ def evaluate(
     if len(unmeasured) == n_items:
         raise StabError(f"none of {n_items} mixtures has a SI-SDR: {next(iter(unmeasured.values()), 'no mixtures')}")
     return evaluation
-
-
-def _fault(estimates: Tensor, sources: Tensor, name: str) -> str:
-    """Returns why the estimates of a mixture cannot be measured; empty if they can."""
-    wanted = f"the model must give {list(sources.shape)} (sources, samples) for {name!r}, got {list(estimates.shape)}"
-    if estimates.shape[:-1] != sources.shape[:-1]:  # so it is for every other mixture
-        raise StabError(wanted)
-    if estimates.shape != sources.shape:
-        return wanted
-    return "" if torch.isfinite(estimates).all() else "the model gave estimates that are not finite"
 
 
 def pick_examples(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,8 @@ from torch import nn
 
 from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
-from asteroid_stab.metrics.evaluation import Evaluation, pick_examples, separate_whole
+from asteroid_stab.metrics.evaluation import Evaluation, pick_examples
+from asteroid_stab.metrics.separated import separate_whole
 from asteroid_stab.metrics.separation_metrics import assign
 from asteroid_stab.run.layout import ExamplesLayout
 

@@ -64,6 +64,13 @@ METRICS: Mapping[str, MetricInfo] = {
 }
 """The metrics that can be measured, in the order of the tables."""
 
+COSTS: Mapping[str, MetricInfo] = {
+    "n_parameters": MetricInfo("parameters", digits=0),
+    "gmacs_per_s": MetricInfo("MACs for a second of sound", "G", 3),
+    "real_time_factor": MetricInfo("real-time factor", digits=3),
+}
+"""The numbers that describe the cost of a model, in the order of the tables."""
+
 INPUT_SNR = "input_snr"
 """Column of the mixtures' signal-to-noise ratio, which depends on no estimate."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asteroid_stab.atomic import write_text
-from asteroid_stab.metrics.evaluation import ITEM_COLUMNS, SOURCE_COLUMNS, Evaluation
+from asteroid_stab.metrics.evaluated import ITEM_COLUMNS, SOURCE_COLUMNS, Evaluation
 from asteroid_stab.run.layout import EvaluationLayout
 
 
@@ -29,8 +29,19 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
     _write_table(place.utterances, [*ITEM_COLUMNS, *evaluation.columns], evaluation.rows)
     if evaluation.sources:
         _write_table(place.sources, ["id", "source", "class", *SOURCE_COLUMNS], evaluation.sources)
+    summary = summary_of(evaluation, facts)
+    write_text(place.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def summary_of(evaluation: Evaluation, facts: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of the summary.
+
+    Args:
+        evaluation: the measured mixtures.
+        facts: its first entries.
+    """
     counting = evaluation.counting()
-    summary = {
+    return {
         **facts,
         "n": len(evaluation.rows),
         "failures": {metric: list(names) for metric, names in evaluation.failures.items()},
@@ -42,7 +53,6 @@ def write_tables(evaluation: Evaluation, folder: Path, facts: dict[str, Any]) ->
         **({"classes": evaluation.classes()} if evaluation.sources else {}),
         **({"counting": counting, "by_n_active": evaluation.by_number()} if counting else {}),
     }
-    write_text(place.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def _write_table(file: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

@@ -11,7 +11,8 @@ from asteroid.losses import pairwise_neg_sisdr
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.losses import ExactPITLossWrapper
 from asteroid_stab.losses.assignment import item_loss
-from asteroid_stab.metrics.evaluation import check_model, separate_whole
+from asteroid_stab.metrics.evaluation import check_model
+from asteroid_stab.metrics.separated import separate_whole
 from asteroid_stab.run.assignments import UNSEEN
 
 

@@ -23,7 +23,7 @@ from asteroid_stab.models.refiner_stages import StagedModel
 class LatentRefinementNet(StagedModel):
     r"""Separates by blocks that refine a state between encoder and decoder, each applied a given number of times.
 
-    .. math:: \hat s = D(M(B_N^{(I_N)} \circ \dots \circ B_1^{(I_1)}(E(x))) \cdot E(x))
+    .. math:: \hat s = D(M(B_N^{(I_N)} \circ \ldots \circ B_1^{(I_1)}(E(x))) \cdot E(x))
 
     The parameters do not depend on the number of iterations, which may change from call to call.
 

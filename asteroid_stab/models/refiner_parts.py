@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.transfer import send
 
 SIZES = ("n_src", "n_blocks", "n_sub_blocks", "n_filters", "kernel_size", "bn_chan", "upsampling_depth")
 
@@ -119,7 +120,7 @@ def by_length(
         raise StabError(f"lengths must be whole numbers from 1 to {n_samples}, the samples of the batch, got {each}")
     parts = {}
     for length in dict.fromkeys(each):
-        rows = torch.tensor([i for i, other in enumerate(each) if other == length], device=mixture.device)
+        rows = send([i for i, other in enumerate(each) if other == length], mixture.device)
         parts[length] = (rows, *run(mixture[rows, :, :length], rows))
     _, some, figure = next(iter(parts.values()))
     est = some.new_zeros(*some.shape[:-3], n_items, some.shape[-2], n_samples)

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.layering import host_of
 from asteroid_stab.pretext.base import Pretext, spans
+from asteroid_stab.transfer import send
 
 _ROWS = 512
 COLLAPSED = 0.05
@@ -120,11 +121,11 @@ class ContrastivePrediction(Pretext):
     ) -> Tensor:
         tf_rep = model.forward_encoder(mixture.unsqueeze(1))  # type: ignore[operator]
         drawn = [self.draw(tf_rep.shape[-1], generator) for generator in generators]
-        context = self._context(model, tf_rep, torch.from_numpy(np.stack(drawn)).to(mixture.device))
+        context = self._context(model, tf_rep, send(np.stack(drawn), mixture.device))
         contexts, targets = self.of_context(context).float(), self.of_target(instance_norm(tf_rep)).float()
         losses, right, spread = [], [], []
         for i, (mask, generator) in enumerate(zip(drawn, generators, strict=True)):
-            places = torch.from_numpy(np.flatnonzero(mask)).to(mixture.device)
+            places = send(np.flatnonzero(mask), mixture.device)
             c, q = normalize(contexts[i][:, places], dim=0), normalize(targets[i][:, places], dim=0)
             loss, accuracy = self.info_nce(c, q, generator)
             losses.append(loss)
@@ -150,7 +151,7 @@ class ContrastivePrediction(Pretext):
         n = c.shape[1]
         others = generator.integers(n - 1, size=(n, self.n_distractors))
         others += others >= np.arange(n)[:, None]  # every frame but the true one, with equal probability
-        columns = torch.from_numpy(np.concatenate([np.arange(n)[:, None], others], 1)).to(c.device)
+        columns = send(np.concatenate([np.arange(n)[:, None], others], 1), c.device)
         # Only the drawn pairs, some rows at a time: all pairs of a DPRNN's frames would take half a gigabyte.
         parts = zip(c.split(_ROWS, 1), columns.split(_ROWS), strict=True)
         like = torch.cat([checkpoint(_likeness, own, q, drawn, use_reentrant=False) for own, drawn in parts])

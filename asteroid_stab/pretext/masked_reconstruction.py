@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.pretext.base import Pretext, spans
+from asteroid_stab.transfer import send
 
 LOSSES = ("si_sdr", "l1")
 ACTIONS = ("zero", "replace", "keep")
@@ -152,7 +153,7 @@ class MaskedReconstruction(Pretext):
         noisy = mixture + self.noise_level * self._noise(mixture, generators) * self._flags(drawn, mixture)
         spectrum = self.spectrum(noisy)
         floor = self.floor_level * self.spectrum(self._noise(mixture, generators))
-        frames = torch.from_numpy(np.stack([a.frames for a in drawn])).to(mixture.device).unsqueeze(1)
+        frames = send(np.stack([a.frames for a in drawn]), mixture.device).unsqueeze(1)
         bands = torch.zeros((*spectrum.shape[:2], 1), dtype=torch.bool, device=mixture.device)
         altered = []
         for i, a in enumerate(drawn):
@@ -166,11 +167,11 @@ class MaskedReconstruction(Pretext):
     def _noise(mixture: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
         """White noise with the standard deviation of each signal."""
         noise = np.stack([generator.standard_normal(mixture.shape[-1]) for generator in generators])
-        return torch.from_numpy(noise).to(mixture) * mixture.std(-1, keepdim=True)
+        return send(torch.from_numpy(noise).to(mixture.dtype), mixture.device) * mixture.std(-1, keepdim=True)
 
     @staticmethod
     def _flags(drawn: Sequence[Alteration], mixture: Tensor) -> Tensor:
-        return torch.tensor([[float(a.noisy)] for a in drawn]).to(mixture)
+        return send(torch.tensor([[a.noisy] for a in drawn], dtype=mixture.dtype), mixture.device)
 
     def forward(
         self, model: nn.Module, mixture: Tensor, sources: Tensor, generators: Sequence[np.random.Generator]
@@ -179,7 +180,7 @@ class MaskedReconstruction(Pretext):
         est = model(signal)
         self._figures = {
             "masked_share": masked.float().mean(),
-            "masked_frames": torch.tensor(float(np.mean([a.frames.mean() for a in drawn])), device=mixture.device),
+            "masked_frames": torch.full((), float(np.mean([a.frames.mean() for a in drawn])), device=mixture.device),
         }
         got, wanted = self.spectrum(est[:, 0]), self.spectrum(sources[:, 0])
         if self.loss == "si_sdr":

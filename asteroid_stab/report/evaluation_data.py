@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.metrics.names import NUMBERS, FigureInfo
+from asteroid_stab.metrics.names import COSTS, NUMBERS, FigureInfo
 from asteroid_stab.report.files import check_shape, read_json, read_table
-from asteroid_stab.report.shapes import EXAMPLES, SUMMARY
+from asteroid_stab.report.shapes import COST, EXAMPLES, SUMMARY
 from asteroid_stab.run.layout import EvaluationLayout, ExamplesLayout, RunLayout
 from asteroid_stab.run.summary import current
 
@@ -41,6 +41,8 @@ class Evaluation:
         failures: for each metric the mixtures in which it is undefined, and why.
         figures: the figures that the model reports of each mixture, which are columns of ``utterances``.
         variant: the words of the evaluated variant; empty for the run's own model.
+        corpus: name of the corpus; empty for the run's own.
+        cost: parameters, operations and time of the model; empty where they were not measured.
         command: the command that wrote it.
         of_another_model: whether the model file has changed since.
         examples: the items whose sounds were kept.
@@ -53,14 +55,11 @@ class Evaluation:
     failures: dict[str, dict[str, str]]
     figures: dict[str, FigureInfo]
     variant: str
+    corpus: str
+    cost: dict[str, float]
     command: str
     of_another_model: bool
     examples: list[Example]
-
-    @property
-    def cost(self) -> str | None:
-        """Name of the figure that measures the computation, if the model reports one."""
-        return next((name for name, info in self.figures.items() if info.is_cost), None)
 
 
 def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
@@ -79,6 +78,9 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
     try:
         summary = current(summary, files.folder)
         check_shape(summary, SUMMARY, files.summary)
+        cost = summary.get("cost")
+        if cost is not None:
+            check_shape(cost, COST, files.summary)
         figures = {name: FigureInfo(**info) for name, info in summary.get("figures", {}).items()}
     except StabError:
         raise
@@ -92,6 +94,8 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
         failures={metric: _reasons(summary, metric) for metric, names in summary["failures"].items() if names},
         figures=figures,
         variant=summary.get("variant") or "",
+        corpus=summary.get("corpus") or "",
+        cost={name: float(cost[name]) for name in COSTS if cost and cost[name] is not None},
         command=str(summary["command"]),
         of_another_model=_differs(_model(files.run, summary), summary.get("model_sha256")),
         examples=_read_examples(files.examples),
@@ -112,6 +116,20 @@ def read_variants(run: RunLayout, split: str) -> list[Evaluation]:
     found = [read_evaluation(one, split) for one in run.variants(split)]
     variants = [one for one in found if one is not None and one.variant]
     return [one for one in variants if whole is None or one.utterances["name"].equals(whole.utterances["name"])]
+
+
+def read_other_corpora(run: RunLayout, split: str) -> list[Evaluation]:
+    """Reads the evaluations of the run and its variants on other corpora.
+
+    Args:
+        run: the run folder.
+        split: the split.
+
+    Raises:
+        StabError: a file of one cannot be read.
+    """
+    found = [read_evaluation(one, split) for one in run.other_corpora(split)]
+    return [one for one in found if one is not None and one.corpus]
 
 
 def _model(run: RunLayout, summary: dict[str, Any]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from asteroid_stab.metrics.names import COSTS
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Cards, Facts, Note, Part, Section, Table
 from asteroid_stab.report.run_data import Run
@@ -61,6 +62,20 @@ def _results(run: Run) -> list[tuple[str, str, str, str]]:
         ("Epochs", "0" if run.metrics is None else str(len(run.metrics)), "", ""),
         ("Parameters", parameters(run.versions.get("n_parameters")), "", ""),
         ("Training time", time, "", per_epoch),
+        *_cost(run),
+    ]
+
+
+def _cost(run: Run) -> list[tuple[str, str, str, str]]:
+    """Returns the operations and the time of the model; dashes where they were not measured."""
+    measured = run.evaluation.cost if run.evaluation else {}
+    names = {"gmacs_per_s": "Computation", "real_time_factor": "Real-time factor"}
+    details = {"gmacs_per_s": "multiply-accumulate operations for a second of sound"}
+    details |= {"real_time_factor": "seconds for a second of sound, on the machine that evaluated"}
+    units = {"gmacs_per_s": "G MACs"}
+    return [
+        (title, number(measured.get(name), COSTS[name].digits), units.get(name, ""), details[name] if measured else "")
+        for name, title in names.items()
     ]
 
 

@@ -13,6 +13,8 @@ from markupsafe import Markup
 from asteroid_stab.atomic import check_writable, write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.configuration import configuration
+from asteroid_stab.report.corpora import corpora
+from asteroid_stab.report.data_map import data_map
 from asteroid_stab.report.distribution import evaluation
 from asteroid_stab.report.item_figures import item_figures
 from asteroid_stab.report.listening import listening
@@ -28,7 +30,9 @@ _GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="asteroid-stab', 1000
 SECTIONS: tuple[SectionMaker, ...] = (
     overview,
     training,
+    data_map,
     evaluation,
+    corpora,
     item_figures,
     listening(RUN_AUDIO_MB, PAGE_AUDIO_MB),
     configuration,

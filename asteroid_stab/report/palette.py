@@ -79,7 +79,7 @@ def ordered_key(position: int, count: int, label: str = "", width: float = 2.0) 
 
 
 def stand_in(colour: str) -> str:
-    """The colour to draw with in matplotlib; :meth:`Plot.svg` replaces it by the CSS variable.
+    """The colour for matplotlib; :meth:`asteroid_stab.report.plot.Plot.svg` replaces it by the CSS variable.
 
     Example:
         >>> VARIABLES[stand_in("var(--c2)")]

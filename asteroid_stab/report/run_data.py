@@ -9,12 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_variants
+from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_other_corpora, read_variants
 from asteroid_stab.report.files import read_json, read_table
 from asteroid_stab.report.shapes import VERSIONS
+from asteroid_stab.run.data_map import read_map
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import last_part
 from asteroid_stab.run.stored import read_text
@@ -33,8 +35,10 @@ class Run:
         metrics: ``metrics.csv``, a row for each epoch; ``None`` before the end of the first epoch.
         switches: ``switches.csv``, a row for each epoch and layer; ``None`` without a tracker.
         whole: ``switches_whole_train.csv``, a row for each epoch; ``None`` if ``asteroid-stab switches`` was not run.
+        data_map: ``data_map.npy``, visits, mean, spread and switches of each training item; ``None`` without a map.
         evaluation: the evaluation of the report's split; ``None`` if there is none.
         variants: evaluations of variants of the run on the same mixtures.
+        others: evaluations of the run and its variants on other corpora.
         split: the report's split.
         date: when the training began.
     """
@@ -47,8 +51,10 @@ class Run:
     metrics: pd.DataFrame | None = None
     switches: pd.DataFrame | None = None
     whole: pd.DataFrame | None = None
+    data_map: np.ndarray | None = None
     evaluation: Evaluation | None = None
     variants: list[Evaluation] = field(default_factory=list)
+    others: list[Evaluation] = field(default_factory=list)
     split: str = "test"
     date: str = ""
 
@@ -137,8 +143,10 @@ def _read_run(path: Path, name: str, index: int, split: str) -> Run:
         metrics=read_table(files.metrics, needed=("epoch",)),
         switches=read_table(files.switches, needed=("epoch", "layer", "switch_ratio")),
         whole=read_table(files.whole_switches("train"), needed=("epoch", "switch_ratio")),
+        data_map=read_map(files.data_map),
         evaluation=read_evaluation(files.evaluation(split), split),
         variants=read_variants(files, split),
+        others=read_other_corpora(files, split),
         split=split,
         date=str(versions.get("date") or f"{written} (of {files.config.name})"),
     )

@@ -18,6 +18,13 @@ FIGURE = {
     "most?": NUMBER,
     "is_cost?": bool,
 }
+COST = {
+    "n_parameters": int,
+    "gmacs_per_s": NUMBER,
+    **dict.fromkeys(("real_time_factor", "length_s"), (int, float)),
+    "n_threads": int,
+    **dict.fromkeys(("device", "uncounted"), str),
+}
 SUMMARY = {
     "command": str,
     "metrics": {str: {str: NUMBER}},
@@ -26,7 +33,8 @@ SUMMARY = {
     "reference_fallbacks?": {str: str},
     "classes?": {str: {str: NUMBER}},
     "figures?": {str: FIGURE},
-    "variant?": (str, type(None)),
+    **dict.fromkeys(("variant?", "corpus?"), (str, type(None))),
+    "cost?": (dict, type(None)),
     "model?": str,
     "model_sha256?": (str, type(None)),
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from asteroid_stab.metrics.names import COSTS, MetricInfo
 from asteroid_stab.metrics.paired import LEVEL, Difference, verdict
 from asteroid_stab.paths import shown
 from asteroid_stab.report.page import render_sections
@@ -16,8 +17,10 @@ from asteroid_stab.report.parts import Figure, Key, Note, Part, Section, Table
 from asteroid_stab.report.plot import Plot
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import UNDEFINED, duration, number, parameters
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.study import GAIN, StudyTables
 from asteroid_stab.run.study_differences import difference_table
+from asteroid_stab.run.study_steps import cpu_seconds_of
 
 Rows = Mapping[str, Sequence[Run]]
 
@@ -125,20 +128,35 @@ def _curves(
 
 def _cost(rows: Rows, keys: Mapping[str, Key]) -> Section:
     """The cost of each row: parameters and time."""
-    head = ["row", "parameters", "training of a seed", "an epoch", "a step", "machine"]
-    cells = [[row, *_costs(runs)] for row, runs in rows.items()]
-    note = Note("Times are of the machine that trained, with all that ran beside: other machines have others.")
+    measured = [name for name in COSTS if any(run.evaluation and name in run.evaluation.cost for run in _all(rows))]
+    models = {name: COSTS[name] for name in measured if name != "n_parameters"}
+    head = ["row", "parameters", *(info.title for info in models.values())]
+    head += ["CPU time of a seed", "training of a seed", "an epoch", "a step", "machine"]
+    cells = [[row, *_costs(runs, models)] for row, runs in rows.items()]
+    note = Note(
+        "Times are of the machine that trained, with all that ran beside: other machines have others. CPU time is what "
+        "processors computed for training and evaluation, which work beside it changes little."
+    )
     table = Table("Cost: mean over the seeds", head, cells, list(keys.values()))
     return Section("cost", "Cost", [table, note])
 
 
-def _costs(runs: Sequence[Run]) -> Iterator[str]:
+def _all(rows: Rows) -> Iterator[Run]:
+    return (run for runs in rows.values() for run in runs)
+
+
+def _costs(runs: Sequence[Run], models: Mapping[str, MetricInfo]) -> Iterator[str]:
     sizes = dict.fromkeys(parameters(run.versions.get("n_parameters")) for run in runs)
     yield ", ".join(sizes)
+    for name, info in models.items():
+        values = [run.evaluation.cost[name] for run in runs if run.evaluation and name in run.evaluation.cost]
+        yield number(_mean(values), info.digits)
     timed = [(seconds, run.column("step")) for run in runs if (seconds := run.column("seconds")) is not None]
     totals = [float(seconds.sum()) for seconds, _ in timed]
     epochs = [float(seconds.mean()) for seconds, _ in timed]
     steps = [1000 * seconds.sum() / step.iloc[-1] for seconds, step in timed if step is not None and step.iloc[-1]]
+    noted = [seconds for run in runs if not math.isnan(seconds := cpu_seconds_of(RunLayout(run.path)))]
+    yield duration(_mean(noted))
     yield duration(_mean(totals))
     yield duration(_mean(epochs))
     yield number(_mean(steps), 1, "ms")

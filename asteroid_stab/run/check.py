@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.run.parts import GROUPS, PARTS
 from asteroid_stab.run.ranges import range_faults
 
@@ -64,11 +65,11 @@ def build(node: Any, *args: Any, **kwargs: Any) -> Any:
     except StabError:
         raise
     except (InstantiationException, *_REFUSALS, *_STUMBLES) as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, StabError):
-            last, cause = cause, cause.__cause__ if isinstance(cause, InstantiationException) else None
-        if cause is not None:
-            raise cause from None
+        inner: BaseException | None = error
+        while inner is not None and not isinstance(inner, StabError):
+            last, inner = inner, inner.__cause__ if isinstance(inner, InstantiationException) else None
+        if inner is not None:
+            raise inner from None
         said = " ".join(str(last if str(last) else error).split())
         if isinstance(last, _STUMBLES) and not isinstance(last, _REFUSALS):
             said = f"{type(last).__name__}: {said} (ASTEROID_STAB_TRACEBACK=1 shows where)"
@@ -121,7 +122,13 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
     try:
         function = get_object(target)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
-        yield f"{at}._target_: {target!r} cannot be imported: {(str(error).splitlines() or [''])[0]}"
+        home, _, name = target.rpartition(".")
+        if home in sys.modules and getattr(error.__cause__, "name", None) == target:  # and nothing that it imports
+            yield f"{at}._target_: {home} has no {name!r}{nearest(name, dir(sys.modules[home]))}"
+            return
+        why = cause(error.__cause__ or error)  # Hydra's own text names the target again
+        mend = "install its package, or set PYTHONPATH to its folder"
+        yield f"{at}._target_: {target!r} cannot be imported ({why}): {mend}"
         return
     if not callable(function):
         yield f"{at}._target_: {target!r} is a {type(function).__name__}, which cannot be called"

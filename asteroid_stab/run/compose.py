@@ -51,18 +51,17 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
         raise StabError(f"no recipe {recipe!r}{nearest(recipe, recipes)}; 'asteroid-stab recipes' lists them")
     check_size(recipes[recipe])
     folder = Path(config_dir).resolve() if config_dir else None
-    own = [] if folder is None else [quoted(f"file://{folder}")]
-    search = f"hydra.searchpath=[{','.join([*own, 'pkg://asteroid_stab.recipes', 'pkg://asteroid_stab.conf'])}]"
+    search = search_path(folder)
     # Hydra looks for a primary config in one place only: the user's folder, if the recipe is of it.
     place = (
         initialize_config_dir(str(folder), version_base="1.3")
         if folder is not None and recipes[recipe].resolve().is_relative_to(folder)
         else initialize_config_module("asteroid_stab.recipes", version_base="1.3")
     )
-    with place, _readable(recipe):
-        groups, values = _split(recipe, overrides, search)
+    with place, readable(recipe):
+        groups, values = split_choices(recipe, overrides, search)
         chosen = compose(recipe, overrides=[search, *groups])
-        _check_keys(values, chosen)
+        check_keys(values, chosen)
         config = compose(recipe, overrides=[search, *groups, *values, f"recipe={quoted(recipe)}"])
         if idle := unread(config):
             replaced = [*groups, *(text for text in values if read(text).key_or_group.endswith("._target_"))]
@@ -74,21 +73,27 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
     return _checked(config, recipe)
 
 
+def search_path(config_dir: str | Path | None) -> str:
+    """Returns the word by which Hydra finds the package's recipes and ingredients, and the user's before them."""
+    own = [] if config_dir is None else [quoted(f"file://{Path(config_dir).resolve()}")]
+    return f"hydra.searchpath=[{','.join([*own, 'pkg://asteroid_stab.recipes', 'pkg://asteroid_stab.conf'])}]"
+
+
 @contextmanager
-def _readable(recipe: str) -> Iterator[None]:
+def readable(recipe: str, what: str = "recipe") -> Iterator[None]:
     """Names the recipe in what Hydra raises where its files cannot be read or do not fit together."""
     try:
         yield
     except StabError:
         raise
     except AssertionError as error:  # OmegaConf's, where a text in quotes holds a bare value
-        raise StabError(f"recipe {recipe!r}: one of its files holds a bare value and no keys") from error
+        raise StabError(f"{what} {recipe!r}: one of its files holds a bare value and no keys") from error
     except RecursionError as error:
-        raise StabError(f"recipe {recipe!r}: its defaults lead back to itself, or it is nested too deep") from error
+        raise StabError(f"{what} {recipe!r}: its defaults lead back to itself, or it is nested too deep") from error
     except (*_UNREADABLE, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # a fault of the disk; OmegaConf's own, of a file with a bare value, has no number
-        raise StabError(f"recipe {recipe!r}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise StabError(f"{what} {recipe!r}: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def _checked(config: DictConfig, recipe: str) -> DictConfig:
@@ -169,7 +174,7 @@ def _check_chosen(config: DictConfig, recipe: str, search: str) -> None:
             raise StabError(f"nothing reads {key}, since {key.rpartition('.')[0]} has no _target_ (none is chosen)")
 
 
-def _split(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str], list[str]]:
+def split_choices(recipe: str, overrides: Sequence[str], search: str) -> tuple[list[str], list[str]]:
     """Returns the overrides that choose an option of a group, and all others; refuses unknown options."""
     loader = GlobalHydra.instance().config_loader()
     groups, values = [], []
@@ -211,7 +216,7 @@ def _check_choice(group: str, chosen: Any) -> None:
         raise StabError(f"group {group!r} takes one option, got {', '.join(names)}")
 
 
-def _check_keys(values: Sequence[str], config: DictConfig) -> None:
+def check_keys(values: Sequence[str], config: DictConfig) -> None:
     known = keys(config)
     for parsed in map(read, values):
         key = parsed.key_or_group

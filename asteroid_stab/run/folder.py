@@ -85,7 +85,8 @@ class RunFolder:
         """Builds the run's data, not yet set up.
 
         Args:
-            overrides: ``KEY=VALUE`` changes of the config's ``data``, for a corpus that has moved.
+            overrides: ``KEY=VALUE`` changes of the config's ``data``, for a corpus that has moved; with a choice of the
+                group (``data=OPTION``) all of them are of that corpus, and the run's own is not asked for.
 
         Raises:
             StabError: the config names a class that is not trusted or a new folder for a cache, an override names no
@@ -93,11 +94,17 @@ class RunFolder:
         """
         from asteroid_stab.run.caches import check_caches
         from asteroid_stab.run.check import build_part, check_config
+        from asteroid_stab.run.compose_data import chosen_corpus, compose_data
         from asteroid_stab.run.overrides import apply
 
-        self.check_trusted("data", "loader")
-        config: Any = apply(self.config.data, overrides, "data")
-        check_caches(OmegaConf.create({"data": config}), self.path, overrides)
+        self.check_trusted("loader")
+        config: Any
+        if chosen_corpus(overrides) is not None:
+            config = compose_data(overrides, self.config_dir)
+        else:
+            self.check_trusted("data")
+            config = apply(self.config.data, overrides, "data")
+            check_caches(OmegaConf.create({"data": config}), self.path, overrides)
         check_config(config, "data")
         check_config(self.config.loader, "loader")
         # The sets alone are wanted, perhaps on a smaller machine than the training's: no process is started for them.

@@ -22,6 +22,7 @@ class RunLayout:
         model: the best model so far, which plain Asteroid opens.
         metrics: a row an epoch with all that was logged.
         switches: a row an epoch and layer with the switches that were counted in training.
+        data_map: visits, mean, spread and switches of every training item, after the last epoch.
         last_checkpoint: the checkpoint of the last epoch, with which a run is resumed.
         best_checkpoint: the checkpoint of the epoch with the best model.
         first_epoch: stands beside the checkpoints until the first of them is written: results without a checkpoint are
@@ -47,6 +48,7 @@ class RunLayout:
         self.model = self.root / "best_model.pth"
         self.metrics = self.root / "metrics.csv"
         self.switches = self.root / "switches.csv"
+        self.data_map = self.root / "data_map.npy"
         self.last_checkpoint = self.root / "checkpoints" / "last.ckpt"
         self.best_checkpoint = self.root / "checkpoints" / "best.ckpt"
         self.first_epoch = self.root / "checkpoints" / "first_epoch.txt"
@@ -107,7 +109,8 @@ class RunLayout:
 
     def results(self) -> list[Path]:
         """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
-        named = [self.model, self.metrics, self.switches, self.last_checkpoint, self.best_checkpoint, self.report]
+        named = [self.model, self.metrics, self.switches, self.data_map, self.last_checkpoint, self.best_checkpoint]
+        named.append(self.report)
         folders = [self.root / name for name in ("stages", "models", "averages", "assignments_whole", "evaluation")]
         found = [*(path for path in named if path.exists()), *self.all_assignments().values()]
         found += [path for path in folders if path.is_dir() and any(path.iterdir())]
@@ -118,18 +121,26 @@ class RunLayout:
         named = (self.config, self.versions, self.items, self.fingerprint, self.first_epoch)
         return [path for path in named if path.exists()]
 
-    def evaluation(self, split: str, variant: str = "") -> EvaluationLayout:
-        """The evaluation of the run on a split, or of a variant of it, which stands beside.
+    def evaluation(self, split: str, variant: str = "", corpus: str = "") -> EvaluationLayout:
+        """The evaluation of the run on a split; of a variant of it, or on another corpus, it stands beside.
 
         Args:
             split: train, valid or test.
             variant: words separated by commas, such as ``stage1,iterations2``.
+            corpus: name of a corpus that is not the run's own.
         """
-        return EvaluationLayout(self.root / "evaluation" / "_".join([split, *(variant.split(",") if variant else [])]))
+        name = "_".join([split, *(variant.split(",") if variant else [])])
+        return EvaluationLayout(self.root / "evaluation" / (f"{name}@{corpus}" if corpus else name))
 
     def variants(self, split: str) -> list[EvaluationLayout]:
-        """The evaluations that exist of variants of the run on a split."""
-        return [EvaluationLayout(path) for path in sorted((self.root / "evaluation").glob(f"{split}_*"))]
+        """The evaluations that exist of variants of the run on a split of its own corpus."""
+        found = sorted((self.root / "evaluation").glob(f"{split}_*"))
+        return [EvaluationLayout(path) for path in found if "@" not in path.name]
+
+    def other_corpora(self, split: str) -> list[EvaluationLayout]:
+        """The evaluations that exist of the run and its variants on a split of other corpora."""
+        found = (self.root / "evaluation").glob(f"{split}*@*")
+        return [EvaluationLayout(path) for path in sorted(found) if re.match(rf"{split}[_@]", path.name)]
 
 
 class EvaluationLayout:
@@ -242,7 +253,5 @@ def study_runs(folder: Path) -> list[RunLayout]:
 def _numbered(folder: Path, stem: str, suffix: str) -> dict[int, Path]:
     """The files ``stem``NUMBER``suffix`` of a folder by number, from the lowest on."""
     pattern = re.compile(re.escape(stem) + r"(\d+)" + re.escape(suffix))
-    found = {
-        int(match[1]): path for path in folder.glob("*") if (match := pattern.fullmatch(path.name)) and path.is_file()
-    }
-    return dict(sorted(found.items()))
+    files = ((pattern.fullmatch(path.name), path) for path in folder.glob("*") if path.is_file())
+    return dict(sorted((int(match[1]), path) for match, path in files if match))

@@ -47,6 +47,7 @@ HEAD = {
 
 
 def title_of(info: MetricInfo) -> str:
+    """The head of a column: label and unit."""
     return f"{info.label}, {info.unit}" if info.unit else info.label
 
 

@@ -32,6 +32,7 @@ class StudyProcess:
     Attributes:
         process: the process; None where its start has not come back.
         started: when it was made.
+        cpu_s: seconds that processors computed for it and its loaders, once it has ended.
     """
 
     steps: Steps
@@ -39,6 +40,7 @@ class StudyProcess:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     started: float = field(default_factory=time.monotonic)
+    cpu_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.read, self._write = os.pipe()  # the process reads, and ends once nobody can write any more
@@ -52,6 +54,15 @@ class StudyProcess:
             words, stdin=self.read, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )  # fmt: skip
+
+    def poll(self) -> int | None:
+        """Returns its status; None as long as it lives."""
+        assert self.process is not None
+        before = _cpu_s_of_ended()  # no other process is waited for between the two
+        status = self.process.poll()
+        if status is not None and not self.cpu_s:
+            self.cpu_s = _cpu_s_of_ended() - before
+        return status
 
     def close(self) -> None:
         """Closes the pipe: a process that lives ends."""
@@ -72,15 +83,22 @@ class StudyProcess:
             while time.monotonic() < deadline and not _is_free(self.log):
                 time.sleep(_POLL_S)
             return
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        while self.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        if self.poll() is None:
             with suppress(ProcessLookupError):
                 if hasattr(os, "killpg"):
                     os.killpg(self.process.pid, signal.SIGKILL)  # type: ignore[attr-defined]  # with its loaders
                 else:
                     self.process.kill()  # its loaders follow it
-            self.process.wait()
+            while self.poll() is None:
+                time.sleep(_POLL_S)
+
+
+def _cpu_s_of_ended() -> float:
+    """Seconds that processors computed for all processes of this one that ended and were waited for; 0 on Windows."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def _is_free(log: Path) -> bool:

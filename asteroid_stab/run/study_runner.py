@@ -77,8 +77,7 @@ class StudyRunner:
                 self._start_some()
                 time.sleep(_POLL_S)
                 for running in [*self._running]:
-                    assert running.process is not None
-                    if (status := running.process.poll()) is not None:
+                    if (status := running.poll()) is not None:
                         self._running.remove(running)
                         running.close()
                         self._ended(running, status)
@@ -126,7 +125,7 @@ class StudyRunner:
     def _ended(self, running: StudyProcess, status: int) -> None:
         """Takes the result of a step, and starts the next one of the run."""
         steps, step = running.steps, running.step
-        steps.end(step, status == 0, time.monotonic() - running.started)
+        steps.end(step, status == 0, time.monotonic() - running.started, running.cpu_s)
         after = steps.next()
         if status != 0 or after == step:
             self._fail(steps.run, self._reason(steps.run, step, status))
@@ -134,7 +133,8 @@ class StudyRunner:
         self._untrained.discard(steps.run.key)
         if after is None:
             self._done.append(steps)
-            done = f"[{len(self._done)}/{len(self.steps)}] {steps.run.name} is done, in {duration(steps.seconds)}"
+            took = f"in {duration(steps.seconds)} ({duration(steps.cpu_seconds)} of CPU time)"
+            done = f"[{len(self._done)}/{len(self.steps)}] {steps.run.name} is done, {took}"
             self.report(done + self._left())
         elif not self._start(steps, after):
             self.waiting.insert(0, steps)
@@ -179,4 +179,5 @@ class StudyRunner:
             running.wait(deadline - time.monotonic())
             if running.process is not None:
                 ended_well = running.process.returncode == 0
-                running.steps.end(running.step, ended_well, time.monotonic() - running.started)
+                taken = time.monotonic() - running.started
+                running.steps.end(running.step, ended_well, taken, running.cpu_s)

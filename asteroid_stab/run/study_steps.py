@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 from asteroid_stab.atomic import write_text
-from asteroid_stab.run.layout import StudyLayout
+from asteroid_stab.run.layout import RunLayout, StudyLayout
 from asteroid_stab.run.study_plan import StudyRun
 
 STEPS = ("train", "evaluate")
+
+
+def cpu_seconds_of(run: RunLayout) -> float:
+    """Returns how long processors computed for a run of a study, both steps; nan where the study has not noted it."""
+    row, seed = run.root.parts[-2:]
+    try:
+        known = json.loads((run.root.parent / StudyLayout("").steps(row, int(seed)).name).read_text(encoding="utf-8"))
+        return float(known["cpu_seconds"])
+    except (OSError, ValueError, KeyError, TypeError):  # trained without a study, or by one that noted the clock alone
+        return math.nan
 
 
 class Steps:
@@ -47,15 +58,20 @@ class Steps:
         """How long the steps have taken so far."""
         return float(self._known.get("seconds", 0.0))
 
+    @property
+    def cpu_seconds(self) -> float:
+        """How long processors have computed for the steps so far: what a busy machine does not change."""
+        return float(self._known.get("cpu_seconds", 0.0))
+
     def begin(self, step: str) -> None:
         """Notes that a step begins: it and all later ones are no longer done."""
         for later in STEPS[STEPS.index(step) :]:
             self._known.pop(later, None)
         self._write()
 
-    def end(self, step: str, ended_well: bool, seconds: float) -> None:
-        """Notes that a step has ended, and after how many seconds."""
-        self._known["seconds"] = self.seconds + seconds
+    def end(self, step: str, ended_well: bool, seconds: float, cpu_seconds: float) -> None:
+        """Notes that a step has ended, and after how many seconds of the clock and of processors."""
+        self._known |= {"seconds": self.seconds + seconds, "cpu_seconds": self.cpu_seconds + cpu_seconds}
         if ended_well:
             self._known[step] = self.words(step)
         self._write()
@@ -72,7 +88,7 @@ class Steps:
     def _read(self) -> dict[str, Any]:
         try:
             known = json.loads(self.file.read_text(encoding="utf-8"))
-            return {**known, "seconds": float(known.get("seconds", 0.0))}
+            return {**known, **{name: float(known.get(name, 0.0)) for name in ("seconds", "cpu_seconds")}}
         except (OSError, ValueError, TypeError, AttributeError):  # then both are done once more, which changes nothing
             return {}
 

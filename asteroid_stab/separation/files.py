@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+import torch
 
 from asteroid_stab.atomic import working_folder
 from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.counting import active_energies, check_active_db
 from asteroid_stab.separation.chunks import Forward, Layout, separate_blocks
 
 PEAK = 0.99
@@ -43,12 +45,16 @@ def separate_file(
     folder: Path,
     windows: Layout,
     advance: Callable[[int], object] = lambda n_samples: None,
+    active_db: float | None = None,
 ) -> list[Path]:
     """Separates a recording and writes a file for each speaker, 32-bit float WAV at the model's sample rate.
 
     The scale of a model's estimate is arbitrary (SI-SDR ignores it), so every estimate is scaled by the factor with
     which it explains most of the mixture, one factor for the whole file. If a peak would then exceed 1, which players
     clip, all estimates are scaled by one factor so that the peak is 0.99.
+
+    With ``active_db`` only active estimates are written, in the model's order and numbered from 1. Their levels are
+    compared as the model gave them, over the whole recording: a speaker who pauses in a window is one all the same.
 
     Each file is written whole or not at all. Meanwhile the disk holds the estimates twice.
 
@@ -58,41 +64,50 @@ def separate_file(
         folder: output folder.
         windows: length and overlap of the windows.
         advance: called with the number of samples separated since its last call.
+        active_db: level in dB relative to the mixture above which an estimate is a speaker; None writes all.
 
     Returns:
-        The files' paths.
+        The files' paths; none where no estimate is active.
 
     Raises:
         StabError: the recording is damaged, or the files cannot be written.
+        ValueError: ``active_db`` is no number below 0.
     """
-    n_src = 0
+    if active_db is not None:
+        check_active_db(active_db)
     try:
         with working_folder(folder) as place, ExitStack() as stack:
             outputs: list[sf.SoundFile] = []
             energy = inner = peak = np.zeros(0)
+            whole = 0.0
             for piece in separate_blocks(forward, audio.blocks(), audio.n_samples, windows, audio.sample_rate):
                 if not outputs:
                     n_src = len(piece.estimates)
                     outputs = [stack.enter_context(_writer(place / f"raw{j}.wav", audio)) for j in range(n_src)]
                     energy, inner, peak = np.zeros((3, n_src))
-                estimates = piece.estimates.astype(np.float64)
+                estimates, mixture = piece.estimates.astype(np.float64), piece.mixture.astype(np.float64)
                 energy += np.square(estimates).sum(-1)
-                inner += estimates @ piece.mixture.astype(np.float64)
+                whole += float(np.square(mixture).sum())
+                inner += estimates @ mixture
                 peak = np.maximum(peak, np.abs(estimates).max(-1))
                 for output, estimate in zip(outputs, piece.estimates, strict=True):
                     output.write(estimate)
                 advance(len(piece.mixture))
             stack.close()
+            written = np.arange(len(energy))
+            if active_db is not None:
+                active = active_energies(torch.from_numpy(energy), torch.tensor(whole, dtype=torch.float64), active_db)
+                written = written[active.numpy()]
             gain = np.divide(inner, energy, out=np.zeros_like(inner), where=energy > 0)
-            highest = float((peak * np.abs(gain)).max())
+            highest = float((peak * np.abs(gain))[written].max(initial=0.0))
             if highest > 1:
                 gain *= PEAK / highest
-            for j in range(n_src):
+            for j in written:
                 with _writer(place / f"{j}.wav", audio) as scaled:
                     for block in _blocks(place / f"raw{j}.wav"):
                         scaled.write(gain[j] * block)
-            paths = [estimate_path(folder, audio.path, j + 1) for j in range(n_src)]
-            for j, path in enumerate(paths):  # everything that needs space on the disk is done
+            paths = [estimate_path(folder, audio.path, number) for number in range(1, len(written) + 1)]
+            for j, path in zip(written, paths, strict=True):  # everything that needs space on the disk is done
                 os.replace(place / f"{j}.wav", path)
     except (sf.LibsndfileError, OSError) as error:
         raise StabError(f"cannot write the estimates to {str(folder)!r}: {error}") from error

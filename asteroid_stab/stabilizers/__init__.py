@@ -5,8 +5,10 @@ from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step, StepObserver
 from asteroid_stab.stabilizers.carried import carry_state
 from asteroid_stab.stabilizers.comm import Comm, TorchComm
 from asteroid_stab.stabilizers.counts import EpochCounts, StepReport
+from asteroid_stab.stabilizers.data_map import DataMap, DataMapWeighting
 from asteroid_stab.stabilizers.empty_steps import skip_empty_steps
 from asteroid_stab.stabilizers.graded_dropout import GradedDropout
+from asteroid_stab.stabilizers.item_scores import ItemScores
 from asteroid_stab.stabilizers.item_switches import ItemSwitches
 from asteroid_stab.stabilizers.loss_threshold import LossThreshold
 from asteroid_stab.stabilizers.reweighting import Reweighting
@@ -18,8 +20,11 @@ __all__ = [
     "AssignmentBank",
     "Clock",
     "Comm",
+    "DataMap",
+    "DataMapWeighting",
     "EpochCounts",
     "GradedDropout",
+    "ItemScores",
     "ItemSwitches",
     "LossThreshold",
     "Reweighting",

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asteroid_stab.transfer import readable, send
+
 
 class LateChecks:
     """Checks values of tensors without a wait for the device.
@@ -36,7 +38,7 @@ class LateChecks:
             ValueError: one is, and the tensor is on a CPU.
         """
         seen = wrong.any()
-        if wrong.device.type == "cpu":
+        if readable(wrong):
             if seen:
                 raise ValueError(message)
         else:
@@ -101,5 +103,6 @@ def checked_figures(figures: Any, device: torch.device) -> dict[str, Tensor]:
         if not is_number:
             got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"figures must be numbers or tensors with one entry, got {got} for {name!r}")
-        checked[name] = torch.as_tensor(value, device=device).detach().reshape(())
+        scalar = send(value.detach(), device) if isinstance(value, Tensor) else torch.full((), value, device=device)
+        checked[name] = scalar.reshape(())
     return checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,13 +12,16 @@ from torch import Tensor
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.stabilizers.comm import Comm
 from asteroid_stab.stabilizers.sums import EpochSums
+from asteroid_stab.transfer import Arriving
 
 _FIGURE, _STEPS = "figure/", "steps/"  # before names among the sums, so that figures meet no other sum
 
 
 @dataclass(frozen=True, eq=False)
 class StepReport:
-    """Report on one step of all processes: whether an item was left to learn from; its numbers stay on the device.
+    """Report on one step of all processes: whether an item was left to learn from.
+
+    Its numbers are known after the forward pass and on their way to the host while the backward pass is queued.
 
     Attributes:
         counts: [3] sum of the unnormalised weights; items with a finite loss; items with a loss that is not finite.
@@ -27,11 +30,20 @@ class StepReport:
 
     counts: Tensor
     ids: Tensor | None = None
+    _arriving: Arriving = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_arriving", Arriving(self.counts))
+
+    @property
+    def counts_on_host(self) -> Tensor:
+        """The counts, on the CPU."""
+        return self._arriving.read()
 
     @property
     def nothing_left(self) -> bool:
         """Whether no item of any process has a weight: skip the optimizer's step, or its momentum moves weights."""
-        return not bool(self.counts[0])
+        return not self.counts_on_host[0].item()
 
 
 class EpochCounts:

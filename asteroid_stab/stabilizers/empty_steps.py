@@ -14,7 +14,7 @@ def skip_empty_steps(stab: Stabilization, *optimizers: torch.optim.Optimizer) ->
 
     Momentum and weight decay move weights under zero gradients too. In a plain loop, ``if not stab.nothing_left:``
     before ``optimizer.step()`` does the same; this is for loops of a toolkit, and for steps of several batches. It
-    waits for the device once a step.
+    waits for the forward pass once a step, while a GPU works on the backward pass.
 
     Args:
         stab: the training step.
@@ -35,13 +35,13 @@ def skip_empty_steps(stab: Stabilization, *optimizers: torch.optim.Optimizer) ->
         raise ValueError("skip_empty_steps() needs the optimizers that step, got none")
 
     def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if not bool(stab.progress.mass):
+        if not stab.progress.mass:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = None  # an optimizer leaves a parameter without gradient alone
 
     def after(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        stab.progress.mass = 0.0
+        stab.progress.spend_mass()
 
     for optimizer in optimizers:
         optimizer.register_step_pre_hook(before)

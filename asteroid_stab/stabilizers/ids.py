@@ -12,6 +12,7 @@ from asteroid_stab.errors import nearest
 from asteroid_stab.item_names import ItemNames
 from asteroid_stab.items import Items
 from asteroid_stab.stabilizers.checks import LateChecks
+from asteroid_stab.transfer import readable, send
 
 _MOST_COMPARED = 10_000  # names that a wrong one is compared with, which takes a millisecond for each hundred
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -67,14 +68,14 @@ class ItemIds:
         if self._n_src not in (None, n_src):
             raise ValueError(f"{remembering[0]} remembers assignments of {self._n_src} sources, got {n_src} in a batch")
         self._n_src = n_src
-        return self._checked(ids, n_items, n_ranks).to(targets.device)
+        return send(self._checked(ids, n_items, n_ranks), targets.device)
 
     def _checked(self, ids: Any, n_items: int, n_ranks: int) -> Tensor:
         numbers = self._as_tensor(ids, n_items, n_ranks)
         self._numbers_came |= isinstance(ids, Tensor)
         if numbers.shape != (n_items,) or numbers.dtype not in _INTEGERS:
             raise ValueError(_message(n_items, f"{numbers.dtype} of shape {list(numbers.shape)}"))
-        numbers, on_host = numbers.to(torch.long), numbers.device.type == "cpu"
+        numbers, on_host = numbers.to(torch.long), readable(numbers)
         n = None if self._items is None else self._items.n
         if n is not None:
             wrong = (numbers < 0) | (numbers >= n)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from asteroid_stab.stabilizers.base import Clock
+from asteroid_stab.transfer import Arriving
 
 
 class Progress:
@@ -18,7 +19,6 @@ class Progress:
         n_calls: calls since the epoch began.
         open: whether an epoch has started and not ended.
         under_way: whether a saved state of an unfinished epoch was loaded, which :meth:`begin_epoch` goes on with.
-        mass: sum of the weights of the calls since somebody set it to 0, for several calls that make one step.
 
     Example:
         >>> progress = Progress()
@@ -34,7 +34,8 @@ class Progress:
 
     def __init__(self) -> None:
         self.clock, self.n_calls, self.open, self.under_way = Clock(0, 0), 0, False, False
-        self.mass: Tensor | float = 0.0
+        self._mass: Tensor | None = None
+        self._mass_on_host: Arriving | None = None
 
     def begin_epoch(self, epoch: int, step: int | None = None) -> bool:
         """Starts an epoch, or goes on with one; returns whether it goes on.
@@ -76,11 +77,22 @@ class Progress:
         if not self.open:
             raise ValueError(f"{what} must come between begin_epoch() and end_epoch()")
 
-    def count(self, step: int, mass: Tensor | float = 1.0) -> None:
+    def count(self, step: int, mass: Tensor | None = None) -> None:
         """Counts a call that was made at ``step``, and the sum of its items' weights."""
         self.n_calls += 1
-        self.mass = self.mass + mass
+        if mass is not None:
+            self._mass = mass if self._mass is None else self._mass + mass
+            self._mass_on_host = Arriving(self._mass)
         self.clock = Clock(self.clock.epoch, step + 1)
+
+    @property
+    def mass(self) -> float:
+        """Sum of the weights of the calls since :meth:`spend_mass`, for several calls that make one step."""
+        return 0.0 if self._mass_on_host is None else self._mass_on_host.read().item()
+
+    def spend_mass(self) -> None:
+        """Starts the sum of the weights from zero: the optimizer has stepped."""
+        self._mass = self._mass_on_host = None
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state in plain types."""

@@ -14,6 +14,7 @@ import pytest
 import soundfile as sf
 
 from asteroid_stab.audio import packed as cache
+from asteroid_stab.audio.checksums import sums_file
 from asteroid_stab.audio.packed import PackedTracks
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError
@@ -80,14 +81,14 @@ def test_a_cache_is_made_once(tmp_path, monkeypatch):
     PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "packed")
     monkeypatch.setattr(Tracks, "read", None)  # decoding again would fail
     packed = PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "packed")
-    assert len(list((tmp_path / "packed").iterdir())) == 1
+    assert len(list((tmp_path / "packed").glob("*.pack"))) == 1
     assert packed.scales.shape == (3,)
 
 
 def test_other_tracks_have_a_cache_of_their_own(tmp_path):
     for rate in (8000, 16_000):
         PackedTracks.open_or_pack(make_tracks(tmp_path, rate), tmp_path / "packed")
-    assert len(list((tmp_path / "packed").iterdir())) == 2
+    assert len(list((tmp_path / "packed").glob("*.pack"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_other_tracks_have_a_cache_of_their_own(tmp_path):
 def test_a_damaged_cache_is_made_again(tmp_path, caplog, spoil, reason):
     tracks = make_tracks(tmp_path)
     PackedTracks.open_or_pack(tracks, tmp_path / "packed")
-    (path,) = (tmp_path / "packed").iterdir()
+    (path,) = (tmp_path / "packed").glob("*.pack")
     whole = path.read_bytes()
     spoil(path)
     with caplog.at_level(logging.WARNING):
@@ -167,7 +168,7 @@ def test_writes_that_the_system_takes_in_parts_are_completed(tmp_path, monkeypat
     PackedTracks.open_or_pack(tracks, tmp_path / "parts")
     monkeypatch.undo()
     PackedTracks.open_or_pack(tracks, tmp_path / "whole")
-    (parts,), (whole,) = (tmp_path / "parts").iterdir(), (tmp_path / "whole").iterdir()
+    (parts,), (whole,) = ((tmp_path / name).glob("*.pack") for name in ("parts", "whole"))
     assert parts.read_bytes() == whole.read_bytes()
 
 
@@ -221,7 +222,7 @@ def test_of_two_that_need_the_same_copy_one_packs(tmp_path, monkeypatch):
         found = list(pool.map(lambda _: PackedTracks.open_or_pack(tracks, tmp_path / "packed"), range(2)))
     assert len(calls) == 1
     assert found[0].path == found[1].path
-    assert [path.name for path in (tmp_path / "packed").iterdir()] == [found[0].path.name]
+    assert sorted((tmp_path / "packed").iterdir()) == [found[0].path, sums_file(found[0].path)]
 
 
 def killed_at(tracks, n_read, error=KeyboardInterrupt):
@@ -257,7 +258,7 @@ def test_packing_goes_on_after_a_kill(tmp_path, caplog, one_by_one, n_read):
         packed = PackedTracks.open_or_pack(again, tmp_path / "packed")
     assert seen == list(range(n_read, 3))
     assert f"packing 3 tracks into {packed.path} (0.00 GB), of which {n_read} are packed" in caplog.text
-    assert [*(tmp_path / "packed").iterdir()] == [packed.path]
+    assert sorted((tmp_path / "packed").iterdir()) == [packed.path, sums_file(packed.path)]
     whole = PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "whole")
     assert packed.path.read_bytes() == whole.path.read_bytes()
 
@@ -276,7 +277,7 @@ def test_a_kill_before_the_last_step_leaves_all_tracks(tmp_path, monkeypatch, on
     seen = killed_at(again, 3)
     packed = PackedTracks.open_or_pack(again, tmp_path / "packed")
     assert seen == []
-    assert [*(tmp_path / "packed").iterdir()] == [packed.path]
+    assert sorted((tmp_path / "packed").iterdir()) == [packed.path, sums_file(packed.path)]
 
 
 @pytest.mark.parametrize(
@@ -296,7 +297,7 @@ def test_what_a_kill_left_of_other_audio_is_packed_again(tmp_path, one_by_one, s
     seen = killed_at(again, 3)
     packed = PackedTracks.open_or_pack(again, tmp_path / "packed")
     assert seen == [0, 1, 2]
-    assert [*(tmp_path / "packed").iterdir()] == [packed.path]
+    assert sorted((tmp_path / "packed").iterdir()) == [packed.path, sums_file(packed.path)]
 
 
 def test_a_disk_that_fills_up_keeps_what_is_packed(tmp_path, monkeypatch, one_by_one):
@@ -313,3 +314,16 @@ def test_a_cache_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StabError, match="cannot write the packed cache .*file/packed/.*pack: Not a directory"):
         PackedTracks.open_or_pack(make_tracks(tmp_path), tmp_path / "file" / "packed")
+
+
+def test_a_damaged_one_is_refused_until_it_is_deleted(tmp_path):
+    tracks, folder = make_tracks(tmp_path), tmp_path / "packed"
+    whole = read(PackedTracks.open_or_pack(tracks, folder), 1, 0, 3000)
+    path = next(folder.glob("*.pack"))
+    data = bytearray(path.read_bytes())
+    data[-2 * tracks.lengths[2] - 100] ^= 64  # within the second of three tracks
+    path.write_bytes(data)
+    with pytest.raises(StabError, match="is damaged: other samples than were packed, of .*1.flac; delete"):
+        PackedTracks.open_or_pack(tracks, folder)
+    path.unlink()
+    assert np.array_equal(read(PackedTracks.open_or_pack(tracks, folder), 1, 0, 3000), whole)

@@ -51,3 +51,21 @@ def test_lines_and_summary_name_an_epoch_alike(tmp_path, tiny_data, tiny_trainer
     show_summary(tmp_path, OmegaConf.create({"recipe": "r"}))
     best = capsys.readouterr().out.splitlines()[-2].split("│")
     assert [cell.strip() for cell in best][4:6] == [f"{table['val/si_sdr_i'][1]:.2f} dB", "2"]
+
+
+def test_the_bar_reads_the_loss_twice_a_second_and_at_the_end_of_an_epoch(
+    tmp_path, tiny_data, tiny_trainer, tiny_system, monkeypatch
+):
+    reads = []
+
+    def read(self, trainer, pl_module):
+        reads.append(trainer.global_step)
+        return {"v_num": 1, "loss": 2.0}
+
+    monkeypatch.setattr("pytorch_lightning.callbacks.RichProgressBar.get_metrics", read)
+    monkeypatch.setattr("asteroid_stab.callbacks.screen._READ_EVERY_S", 1e9)
+    bar = StabProgressBar()
+    trainer = tiny_trainer(tmp_path, callbacks=[bar], max_epochs=2, enable_progress_bar=True, limit_val_batches=0)
+    trainer.fit(tiny_system(), datamodule=tiny_data())
+    assert reads == [1, 4, 8]  # the first step, and the ends of two epochs of four steps
+    assert bar.get_metrics(trainer, None)["loss"] == 2.0

@@ -278,3 +278,20 @@ def test_a_config_that_is_no_text_is_named(study, capsys):
     (study / "b" / "1" / "config.yaml").write_bytes(b"\xff")
     assert main(["compare", str(study)]) == 2
     assert "b/1/config.yaml' is no readable config: 'utf-8' codec" in capsys.readouterr().err
+
+
+def test_costs_of_the_models_are_compared(study, tmp_path, capsys):
+    assert main(["compare", str(study), "--cost"]) == 2
+    said = capsys.readouterr().err
+    assert "has an evaluation of test with the cost of its model: asteroid-stab evaluate RUN --overwrite" in said
+    (study / "b/2/versions.json").write_text(json.dumps({"n_parameters": 1000}))
+    cost = {"n_parameters": 1000, "gmacs_per_s": 1.5, "real_time_factor": 0.25, "length_s": 4.0, "n_threads": 1}
+    for row, changes in (("b", {}), ("a", {"gmacs_per_s": None, "uncounted": "no formula for x"})):
+        file = study / row / "1/evaluation/test/summary.json"
+        summary = json.loads(file.read_text())
+        file.write_text(json.dumps({**summary, "cost": {**cost, "device": "cpu", "uncounted": "", **changes}}))
+    assert main(["compare", str(study), "--cost", "--page", str(tmp_path / "page.html")]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "| row | seeds | parameters | MACs for a second of sound, G | real-time factor |"
+    assert shown[2:4] == ["| b | 2 | 1000 | 1.500 (1 of 2) | 0.250 (1 of 2) |", "| a | 1 | 1000 | – | 0.250 |"]
+    assert "MACs for a second of sound (G)" in (tmp_path / "page.html").read_text()

@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -13,6 +14,7 @@ from asteroid_stab.cli import evaluate
 from asteroid_stab.cli.evaluate_options import options_of
 from asteroid_stab.cli.main import main
 from asteroid_stab.data import Corpus, MixtureDataset
+from asteroid_stab.data.corpora.mixture_files import MixtureFiles
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
 from asteroid_stab.metrics.journal import Journal
@@ -21,6 +23,7 @@ from asteroid_stab.metrics.separation_metrics import Measured, measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
+from asteroid_stab.run.variants import Variant
 from asteroid_stab.threads import torch_threads
 from asteroid_stab.trust import trust
 from bench.speech_samples import speech_like
@@ -61,6 +64,9 @@ class HerePool:
         return self
 
     def __exit__(self, *_):
+        pass
+
+    def wait_until_started(self):
         pass
 
     def run(self, items):
@@ -233,11 +239,13 @@ def test_an_evaluation_that_was_interrupted_is_gone_on_with(run, here, monkeypat
     capsys.readouterr()
     evaluate.main([str(run)])
     assert "goes on with an evaluation that was interrupted: 2 mixtures are measured" in capsys.readouterr().out
-    assert asked[: asked.index(3) + 3] == [0, 1, 2, 3, 2, 3]
+    assert asked[: asked.index(3) + 4] == [0, 0, 1, 2, 3, 0, 2, 3]  # the first one for the model's cost too
     assert sorted(p.name for p in (run / "evaluation").iterdir()) == ["test"]
     for name in ("utterances.csv", "summary.json"):
         a, b = ((folder / name).read_text() for folder in (run / "whole", run / "evaluation" / "test"))
-        assert re.sub('"command": .*', "", a) == re.sub('"command": .*', "", b)
+        assert re.sub('"command": .*|"real_time_factor": .*', "", a) == re.sub(
+            '"command": .*|"real_time_factor": .*', "", b
+        )
 
 
 def test_measurements_of_other_settings_are_not_taken(run, here, tiny_model, monkeypatch):
@@ -311,6 +319,16 @@ def test_an_override_after_the_metrics_is_an_override(run, here, capsys):
     with pytest.raises(SystemExit):
         evaluate.main([str(run), "--metrics", "si_sdr", "other"])
     assert "--metrics: must be some of si_sdr, " in capsys.readouterr().err
+
+
+def test_batches_are_as_large_as_the_option_says(run, here, monkeypatch):
+    from asteroid_stab.metrics import evaluation
+
+    sizes, separated = [], evaluation.separated
+    monkeypatch.setattr(evaluation, "separated", lambda *args: sizes.append(args[3]) or separated(*args))
+    evaluate.main([str(run), "data.sample_rate=8000", "--metrics", "si_sdr", "data.n_test=3", "--batch-size", "2"])
+    assert json.loads((run / "evaluation/test/summary.json").read_text())["n"] == 3
+    assert sizes == [2]
 
 
 def test_only_the_split_that_is_evaluated_is_prepared(run, here, monkeypatch):
@@ -471,16 +489,152 @@ def test_the_sir_of_one_source_in_an_earlier_evaluation_is_not_shown(run, here, 
     assert "sir" not in read.evaluation.metrics
 
 
+@pytest.fixture
+def files(tmp_path):
+    """A folder of mixtures with their sources, and a table of it beside."""
+    mixtures = SpeechSet(3, 2, 8000)
+    lines = ["mixture_path,source_1_path,source_2_path"]
+    for i in range(3):
+        mixture, sources, _ = mixtures[i]
+        signals = {"mix": mixture, "s1": sources[0], "s2": sources[1]}
+        for role, signal in signals.items():
+            (tmp_path / "meeting" / role).mkdir(parents=True, exist_ok=True)
+            soundfile.write(tmp_path / "meeting" / role / f"{i}.wav", signal.numpy(), 8000, subtype="FLOAT")
+        lines.append(",".join(f"meeting/{role}/{i}.wav" for role in signals))
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    return tmp_path / "meeting"
+
+
+def test_other_corpora_stand_beside_the_own_one(run, here, capsys, files):
+    evaluate.main([str(run), "--metrics", "si_sdr"])
+    small = ["data=toy", "data.n_test=2", "data.n_utterances=1"]
+    evaluate.main([str(run), *small, "--metrics", "si_sdr"])
+    assert "\ntest of toy SI-SDRi: " in capsys.readouterr().out
+    evaluate.main([str(run), str(files), str(files.parent / "table.csv"), "--metrics", "si_sdr"])
+    evaluate.main([str(run), "data.n_test=3", "--name", "few", "--metrics", "si_sdr"])
+    names = sorted(path.name for path in (run / "evaluation").iterdir())
+    assert names == ["test", "test@few", "test@meeting", "test@table", "test@toy"]
+    read = {name: json.loads((run / "evaluation" / name / "summary.json").read_text()) for name in names}
+    assert [read[name]["n"] for name in names] == [4, 3, 3, 3, 2]
+    assert [read[name]["corpus"] for name in names] == [None, "few", "meeting", "table", "toy"]
+    assert read["test@toy"]["overrides"] == small
+    assert read["test@meeting"]["metrics"] == read["test@table"]["metrics"] == read["test@few"]["metrics"]
+    (shown,) = read_runs([run])
+    assert [(one.corpus, len(one.utterances)) for one in shown.others] == [
+        ("few", 3), ("meeting", 3), ("table", 3), ("toy", 2)
+    ]  # fmt: skip
+    assert shown.variants == []
+    made = HerePool.made
+    evaluate.main([str(run), *small, "--metrics", "si_sdr"])
+    assert HerePool.made == made
+    with pytest.raises(StabError, match=r"overrides=\['data=toy', .*, wanted \['data=toy'\]; --overwrite"):
+        evaluate.main([str(run), "data=toy", "--metrics", "si_sdr"])
+
+
+def test_a_run_whose_own_corpus_is_not_trusted_is_evaluated_on_another(run, here, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
+    with pytest.raises(StabError, match="names spoken_data.SpeechCorpus at data"):
+        evaluate.main([str(run)])
+    evaluate.main([str(run), "data=toy", "data.n_test=1", "data.n_utterances=1", "--metrics", "si_sdr"])
+    assert (run / "evaluation" / "test@toy" / "summary.json").is_file()
+
+
+def test_the_cost_of_the_model_is_measured(run, here, capsys, tiny_model):
+    evaluate.main([str(run), "--metrics", "si_sdr"])
+    cost = json.loads((run / "evaluation/test/summary.json").read_text())["cost"]
+    assert cost["n_parameters"] == sum(p.numel() for p in tiny_model().parameters())
+    assert cost["length_s"] == 1.2
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("cost: "))
+    assert f"{cost['n_parameters']:,} parameters, {cost['gmacs_per_s']:.3f} G MACs for a second of sound" in line
+    assert f"real-time factor {cost['real_time_factor']:.3f} (cpu, " in line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data=tyo"], "group 'data' has no option 'tyo' .did you mean 'toy'"),
+        (["data=toy", "data.sample_rate=16000"], "works at 8000 Hz, the data are sampled at 16000 Hz"),
+        (["data=toy", "data.n_src=3"], "the model gives 2 sources, the data have mixtures of 3: data.n_src=2 asks"),
+        (["data=toy", "optim.lr=1"], "an override must be data=CORPUS or data.KEY=VALUE, got 'optim.lr=1'"),
+        (["data@data.base=toy"], "an override must be data=CORPUS or data.KEY=VALUE"),
+        (["data=[toy,wham]"], "data= takes the name of one corpus, got "),
+        (["data=wham"], "root is not set; set data.root=FOLDER to the WHAM! folder"),
+        (["none/"], "'none' must be a folder of mixtures or a table of them"),
+        (["FILES", "data=toy"], "either data=toy or files are evaluated, got .*meeting too"),
+        (["FILES", "--split", "valid"], "files have no splits: --split valid"),
+        (["FILES", "TABLE", "--name", "x"], "--name is of one evaluation, got 2 folders or tables"),
+        (["FILES", "FILES"], "two of the folders or tables have the name 'meeting'"),
+        (["FILES", "--name", "a/b"], "--name must be a name of at most 100 letters, digits, .*, got 'a/b'"),
+        (["FILES", "data.n_src=3"], "the model gives 2 sources, the data have mixtures of 3"),
+    ],
+)
+def test_corpora_that_cannot_be(run, here, files, words, message):
+    known = {"FILES": str(files), "TABLE": str(files.parent / "table.csv")}
+    with pytest.raises(StabError, match=message):
+        evaluate.main([str(run), *(known.get(word, word) for word in words)])
+    assert HerePool.made <= 1
+    assert not (run / "evaluation").exists()
+
+
+def test_files_need_a_model_that_states_its_sample_rate(run, here, files, monkeypatch):
+    plain = Variant.load
+    monkeypatch.setattr(Variant, "load", lambda self: torch.nn.Sequential(plain(self)))
+    with pytest.raises(StabError, match="best_model.pth states no sample rate, which the files must have: data=mix"):
+        evaluate.main([str(run), str(files)])
+
+
+def test_all_files_are_measured_before_broken_mixtures_are_named(run, here, files, monkeypatch, capsys):
+    monkeypatch.setattr(MixtureFiles, "read", _broken_once(MixtureFiles.read))
+    words = [str(run), str(files), str(files.parent / "table.csv"), "--metrics", "si_sdr"]
+    with pytest.raises(StabError, match="1 of 3 mixtures could not be measured\n  2: audio must be finite"):
+        evaluate.main(words)
+    assert json.loads((run / "evaluation/test@table/summary.json").read_text())["n"] == 3
+
+
+def _broken_once(read):
+    """Reads a NaN where row 2 is read for the first time."""
+    seen = []
+
+    def broken(self, row, start, stop):
+        mixture, sources = read(self, row, start, stop)
+        if row == 2 and not seen:
+            seen.append(row)
+            mixture = mixture * np.nan
+        return mixture, sources
+
+    return broken
+
+
+def test_a_model_that_cannot_be_tried_is_named(run, here, monkeypatch):
+    monkeypatch.setattr("asteroid_stab.metrics.evaluation.separate_whole", lambda *_: 1 / 0)
+    with pytest.raises(StabError, match="the model cannot separate a second of noise: ZeroDivisionError"):
+        evaluate.main([str(run)])
+
+
+def test_a_damaged_summary_is_named(run, here):
+    evaluate.main([str(run), "--metrics", "si_sdr"])
+    file = run / "evaluation/test/summary.json"
+    summary = json.loads(file.read_text())
+    file.write_text(json.dumps({**summary, "metrics": {"si_sdr": {}}}))
+    with pytest.raises(StabError, match="summary.json cannot be used: metrics.si_sdr_i is missing"):
+        evaluate.main([str(run), "--metrics", "si_sdr"])
+    file.write_text(json.dumps({**summary, "cost": {"n_parameters": 1}}))
+    with pytest.raises(
+        StabError, match="summary.json cannot be used: n_parameters must be int, got 'many'|gmacs_per_s is missing"
+    ):
+        evaluate.main([str(run), "--metrics", "si_sdr"])
+
+
 def test_bad_input(run, here, tmp_path):
     with pytest.raises(StabError, match="no run folder"):
         evaluate.main([str(tmp_path)])
-    with pytest.raises(StabError, match=r"must be data.KEY=VALUE, got 'n_test=3'"):
+    with pytest.raises(StabError, match=r"must be data=CORPUS or data.KEY=VALUE, got 'n_test=3'"):
         evaluate.main([str(run), "n_test=3"])
     with pytest.raises(StabError, match="no key 'n_tset'.*did you mean 'n_test'"):
         evaluate.main([str(run), "data.n_tset=3"])
     with pytest.raises(StabError, match="works at 8000 Hz, the data are sampled at 16000 Hz"):
         evaluate.main([str(run), "data.sample_rate=16000"])
-    with pytest.raises(StabError, match=r"must give \[3, 9600\].*got \[2, 9600\]"):
+    with pytest.raises(StabError, match=r"the model gives 2 sources, the data have mixtures of 3: data.n_src=2"):
         evaluate.main([str(run), "data.n_src=3"])
     with pytest.raises(StabError, match="got 'tpu9'"):
         evaluate.main([str(run), "--device", "tpu9"])
@@ -492,28 +646,13 @@ def test_bad_input(run, here, tmp_path):
 
 @pytest.mark.parametrize(
     "option",
-    [["--limit", "0"], ["--n-jobs", "x"], ["--metrics", "si_snr"], ["--split", "dev"]],
+    [["--limit", "0"], ["--batch-size", "0"], ["--n-jobs", "x"], ["--metrics", "si_snr"], ["--split", "dev"]],
 )
 def test_options_that_cannot_be(run, option, capsys):
     with pytest.raises(SystemExit) as stop:
         evaluate.main([str(run), *option])
     assert stop.value.code == 2
     assert option[1] in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("n_cores", "n_jobs", "on_cpu", "shared"),
-    [
-        (1, None, True, (1, 1)),
-        (2, None, True, (2, 1)),
-        (8, None, True, (4, 4)),
-        (8, None, False, (8, 1)),
-        (8, 3, True, (3, 5)),
-        (2, 6, True, (6, 1)),
-    ],
-)
-def test_cores_are_shared(n_cores, n_jobs, on_cpu, shared):
-    assert evaluate.share_cores(n_cores, n_jobs, on_cpu) == shared
 
 
 @pytest.mark.parametrize(("allowed", "used"), [(8, 3), (2, 2), (1, 1)])

@@ -11,8 +11,10 @@ import torch
 from asteroid_stab.atomic import making
 from asteroid_stab.cli import main, separate
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import LatentRefinementNet
+from asteroid_stab.metrics.counting import active_estimates
+from asteroid_stab.models import LatentRefinementNet, hosted
 from asteroid_stab.models.files import load_model, save_model
+from asteroid_stab.run.layout import RunLayout
 
 RATE = 8000
 
@@ -232,3 +234,67 @@ def test_an_output_folder_that_is_a_file_is_named(tmp_path, model, capsys):
     (tmp_path / "out").touch()
     assert main.main(["separate", str(model), str(tmp_path / "a.wav"), "--out", str(tmp_path / "out/x")]) == 2
     assert f"cannot write the estimates to {str(tmp_path / 'out/x')!r}: NotADirectoryError" in capsys.readouterr().err
+
+
+@pytest.fixture
+def loud_and_quiet(tmp_path):
+    """A run folder whose model gives the mixture at 0, -6 and -40 dB."""
+    run = RunLayout(tmp_path / "run")
+    net = {"_target_": "own_nets.Levels", "levels_db": [0.0, -40.0, -6.0]}
+    run.model.parent.mkdir()
+    save_model(hosted(net, n_src=3, sample_rate=RATE), run.model)
+    return run
+
+
+def test_inactive_estimates_are_left_out_where_asked(tmp_path, loud_and_quiet, capsys):
+    run = loud_and_quiet
+    recording(tmp_path / "a.wav")
+    words = ["separate", str(run.root), str(tmp_path / "a.wav"), "--overwrite", "--trust", "own_nets"]
+    for level, count in (("-50", 3), ("-20", 2), ("-3.5", 1)):
+        assert main.main([*words, "--active-db", level]) == 0
+        made = sorted(path.name for path in tmp_path.glob("*_est*"))
+        assert made == [f"a_est{number}.wav" for number in range(1, count + 1)]  # older ones are gone
+        out = capsys.readouterr().out
+        assert f"-> {count} speaker{'s' * (count > 1)} above {level} dB: {tmp_path / 'a_est1.wav'}" in out
+    sf.write(tmp_path / "a.wav", np.zeros(9000), RATE)
+    assert main.main([*words, "--active-db", "-20"]) == 0
+    assert capsys.readouterr().out.endswith("-> no speakers above -20 dB\n")
+    assert not list(tmp_path.glob("*_est*"))
+
+
+def test_a_run_folder_shows_whether_its_levels_mean_anything(tmp_path, loud_and_quiet, capsys):
+    run = loud_and_quiet
+    recording(tmp_path / "a.wav")
+    words = ["separate", str(run.root), str(tmp_path / "a.wav"), "--overwrite", "--trust", "own_nets"]
+    notes = {False: "--active-db -26 leaves these out", True: "--active-db judges, may mean nothing"}
+    place = "_target_: asteroid_stab"
+    plain = f"data: {{{place}.data.ToyCorpus}}\nloader: {{{place}.data.MixtureDataModule}}\n"
+    varying = f"system: {{{place}.engine.VariableSourcesSystem, _partial_: true, active_db: -26}}\n"
+    for config, asked in ((varying, False), (varying, True), ("", False), ("", True)):
+        run.config.write_text(plain + config)
+        assert main.main([*words, *(["--active-db", "-20"] if asked else [])]) == 0
+        out = capsys.readouterr().out
+        assert [notes[key] in out for key in (False, True)] == [bool(config) and not asked, not config and asked]
+    run.config.write_text("{")
+    assert main.main(words) == 0  # the model is whole
+    assert "note: this run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("level", ["0", "3", "nan", "loud", ""])
+def test_a_level_that_is_none_is_refused(tmp_path, model, capsys, level):
+    recording(tmp_path / "a.wav")
+    with pytest.raises(SystemExit, match="2"):
+        separate.main([str(model), str(tmp_path / "a.wav"), "--active-db", level])
+    error = capsys.readouterr().err
+    assert f"argument --active-db: must be a number below 0, in dB, got {level!r}" in error
+    assert not list(tmp_path.glob("*_est*"))
+
+
+def test_separate_counts_as_evaluate_does(tmp_path, loud_and_quiet):
+    recording(tmp_path / "a.wav")
+    mixture = torch.from_numpy(sf.read(tmp_path / "a.wav", dtype="float32")[0])
+    estimates = load_model(loud_and_quiet.model, trust=["own_nets"])(mixture[None])[0]
+    for level in (-45.0, -39.0, -7.0, -5.0):
+        words = [str(loud_and_quiet.model), str(tmp_path / "a.wav"), "--overwrite", "--active-db", str(level)]
+        assert separate.main([*words, "--trust", "own_nets"]) == 0
+        assert len(list(tmp_path.glob("*_est*"))) == active_estimates(estimates, mixture, level).sum()

@@ -141,3 +141,34 @@ def test_a_step_in_which_one_process_or_all_drop_everything(tmp_path):
     assert sorted(k for k, _ in dropped["of_one"]) == [1] * 4 + [3] * 8
     for run in ("one", "two"):
         assert pd.read_csv(tmp_path / run / "metrics.csv")["train/skipped_steps"].tolist() == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_data_map_under_annealed_mcl_on_two_processes_equals_one_and_goes_on_after_a_kill(tmp_path):
+    """The same weights, and the same map of all items: their visits, means, spreads and switches."""
+    words = ["loss=mcl", "loss.mcl_weight=1.0", "callbacks=[tracker,data_map]", "stabilizer=[data_map]"]
+    words += ["stabilizer.data_map.per_spread_db=0.3", "optim.lr=0.05", "trainer.max_epochs=4", KILL]
+    schedule = "{_target_: asteroid_stab.losses.SteppedSchedule, value: 8.0, factor: 0.5, first_epoch: 1, end_epoch: 3}"
+    words.append(f"loss.temperature_schedule={schedule}")
+    train(tmp_path / "whole", "hun", *words, n_src=2)
+    killed = train(tmp_path / "run", "hun", *words, WORKERS, n_src=2, KILL_AT="2,1", check=False)
+    assert killed.returncode == -9, killed.stderr
+    stab("train", f"resume={tmp_path / 'run'}")
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    exact = ["trainer.precision=64-true"]
+    train(tmp_path / "one", "hun", *words, *exact, "loader.batch_size=8", n_src=2)
+    train(tmp_path / "two", "hun", *words, *exact, "trainer=ddp", "trainer.devices=2", n_src=2)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-6)
+
+    names = ("whole", "run", "one", "two")
+    whole, run, one, two = (np.load(tmp_path / name / "data_map.npy") for name in names)
+    assert np.array_equal(run, whole)
+    np.testing.assert_allclose(two, one, rtol=0, atol=1e-3)
+    assert (one[:, 0] == 4).all()
+    assert one[:, 2].min() > 0
+    whole, run, one, two = (pd.read_csv(tmp_path / name / "metrics.csv") for name in names)
+    pd.testing.assert_frame_equal(run.drop(columns="seconds"), whole.drop(columns="seconds"))
+    assert one["train/mcl_temperature"].tolist() == [8.0, 4.0, 2.0, 0.0]
+    assert one["train/map_known"].tolist() == [0, 0, 1, 1]
+    for column in ("train/loss", "train/map_mean", "train/map_spread", "train/mcl_collapsed", "train/mcl_gap"):
+        np.testing.assert_allclose(one[column], two[column], rtol=1e-4, atol=1e-5, err_msg=column)

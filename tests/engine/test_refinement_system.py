@@ -234,6 +234,86 @@ def test_the_noise_of_the_gates_is_drawn_from_seed_epoch_and_id(tmp_path, tiny_d
         torch.testing.assert_close(noise, torch.tensor(np.stack(draws), dtype=torch.float32), rtol=0, atol=0)
 
 
+class Counted(RefinementSystem):
+    """Notes the iterations of each block in every training step."""
+
+    def _drawn_iterations(self, batch_nb):
+        self.drawn = [*getattr(self, "drawn", []), super()._drawn_iterations(batch_nb)]
+        return self.drawn[-1]
+
+
+@pytest.mark.parametrize("gate", [False, True])
+def test_as_few_iterations_as_the_models_own_are_the_fixed_number_to_the_bit(tmp_path, tiny_data, tiny_trainer, gate):
+    weights = []
+    for least in (None, 3):
+        system = make_system(make_model(gate=gate), least_iterations=least, iteration_penalty=0.1 * gate)
+        tiny_trainer(tmp_path, max_epochs=2).fit(system, datamodule=tiny_data())
+        weights.append(system.model.state_dict())
+    assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
+
+
+def test_iterations_are_drawn_for_each_step_and_a_resumed_training_draws_the_same(tmp_path, tiny_data, tiny_trainer):
+    """From (seed, epoch, batch) alone, so that all processes have the same; and they are what is computed."""
+
+    def train(folder, epochs, resume=False, seed=3):
+        model = make_model(n_blocks=2, n_iterations=[4, 3])
+        system = make_system(model, Counted, least_iterations=2, seed=seed)
+        trainer = tiny_trainer(tmp_path / folder, max_epochs=epochs, callbacks=[RunCheckpoint()])
+        file = tmp_path / folder / "checkpoints" / "last.ckpt" if resume else None
+        trainer.fit(system, datamodule=tiny_data(), ckpt_path=file, weights_only=True)
+        return trainer, system
+
+    trainer, whole = train("whole", 3)
+    assert trainer.callback_metrics["train/n_iterations"] == np.mean([sum(drawn) for drawn in whole.drawn[-4:]])
+    assert trainer.callback_metrics["val/n_iterations"] == 7
+    first, second = zip(*whole.drawn, strict=True)
+    assert {*first} == {2, 3, 4}
+    assert {*second} == {2, 3}
+    assert whole.drawn[:4] != whole.drawn[4:8] != whole.drawn[8:]
+    train("parts", 1)
+    _, resumed = train("parts", 3, resume=True)
+    assert resumed.drawn == whole.drawn[4:]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value)
+    assert train("other", 1, seed=4)[1].drawn != whole.drawn[:4]
+
+
+@pytest.mark.parametrize("stage", [None, 2])
+def test_drawn_iterations_have_the_noise_of_the_first_ones(tmp_path, tiny_data, tiny_trainer, stage):
+    """And blocks that a stage has frozen keep their number."""
+    model = make_model(n_blocks=2, gate=True, own_heads=True)
+    model.train_stage(stage)
+    system = make_system(model, Counted, seed=5, least_iterations=1)
+    given = []
+    forward = model.forward_with_figures
+
+    def note(mixture, n_iterations, lengths=None, gate_noise=None):
+        given.append((n_iterations, gate_noise))
+        return forward(mixture, n_iterations, lengths, gate_noise)
+
+    model.forward_with_figures = note
+    noise = system._gate_noise(torch.tensor([4, 7]), model.n_iterations)
+    for drawn in ([3, 1], [1, 2]):
+        drawn = [3, drawn[1]] if stage else drawn
+        rows = [*range(drawn[1])] if stage else [*range(drawn[0]), *range(3, 3 + drawn[1])]
+        assert torch.equal(system._gate_noise(torch.tensor([4, 7]), drawn), noise[rows])
+    tiny_trainer(tmp_path, callbacks=[], limit_val_batches=0).fit(system, datamodule=tiny_data())
+    assert len(given) == 4
+    for per_block, of_step in given:
+        assert len(of_step) == (per_block[1] if stage else sum(per_block))
+        assert per_block[0] == 3 or not stage
+    assert len({tuple(per_block) for per_block, _ in given}) > 1
+
+
+def test_a_random_number_that_cannot_be_is_refused():
+    for wrong in (0, 4, True):
+        with pytest.raises(StabError, match=f"from 1 to the fewest iterations of a block, 3, or null, got {wrong}"):
+            make_system(make_model(n_blocks=2, n_iterations=[5, 3]), least_iterations=wrong)
+    loss = LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+    with pytest.raises(StabError, match=r"changes the number of layers from step to step.*train with head=plain"):
+        make_system(layered_model(make_model()), loss=loss, least_iterations=1)
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_padding_is_not_judged_where_noise_counts_and_batches_are_remixed(tmp_path, tiny_trainer, mixed):
     """Against the equation on the true parts; a remixed item is as long as its longest part."""

@@ -10,7 +10,7 @@ from asteroid.engine.system import System
 from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from asteroid_stab.callbacks import RunCheckpoint
+from asteroid_stab.callbacks import RunCheckpoint, WeightAverage
 from asteroid_stab.data.padding import collate
 from asteroid_stab.engine import StabSystem
 from asteroid_stab.errors import StabError
@@ -417,3 +417,26 @@ def test_padding_is_judged_neither_in_training_nor_in_validation(tmp_path, tiny_
     figures = {"val/loss": losses.mean(), "val/si_sdr": -losses.mean(), "val/si_sdr_i": -improvements.mean()}
     for name, wanted in figures.items():
         assert trainer.callback_metrics[name] == pytest.approx(wanted.item(), rel=1e-3), name
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_resumed_training_has_the_bits_of_an_undisturbed_one(
+    tmp_path, tiny_data, tiny_trainer, tiny_system, precision, averaged
+):
+    """In float64 too, where Lightning alone loads the weights into float32."""
+
+    def fit(folder, epochs, ckpt=None):
+        torch.manual_seed(0)
+        system = tiny_system()
+        callbacks = [RunCheckpoint(), *([WeightAverage(0.5)] if averaged else [])]
+        trainer = tiny_trainer(tmp_path / folder, max_epochs=epochs, callbacks=callbacks, precision=precision)
+        trainer.fit(system, datamodule=tiny_data(), ckpt_path=ckpt, weights_only=True)
+        return tmp_path / folder / "checkpoints" / "last.ckpt"
+
+    whole = torch.load(fit("whole", 2), weights_only=True)
+    resumed = torch.load(fit("resumed", 2, fit("resumed", 1)), weights_only=True)
+    assert {w.dtype for w in whole["state_dict"].values() if w.is_floating_point()} == {
+        torch.float64 if precision == "64-true" else torch.float32
+    }
+    torch.testing.assert_close(resumed["state_dict"], whole["state_dict"], rtol=0, atol=0)

@@ -19,7 +19,7 @@ from asteroid_stab.stabilizers import Reweighting, SampleDropout
 
 ROOT = Path(asteroid_stab.integrations.__file__).parent
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
-README = (ROOT.parents[1] / "README.md").read_text(encoding="utf-8")
+OWN_LOOP = (ROOT.parents[1] / "docs" / "own_loop.md").read_text(encoding="utf-8")
 MODULES = [file for file in sorted(ROOT.glob("*.py")) if file.name != "__init__.py"]
 
 
@@ -93,10 +93,10 @@ def names():
 
 def test_plain_loop(names, capsys):
     exec(
-        example(README, "from asteroid_stab.losses import"),
+        example(OWN_LOOP, "from asteroid_stab.losses import"),
         {**names, "est_sources": torch.randn(2, 2, 80), "sources": torch.randn(2, 2, 80)},
     )
-    exec(example(README, "import Reweighting, SampleDropout, Stabilization"), names)
+    exec(example(OWN_LOOP, "import Reweighting, SampleDropout, Stabilization"), names)
     assert capsys.readouterr().out.count("'switch_ratio'") == 1
 
 
@@ -105,7 +105,7 @@ def test_module_of_ones_own(names, tmp_path, tiny_trainer):
 
     space = {**names, "asteroid_stab": asteroid_stab}
     __import__("asteroid_stab.callbacks")
-    exec(example(README, "configure_callbacks"), space)
+    exec(example(OWN_LOOP, "configure_callbacks"), space)
 
     class Mine(pl.LightningModule):
         configure_callbacks, training_step = space["configure_callbacks"], space["training_step"]

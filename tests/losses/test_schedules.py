@@ -27,6 +27,8 @@ def test_the_stepped_schedule_is_a_product_of_steps():
         wanted.append(value)
     assert [schedule(epoch) for epoch in range(120)] == pytest.approx(wanted)
     assert SteppedSchedule(0.4)(10**6) == 0.4
+    assert [SteppedSchedule(0.4, 0.5, end_epoch=2)(epoch) for epoch in range(4)] == [0.2, 0.1, 0.0, 0.0]
+    assert SteppedSchedule(0.4, end_epoch=0)(0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_the_stepped_schedule_is_a_product_of_steps():
         (SteppedSchedule, {"value": 0.4, "factor": 1.1}, "factor must be from 0 to 1, got 1.1"),
         (SteppedSchedule, {"value": 0.4, "first_epoch": -1}, "at least 0 and every_epochs at least 1, got -1 and 1"),
         (SteppedSchedule, {"value": 0.4, "every_epochs": 0}, "at least 0 and every_epochs at least 1, got 0 and 0"),
+        (SteppedSchedule, {"value": 0.4, "end_epoch": -1}, "end_epoch must be at least 0, got -1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(schedule, arguments, message):

@@ -22,6 +22,7 @@ from asteroid_stab.losses import (
     FixedPITLossWrapper,
     HysteresisPITLossWrapper,
     LayerwiseLossWrapper,
+    MCLLossWrapper,
     ProbPITLossWrapper,
     SinkPITLossWrapper,
     SortedPITLossWrapper,
@@ -109,6 +110,7 @@ def plain(folder):
 
 SINK_FIGURES = ("sinkhorn_error", "sinkhorn_gap", "sinkhorn_beta")
 ATTENTION_FIGURES = ("attention_error", "attention_agreement", "attention_lambda")
+MCL_FIGURES = ("mcl_collapsed", "mcl_gap", "mcl_temperature")
 ENTRIES = {
     ExactPITLossWrapper: {
         "pw_mtx": Entry(exact, plain, known=True),
@@ -179,6 +181,23 @@ ENTRIES = {
             order_matters="the order of the estimates is that of the sources' keys",
             known=True,
             figures=("sort_weight", "sort_agreement"),
+            neutral_tolerance=0.0,
+        ),
+    },
+    MCLLossWrapper: {
+        "annealed": Entry(
+            lambda losses, folder: MCLLossWrapper(
+                losses["pw_mtx"], 0.7, temperature_schedule=SteppedSchedule(5.0, 0.5, 2)
+            ),
+            lambda folder: MCLLossWrapper(pairwise_neg_sisdr, temperature=5.0),
+            figures=MCL_FIGURES,
+            scheduled=True,
+            neutral_tolerance=0.0,
+        ),
+        "nearest": Entry(
+            lambda losses, folder: MCLLossWrapper(losses["pw_mtx"], mcl_weight=1.0),
+            lambda folder: MCLLossWrapper(pairwise_neg_sisdr),
+            figures=MCL_FIGURES,
             neutral_tolerance=0.0,
         ),
     },

@@ -59,6 +59,17 @@ class HalfTime(Lasting):
     output = staticmethod(lambda x: torch.stack([x, -x], 1)[..., ::2])
 
 
+class Levels(Lasting):
+    """The mixture at each of these levels, in dB."""
+
+    def __init__(self, levels_db):
+        super().__init__()
+        self.levels_db = list(levels_db)
+
+    def forward(self, x):
+        return torch.stack([self.gain * 10 ** (level / 20) * x for level in self.levels_db], 1)
+
+
 class Breaks(Lasting):
     """Raises."""
 

@@ -18,6 +18,9 @@ def folder(tmp_path_factory, write_run_to):
         write_run_to(root / row / str(seed), seed=seed, final=final, seconds=0.1)
     for part in ("summary.json", "utterances.csv"):
         (root / "late" / "1" / "evaluation" / "test" / part).unlink()
+    for seed, seconds in ((1, 80), (2, 100)):
+        (root / "pit" / f"{seed}.json").write_text(f'{{"seconds": 1, "cpu_seconds": {seconds}}}')
+    (root / "late" / "1.json").write_text('{"seconds": 1}')  # as a study noted it that did not count CPU time
     (root / "study.json").write_text('{"rows": {"pit": ["x/y"], "a <b>": ["x/y"], "late": ["x/y"]}}')
     return root
 
@@ -57,7 +60,9 @@ def test_every_picture_says_in_words_what_it_shows(folder, page):
 
 
 def test_cost_is_the_mean_over_the_seeds(page):
-    assert cells(page, "Cost: mean over the seeds")[1] == ["pit", "312 k", "1 min 54 s", "10 s", "76.0 ms", "cpu"]
+    rows = cells(page, "Cost: mean over the seeds")
+    assert rows[1] == ["pit", "312 k", "1 min 30 s", "1 min 54 s", "10 s", "76.0 ms", "cpu"]
+    assert rows[3] == ["late", "312 k", "–", "1 min 54 s", "10 s", "76.0 ms", "cpu"]
 
 
 def test_it_is_self_contained_and_shows_names_as_text(page):
@@ -76,7 +81,7 @@ def test_rows_without_numbers_are_there_and_one_row_has_no_difference(tmp_path, 
         (run / file).unlink()
     page = render_study(read_study(tmp_path, "test"), "test", "t")
     assert "No run has a validation score or a table of switches." in page
-    assert cells(page, "Cost")[1] == ["pit", "–", "–", "–", "–", "–"]
+    assert cells(page, "Cost")[1] == ["pit", "–", "–", "–", "–", "–", "–"]
 
 
 def test_notes_of_the_comparison_are_on_it(tmp_path, write_run_to):

@@ -62,7 +62,13 @@ def test_what_fits_passes(node):
         ("chooses", {"mode": "mid"}, r"part.mode: must be Literal\['min', 'max'\], got 'mid'"),
         ("chooses", {"mode": "min", "flag": 1}, r"part.flag: must be bool, got 1"),
         ("chooses", {"mode": "min", "options": [1]}, r"part.options: must be dict\[str, int\] \| None, got \[1\]"),
-        ("nothing", {}, r"part._target_: '.*nothing' cannot be imported"),
+        ("takez", {}, r"part._target_: \S+ has no 'takez' \(did you mean 'takes'\?\)"),
+        (
+            "nothing.Net",
+            {},
+            r"part._target_: '.*nothing.Net' cannot be imported \(ModuleNotFoundError: .*nothing'.*\): "
+            "install its package, or set PYTHONPATH to its folder",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(name, node, message):
@@ -76,6 +82,14 @@ def test_all_faults_are_named_at_once():
         check_config(OmegaConf.create(config))
     for part in ("a.n", "b[0].flagg", "c.d._target_"):
         assert part in str(error.value)
+
+
+def test_a_module_of_the_users_own_that_breaks_is_named(tmp_path, monkeypatch):
+    (tmp_path / "broken_net.py").write_text("import torch\n\nclass Net(torch.nn.Modul): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = r"model._target_: 'broken_net.Net' cannot be imported \(AttributeError: .* no attribute 'Modul'"
+    with pytest.raises(StabError, match=message):
+        check_config(OmegaConf.create({"model": {"_target_": "broken_net.Net"}}))
 
 
 def test_an_interpolation_that_leads_nowhere_is_named():

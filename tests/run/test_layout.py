@@ -31,6 +31,7 @@ def test_paths_of_a_run_stay_what_they_were():
         "mlflow": "r/mlflow.db",
         "items": "r/assignments/items.csv",
         "fingerprint": "r/assignments/fingerprint.txt",
+        "data_map": "r/data_map.npy",
         "report": "r/report.html",
     }
     paths = [

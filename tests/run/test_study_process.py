@@ -35,6 +35,20 @@ def test_it_writes_to_its_log_and_ends_by_itself(step):
     process.close()
 
 
+def test_it_knows_how_long_processors_computed_for_it_and_not_how_long_it_waited(step):
+    process, log = step
+    code = "import time; time.sleep(0.3)\nwhile time.process_time() < 0.4: pass"
+    with open(log, "a") as output:
+        process.start([sys.executable, "-S", "-c", code], output.fileno())
+    before = time.monotonic()
+    process.wait(60)
+    process.close()
+    assert time.monotonic() - before > 0.6
+    assert 0.4 <= process.cpu_s < 0.6
+    assert (process.poll(), process.poll()) == (0, 0)
+    assert 0.4 <= process.cpu_s < 0.6  # asked once more, it is the same
+
+
 @pytest.mark.parametrize(("ignores", "status"), [(False, -15), (True, -9)])
 def test_it_ends_when_it_is_asked_to_or_is_ended(step, ignores, status):
     process, log = step

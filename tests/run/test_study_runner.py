@@ -93,17 +93,17 @@ def test_progress_says_how_much_is_left(tmp_path):
     runner_in(tmp_path, report=lines, text="a baseline/toy\nb baseline/toy", seeds=[1]).run()
     assert lines[0] == "2 runs"
     assert lines[1] == f"a/1: train, into {tmp_path}/s/a/1.log"
-    assert re.fullmatch(r"\[1/2\] a/1 is done, in \d s; 1 run left, about \d s", lines[2])
-    assert re.fullmatch(r"\[2/2\] b/1 is done, in \d s", lines[4])
+    assert re.fullmatch(r"\[1/2\] a/1 is done, in \d s \(\d s of CPU time\); 1 run left, about \d s", lines[2])
+    assert re.fullmatch(r"\[2/2\] b/1 is done, in \d s \(\d s of CPU time\)", lines[4])
 
 
 def test_the_rest_is_expected_to_take_as_long_as_its_row(tmp_path):
     runner = runner_in(tmp_path, n_jobs=2, text="a baseline/toy\nb baseline/toy", seeds=[1, 2])
     for steps in runner.steps[:2]:
-        steps.end("train", True, {"a": 100, "b": 10}[steps.run.row.name])
+        steps.end("train", True, {"a": 100, "b": 10}[steps.run.row.name], 0.0)
         runner.waiting.remove(steps)
         runner._done.append(steps)
-    runner.steps[2].end("train", True, 40)
+    runner.steps[2].end("train", True, 40, 0.0)
     assert runner._left() == "; 2 runs left, about 35 s"  # (60 + 10) / 2
     runner._done.remove(runner.steps[1])
     assert runner._left() == "; 2 runs left, about 1 min 20 s"  # (60 + 100) / 2: no run of b to go by

@@ -6,8 +6,8 @@ import json
 import pytest
 from studies import runs_in
 
-from asteroid_stab.run.layout import StudyLayout
-from asteroid_stab.run.study_steps import Steps
+from asteroid_stab.run.layout import RunLayout, StudyLayout
+from asteroid_stab.run.study_steps import Steps, cpu_seconds_of
 
 
 @pytest.fixture
@@ -31,24 +31,25 @@ def run(tmp_path):
 def finish(run, steps):
     """Both steps end well, and leave their results."""
     (run / "best_model.pth").write_bytes(b"weights")
-    steps.end("train", True, 60)
+    steps.end("train", True, 60, 40)
     summary = {"model_sha256": hashlib.sha256(b"weights").hexdigest()}
     (run / "evaluation" / "test" / "summary.json").write_text(json.dumps(summary))
-    steps.end("evaluate", True, 5)
+    steps.end("evaluate", True, 5, 4.5)
 
 
 def test_training_comes_before_evaluation_and_then_nothing(run, again):
     assert again().next() == "train"
     steps = again()
     steps.begin("train")
-    steps.end("train", False, 30)
+    steps.end("train", False, 30, 20)
     assert again().next() == "train"
     (run / "best_model.pth").write_bytes(b"weights")
-    steps.end("train", True, 30)
+    steps.end("train", True, 30, 20)
     assert again().next() == "evaluate"
     finish(run, steps)
     assert again().next() is None
-    assert again().seconds == 125
+    assert (again().seconds, again().cpu_seconds) == (125, 84.5)
+    assert cpu_seconds_of(RunLayout(run)) == 84.5
 
 
 def test_a_step_that_begins_is_no_longer_done_and_its_results_neither(run, again):
@@ -67,7 +68,7 @@ def test_other_words_are_another_training(run, again):
     assert again().next() is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"seconds": "x"}', '{"seconds": [1]}', "1"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"seconds": "x"}', '{"seconds": [1]}', '{"cpu_seconds": "x"}', "1"])
 def test_a_damaged_file_means_that_nothing_is_known(run, again, text):
     finish(run, again())
     (run.parent / "1.json").write_text(text)

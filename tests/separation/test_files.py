@@ -75,3 +75,56 @@ def test_progress_counts_every_sample(tmp_path):
         separate_file(halves, audio, tmp_path, WINDOWS, steps.append)
     assert len(steps) > 1
     assert sum(steps) == 50_000
+
+
+def voices(mixture):
+    """Even samples, odd samples, and a residue of both at -40 dB."""
+    even = np.arange(len(mixture)) % 2 == 0
+    return np.stack([mixture * even, 0.01 * mixture, mixture * ~even]).astype(np.float32)
+
+
+def test_only_active_estimates_are_written_with_numbers_from_one(tmp_path):
+    signal = recording(tmp_path, 0.5)
+    with AudioInput(tmp_path / "talk.wav", RATE) as audio:
+        paths = separate_file(voices, audio, tmp_path / "out", WINDOWS, active_db=-20.0)
+    assert [path.name for path in paths] == ["talk_est1.wav", "talk_est2.wav"]
+    assert sorted((tmp_path / "out").iterdir()) == paths
+    even = np.arange(len(signal)) % 2 == 0
+    np.testing.assert_allclose(sf.read(paths[0])[0], signal * even, atol=1e-6)
+    np.testing.assert_allclose(sf.read(paths[1])[0], signal * ~even, atol=1e-6)
+
+
+def test_a_voice_is_judged_over_the_whole_recording(tmp_path):
+    """Of ten seconds in windows of two, the second voice speaks in the first two and a half: -7 dB in all."""
+    signal = np.random.default_rng(0).choice([-0.5, 0.5], 80_000)
+    signal[20_001::2] = 0.0
+    sf.write(tmp_path / "talk.wav", signal, RATE, "FLOAT")
+    for level, names in ((-7.5, ["talk_est1.wav", "talk_est2.wav"]), (-6.5, ["talk_est1.wav"]), (-0.5, [])):
+        with AudioInput(tmp_path / "talk.wav", RATE) as audio:
+            paths = separate_file(voices, audio, tmp_path / f"out{level}", WINDOWS, active_db=level)
+        assert [path.name for path in paths] == names
+    assert list((tmp_path / "out-0.5").iterdir()) == []
+
+
+def test_the_peak_of_an_estimate_that_is_left_out_scales_nothing(tmp_path):
+    signal = recording(tmp_path, 0.5, 9000)
+    signal[2000] = 3.0
+    sf.write(tmp_path / "talk.wav", signal, RATE, "FLOAT")
+
+    def forward(mixture):  # the residue, in the scale in which it explains the mixture, has a peak of 3
+        return np.stack([mixture * (np.abs(mixture) <= 0.5), 1e-3 * mixture * (np.abs(mixture) > 0.5)])
+
+    for level, peak in ((None, 0.99 / 3 * 0.5), (-20.0, 0.5)):
+        with AudioInput(tmp_path / "talk.wav", RATE) as audio:
+            first, *_ = separate_file(forward, audio, tmp_path / str(level), WINDOWS, active_db=level)
+        assert np.abs(sf.read(first)[0]).max() == pytest.approx(peak, rel=1e-3)
+
+
+def test_a_level_that_is_no_level(tmp_path):
+    recording(tmp_path, 0.5)
+    with (
+        AudioInput(tmp_path / "talk.wav", RATE) as audio,
+        pytest.raises(ValueError, match="active_db must be a number below 0, got 3"),
+    ):
+        separate_file(voices, audio, tmp_path / "out", WINDOWS, active_db=3)
+    assert not (tmp_path / "out").exists()

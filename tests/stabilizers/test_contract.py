@@ -10,11 +10,13 @@ from asteroid.losses import pairwise_neg_sisdr
 
 import asteroid_stab.callbacks
 import asteroid_stab.stabilizers
-from asteroid_stab.callbacks import AssignmentTracker
+from asteroid_stab.callbacks import AssignmentTracker, DataMapTracker
 from asteroid_stab.items import Items
 from asteroid_stab.losses import ExactPITLossWrapper, ProbPITLossWrapper, RisingSchedule
 from asteroid_stab.stabilizers import (
     Comm,
+    DataMap,
+    DataMapWeighting,
     GradedDropout,
     LossThreshold,
     Reweighting,
@@ -47,9 +49,16 @@ ENTRIES = {
         [{"alpha": 0.2}, {"alpha": -0.1, "level": "mixture", "improvement": False},
          {"schedule": RisingSchedule(0.2, until=3), "schedule_unit": "step"}, {"class_bias": [["dog", 1.0]]}],
     ),
+    DataMapWeighting: (
+        [{}, {"per_mean_db": 1.0, "per_spread_db": 1.0, "least_visits": EPOCHS}],
+        [{"per_mean_db": -0.2}, {"per_spread_db": 0.3, "metric": "si_sdr_i", "decay": 0.7},
+         {"per_mean_db": 0.1, "per_spread_db": -0.2, "least_visits": 3}],
+    ),
     LossThreshold: ([{}], [{"threshold": 0.0}, {"threshold": 3.0}]),
     SwitchCounter: ([{}], []),
     AssignmentTracker: ([{"save": False}], []),
+    DataMap: ([{}, {"metric": "si_sdr_i", "decay": 0.5}], []),
+    DataMapTracker: ([{}], []),
 }  # fmt: skip
 NEUTRAL = [(cls, kwargs) for cls, (neutral, _) in ENTRIES.items() for kwargs in neutral]
 ACTIVE = [(cls, kwargs) for cls, (_, active) in ENTRIES.items() for kwargs in active]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,8 @@ class FolderMixtures(MixtureDataset):
         seed: int = 0,
     ):
         self.roles = [mixture, *sources]
-        names, self.paths, lengths = _check_files(Path(folder), self.roles, sample_rate)
+        names, self.paths = _role_paths(Path(folder), self.roles)
+        lengths = check_files(self.paths, sample_rate, Path(folder))
         super().__init__(names, lengths, len(sources), sample_rate, segment_s, seed)
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,17 +57,35 @@ class FolderMixtures(MixtureDataset):
         return mixture, np.stack(sources)
 
 
-def _check_files(
-    folder: Path, roles: Sequence[str], sample_rate: int
-) -> tuple[list[str], dict[str, list[str]], list[int]]:
-    """Checks all files; returns the items' names in order, the paths of each role, and the mixtures' lengths."""
+def _role_paths(folder: Path, roles: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Returns the items' names in order, and the paths of each role."""
     found = {role: _files(folder / role) for role in roles}
     # In the order of the file names that the generators write, which ids keep: "a-b.wav" comes before "a.wav".
     names = sorted(set().union(*found.values()), key=lambda name: f"{name}.wav")
-    paths = {role: [f"{folder}/{role}/{found[role].get(name, name + '.wav')}" for name in names] for role in roles}
+    return names, {
+        role: [f"{folder}/{role}/{found[role].get(name, name + '.wav')}" for name in names] for role in roles
+    }
+
+
+def check_files(
+    paths: Mapping[str, Sequence[str]], sample_rate: int, folder: Path, first: str = "mixture"
+) -> list[int]:
+    """Checks that the files of mixtures are there and fit each other; returns the mixtures' lengths.
+
+    Args:
+        paths: the files of each role, one for each mixture; the first role gives the lengths.
+        sample_rate: of the files, in Hz.
+        folder: that holds them, for messages.
+        first: what the first role is, for messages.
+
+    Raises:
+        StabError: a file is missing, damaged or empty, has another sample rate, several channels, or another length
+            than the first role's. All such files are counted, and the first three are named.
+    """
+    roles = list(paths)
     headers = {role: probe_headers(paths[role]) for role in roles}
     faults = []
-    for i in range(len(names)):
+    for i in range(len(paths[roles[0]])):
         mixture = headers[roles[0]][i]
         for role in roles:
             header, file = headers[role][i], os.path.relpath(paths[role][i], folder)
@@ -81,11 +100,11 @@ def _check_files(
             elif header.n_frames == 0:
                 faults.append(f"{file} has no samples")
             elif isinstance(mixture, Header) and header.n_frames != mixture.n_frames:
-                faults.append(f"{file} has {header.n_frames} samples, its mixture {mixture.n_frames}")
+                faults.append(f"{file} has {header.n_frames} samples, its {first} {mixture.n_frames}")
     if faults:
-        n_files = len(names) * len(roles)
+        n_files = len(paths[roles[0]]) * len(roles)
         raise StabError(f"{len(faults)} of the {n_files} files of {folder} cannot be used: {some(faults)}")
-    return names, paths, [header.n_frames for header in headers[roles[0]] if isinstance(header, Header)]
+    return [header.n_frames for header in headers[roles[0]] if isinstance(header, Header)]
 
 
 def _files(folder: Path) -> dict[str, str]:

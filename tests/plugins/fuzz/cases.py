@@ -20,23 +20,25 @@ from fuzz.originals import SPEECH, TINY, Originals
 from fuzz.values import TEXTS, call, number, override_text, plain
 
 Case = Callable[[Random, Path, Originals, Path], list[str]]
-VERBS = ("train", "evaluate", "separate", "prepare", "report", "study", "compare", "switches", "recipes")
+VERBS = ("train", "evaluate", "score", "separate", "prepare", "report", "study", "compare", "switches", "recipes")
 OPTIONS = {
     "train": ["--print-config", "--or-resume", "--trust", "--config-dir", "--help"],
-    "evaluate": ["--metrics", "--split", "--limit", "--n-jobs", "--overwrite", "--out", "--device", "--variant"],
+    "evaluate": ["--metrics", "--split", "--limit", "--n-jobs", "--overwrite", "--out", "--device", "--variant",
+                 "--name", "data=mixture_files", "data=toy"],
+    "score": ["--estimate-path", "--source-path", "--mixture-path", "--metrics", "--limit", "--out", "--overwrite"],
     "separate": ["--out", "--window-s", "--overlap-s", "--device", "--variant", "--resample", "--channel",
                  "--overwrite"],
     "prepare": ["--librispeech", "--subset", "--out", "--n-src", "--n-mixtures", "--reuse", "--seed", "--noise",
                 "--valid-speakers", "--n-valid", "--noise-subset", "--min-seconds", "--overwrite"],
     "report": ["--out", "--help"],
     "compare": ["--picture", "--by-snr", "--by-epoch", "--distribution", "--reach", "--split", "--baseline", "--page",
-                "--help"],
+                "--cost", "--help"],
     "study": ["--out", "--seeds", "--jobs", "--config-dir", "--help"],
     "switches": ["--split", "--limit", "--device", "--overwrite"],
     "recipes": ["--config-dir", "--copy", "--help"],
 }  # fmt: skip
 ONE_STEP = ["trainer.limit_train_batches=1", "trainer.limit_val_batches=1", "trainer.max_epochs=1"]
-COMPARE = [[], ["--by-epoch"], ["--distribution"], ["--picture", "picture.png"], ["--page", "page.html"]]
+COMPARE = [[], ["--by-epoch"], ["--distribution"], ["--cost"], ["--picture", "picture.png"], ["--page", "page.html"]]
 MEASURE = ["--metrics", "si_sdr", "--n-jobs", "1", "--limit", "1"]
 
 
@@ -74,6 +76,7 @@ def _keys() -> dict[str, list[str]]:
         return []
 
     papers = ("baseline", "dsd_lo", "attention_pit", "lir", "reweighting", "probpit", "variable_sources")
+    papers += ("hysteresis", "graded_dropout", "decaying_layers", "sort_order", "mcl", "data_map", "random_iterations")
     recipes = [*(f"{paper}/toy" for paper in papers), "ssl/toy_se", "ssl/toy_mama"]
     return {name: flat(OmegaConf.to_container(compose_recipe(name, []), resolve=False)) for name in recipes}
 
@@ -234,7 +237,7 @@ def packed(draw: Random, folder: Path, originals: Originals, canary: Path) -> li
     _copy(originals.packed, folder / "packed")
     for name in ("speech", "lists"):
         (folder / name).symlink_to(getattr(originals, name))
-    file = next((folder / "packed").iterdir())
+    file = draw.choice(sorted((folder / "packed").iterdir()))
     file.write_bytes(damage_bytes(draw, file.read_bytes()))
     own = [*SPEECH, "data.valid_list=train.csv", "data.test_list=train.csv", "data.cache=packed", "loader.batch_size=1"]
     return ["train", "baseline/toy", *TINY[4:], *own, *ONE_STEP, "run_dir=run"]
@@ -257,6 +260,25 @@ def audio(draw: Random, folder: Path, originals: Originals, canary: Path) -> lis
 @lru_cache
 def _loaded(file: Path) -> Any:
     return torch.load(file, weights_only=True, map_location="cpu")
+
+
+def mixtures(draw: Random, folder: Path, originals: Originals, canary: Path) -> list[str]:
+    """Draws damaged mixtures and references of others, or their table."""
+    sound = originals.recording.read_bytes()
+    for name in ("mix/a.wav", "s1/a.wav", "s2/a.wav", "est/a_est1.wav", "est/a_est2.wav"):
+        file = folder / "set" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(damage_bytes(draw, sound) if draw.random() < 0.2 else sound)
+    table = "mixture_ID,mixture_path,source_1_path,source_2_path\na,mix/a.wav,s1/a.wav,s2/a.wav\n"
+    (folder / "set" / "list.csv").write_text(damage_table(draw, table), encoding="utf-8")
+    place = draw.choice(["set", "set/list.csv"])
+    rule = draw.choice([[], [f"--source-path={draw.choice([*TEXTS, 's{j}/{name}', '{name}{name}', '../{name}'])}"]])
+    measured = ["--metrics", "si_sdr", "--n-jobs", "1"]
+    return draw.choice([
+        ["evaluate", str(_copy(originals.run, folder / "run")), place, *MEASURE],
+        ["score", "set/est", place, *[word.replace("\0", "") for word in rule], *measured],
+        ["score", "set/est/a_est1.wav", "set/s1/a.wav", *measured],
+    ])  # fmt: skip
 
 
 def model(draw: Random, folder: Path, originals: Originals, canary: Path) -> list[str]:
@@ -304,7 +326,8 @@ KINDS: dict[str, tuple[Case, int]] = {
     "overrides": (overrides, 25),
     "training": (training, 10),
     "recipe": (recipe, 8),
-    "config": (config, 12),
+    "config": (config, 10),
+    "mixtures": (mixtures, 2),
     "parts": (parts, 5),
     "tables": (tables, 8),
     "lists": (lists, 4),

@@ -59,7 +59,7 @@ def make_originals(root: Path) -> Originals:
     """Makes the originals in ``root``, a new folder."""
     root.mkdir(parents=True)
     run = root / "run"
-    program("train", "baseline/toy", *TINY, "callbacks=[tracker,epoch_models]", "stabilizer=[dsd]",
+    program("train", "baseline/toy", *TINY, "callbacks=[tracker,epoch_models,data_map]", "stabilizer=[dsd]",
             "stabilizer.dsd.epsilon_db=1", f"run_dir={run}", cwd=root)  # fmt: skip
     program("evaluate", run, "--metrics", "si_sdr", "--n-jobs", 1, cwd=root)
     program("switches", run, "--split", "valid", cwd=root)

@@ -1,0 +1,57 @@
+"""The evaluations of the runs on several corpora, beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from asteroid_stab.metrics.names import METRICS, column_info
+from asteroid_stab.report.evaluation_data import Evaluation
+from asteroid_stab.report.palette import run_key
+from asteroid_stab.report.parts import Key, Note, Part, Section, Table
+from asteroid_stab.report.run_data import Run
+from asteroid_stab.report.wording import number, plus_minus
+
+OWN = "the run's own"
+LEVELS = ("p10", "p50", "p90")
+
+
+def corpora(runs: Sequence[Run]) -> Section | None:
+    """A table with a row for each corpus, run and variant; ``None`` where no run has another corpus than its own."""
+    if not any(run.others for run in runs):
+        return None
+    lines = list(_lines(runs))
+    gain = column_info("si_sdr_i")
+    more = [f"{name}_i" for name in METRICS if name != "si_sdr"]
+    more = [name for name in more if any(name in one.metrics for _, one, _ in lines) and name != "sar_i"]
+    several = len(runs) > 1
+    head = ["Corpus", *(["Run"] if several else []), "Variant", "mixtures", f"{gain.title}, mean ± std"]
+    head += [f"{level[1:]} %" for level in LEVELS]
+    head += [column_info(name).title for name in more]
+    rows = []
+    for run, one, _ in lines:
+        numbers = one.metrics.get("si_sdr_i", {})
+        means = [number(one.metrics.get(name, {}).get("mean"), column_info(name).digits) for name in more]
+        cells = [one.corpus or OWN, *([run.name] if several else []), one.variant or "-", f"{len(one.utterances):,}"]
+        rows.append(
+            [*cells, plus_minus(numbers or None), *(number(numbers.get(p), gain.digits) for p in LEVELS), *means]
+        )
+    keys = [key for _, _, key in lines] if several else []
+    parts: list[Part] = [Table(f"{gain.label} by corpus; the last columns are means", head, rows, keys)]
+    parts += [
+        Note(f"{run.name}, {one.corpus}: the model file was written after this evaluation.", one.command)
+        for run, one, _ in lines
+        if one.of_another_model and one.corpus
+    ]
+    intro = (
+        "The same models on corpora that they were not trained on (asteroid-stab evaluate RUN data=CORPUS, or files): "
+        "how far the numbers of the own test set hold elsewhere."
+    )
+    return Section("corpora", "Other corpora", parts, intro)
+
+
+def _lines(runs: Sequence[Run]) -> Iterator[tuple[Run, Evaluation, Key]]:
+    """The evaluations by corpus, the own ones first, and in each by run."""
+    own = [(run, run.evaluation, run_key(run.index)) for run in runs if run.evaluation is not None]
+    others = [(run, one, run_key(run.index)) for run in runs for one in run.others]
+    yield from own
+    yield from sorted(others, key=lambda line: line[1].corpus)

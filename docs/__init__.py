@@ -1,0 +1,1 @@
+"""The documentation site: pages for people, and the code that makes the other pages from the package."""
