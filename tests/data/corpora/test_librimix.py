@@ -150,9 +150,10 @@ def test_a_folder_that_was_moved_is_found(tmp_path, caplog):
 
 def test_a_folder_whose_lists_windows_wrote_is_found(tmp_path):
     folder = generate(tmp_path, "test")
-    for table in (folder / "metadata").glob("*.csv"):
+    tables = [table for table in (folder / "metadata").glob("*.csv") if f",{folder}/test/" in table.read_text()]
+    assert tables
+    for table in tables:
         text = table.read_text()
-        assert f",{folder}/test/" in text
         table.write_text(text.replace(f"{folder}/", "D:/LibriMix/").replace("/", "\\"))
     assert len(LibriMixCorpus(str(tmp_path)).dataset("test")[0][0]) == 5000
 
