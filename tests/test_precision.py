@@ -1,6 +1,11 @@
-"""Numbers on devices without float64."""
+"""Devices without float64: the numbers, and every part of a training on a stand-in for one."""
 
+import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +14,8 @@ from asteroid_stab import precision
 from asteroid_stab.losses.filtered import filtered_sdr
 from asteroid_stab.precision import add_exactly, as_double, precise_dtype
 from asteroid_stab.stabilizers.sums import EpochSums
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -78,3 +85,21 @@ def test_sdr_is_computed_in_float64_all_the_same(narrow, monkeypatch):
     assert got.dtype == torch.float32
     monkeypatch.undo()
     torch.testing.assert_close(got, filtered_sdr(est, targets, perm).float(), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_all_parts_of_a_training_run_without_float64():
+    path = os.pathsep.join([str(ROOT / "tests" / "plugins"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "plugins" / "on_stand_in.py")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) > 25
+    failed = {name: on for name, on in found.items() if any(isinstance(figures, str) for figures in on.values())}
+    assert not failed, "\n".join(f"{name}: {on}" for name, on in failed.items())
+    for name, on in found.items():
+        assert on["standin"].keys() == on["cpu"].keys()
+        for figure, wanted in on["cpu"].items():
+            assert on["standin"][figure] == pytest.approx(wanted, rel=1e-3, abs=1e-3, nan_ok=True), (name, figure)
