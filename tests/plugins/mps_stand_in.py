@@ -23,6 +23,8 @@ class _Module(backend_registration._DummyBackendModule):
 
 backend_registration._setup_privateuseone_for_python_backend("standin", _Module())
 torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=DEVICE) is made on the CPU, then moved
+# A module that moves keeps its parameters, which an optimizer may hold already.
+torch.__future__.set_swap_module_params_on_conversion(True)
 DEVICE = torch.device("standin:0")
 WIDE = (torch.float64, torch.complex128)
 BETWEEN = {aten.copy_, aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}  # may mix devices
