@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 from xml.etree import ElementTree
 
@@ -9,6 +11,7 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 _SPACE = "http://www.w3.org/1998/Math/MathML"
+_OF_HTML = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)\w+;")  # entities that XML does not know
 ElementTree.register_namespace("", _SPACE)  # written as in HTML, without a prefix
 
 
@@ -17,7 +20,8 @@ def converted(formula: str, as_block: bool = False) -> str:
 
     docutils puts the index of ``\\hat s_1`` under the letter, as it does with the limits of a sum.
     """
-    root = ElementTree.fromstring(tex2mathml(formula, as_block=as_block))
+    made = tex2mathml(formula, as_block=as_block)
+    root = ElementTree.fromstring(_OF_HTML.sub(lambda entity: html.unescape(entity[0]), made))
     for both in [*root.iter(f"{{{_SPACE}}}munderover")]:
         letter, index, over = both
         if over.tag == f"{{{_SPACE}}}mo" and over.get("stretchy") == "false":

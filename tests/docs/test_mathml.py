@@ -30,6 +30,7 @@ def test_a_formula_is_drawn_by_the_browser_itself(name, wanted):
     [
         (r"\hat{s}_1", ("<msub><mover", "</mover>", "<mn>1</mn></msub>"), "munderover"),
         (r"\bar w_{ij}^2", ("<msup><msub><mover", "<mn>2</mn></msup>"), "munderover"),
+        (r"\hat{s}_1\quad a < b", ("<msub><mover", "<mo>&lt;</mo>"), "&nbsp;"),
         (r"\sum_{i=1}^n x_i", ("<munderover", "<msub><mi>x</mi><mi>i</mi></msub>"), "accent"),
     ],
 )
