@@ -94,3 +94,9 @@ def test_every_feature_is_needed(name):
 )
 def test_places_are_told_apart(name, mirrored):
     assert mirrors(TESTS / name) == mirrored
+
+
+def test_no_test_replaces_a_resolver():
+    """OmegaConf keeps resolvers for the whole process: other tests of it would compose other configs."""
+    replaces = "register_new_" + "resolver("
+    assert [name_of(file) for file in TESTS.rglob("*.py") if replaces in file.read_text(encoding="utf-8")] == []

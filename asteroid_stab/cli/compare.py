@@ -94,17 +94,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--baseline", metavar="ROW", help="the row that the others' scores are compared with (default: the first)"
     )
-    parser.add_argument("--by-epoch", action="store_true", help="switches in every epoch, in percent")
-    parser.add_argument(
+    tables = parser.add_mutually_exclusive_group()
+    tables.add_argument("--by-epoch", action="store_true", help="switches in every epoch, in percent")
+    tables.add_argument(
         "--by-snr", action="store_true", help="SI-SDRi and the models' figures by quarter of the input SNR"
     )
-    parser.add_argument("--reach", metavar="ROW", help="epochs that each row needed for ROW's last validation SI-SDRi")
-    parser.add_argument(
+    tables.add_argument("--reach", metavar="ROW", help="epochs that each row needed for ROW's last validation SI-SDRi")
+    tables.add_argument(
         "--distribution",
         action="store_true",
         help="mean, standard deviation and percentiles of the SI-SDRi, also by class",
     )
-    parser.add_argument(
+    tables.add_argument(
         "--cost", action="store_true", help="parameters, MACs for a second of sound and real-time factor of the models"
     )
     parser.add_argument(

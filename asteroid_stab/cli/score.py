@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import fill
@@ -77,9 +78,12 @@ def _read(options: argparse.Namespace) -> tuple[MixtureFiles, dict[str, list[str
     from asteroid_stab.data.corpora.mixture_folders import check_files
 
     est, ref = options.estimates, options.references
+    if not ref.exists():
+        raise StabError(f"there are no references {str(ref)!r}")
     if ref.is_file() and ref.suffix.lower() != ".csv":
         if not est.is_file():
             raise StabError(f"the estimate of the file {ref} must be a file, got {str(est)!r}")
+        _check_unused(options, ["source_path", "estimate_path"], "the references are one file")
         names, folder, place = [ref.stem], ref.parent, est.parent
         paths = {MIXTURE: [options.mixture_path]} if options.mixture_path else {}
         paths["source 1"], estimates = [str(ref)], {"estimate 1": [str(est)]}
@@ -101,14 +105,20 @@ def _read_folders(
 
     est, ref = options.estimates, options.references
     if not est.is_dir():
-        raise StabError(f"there is no folder of estimates {str(est)!r}")
+        raise StabError(f"the estimates of {ref} must be in a folder, got {str(est)!r}")
+    if ref.is_file():
+        _check_unused(options, ["source_path", "mixture_path"], f"{ref} names its files itself")
     try:
-        source_path = rules.check_rule("--source-path", options.source_path, [rules.NAME])
-        rule = rules.check_rule("--estimate-path", options.estimate_path, [rules.NAME])
-        asked = options.mixture_path and rules.check_rule("--mixture-path", options.mixture_path, [rules.NAME])
+        source_path = rules.check_rule("--source-path", options.source_path or SOURCE_PATH, [rules.NAME])
+        rule = rules.check_rule("--estimate-path", options.estimate_path or ESTIMATE_PATH, [rules.NAME])
+        asked = options.mixture_path and rules.check_rule(
+            "--mixture-path", options.mixture_path, [rules.NAME], [rules.NAME]
+        )
     except ValueError as error:
         raise StabError(str(error)) from error
-    n_src = listed_sources(ref) if ref.is_file() else max(1, rules.count_by_rule(ref, source_path))
+    if ref.is_dir() and not rules.files_by_rule(ref, source_path):
+        raise StabError(f"{ref} has no references {source_path}: --source-path gives the rule of their names")
+    n_src = listed_sources(ref) if ref.is_file() else rules.count_by_rule(ref, source_path)
     usual = MIXTURE_PATH if ref.is_dir() and rules.files_by_rule(ref, MIXTURE_PATH) else None
     names, paths, folder = find_mixtures(ref, asked or usual, source_path, n_src)
     if n_src > 1 and rules.NUMBER not in rule:
@@ -126,6 +136,12 @@ def _read_folders(
             for j in range(1, n_src + 1)
         },
     )
+
+
+def _check_unused(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Refuses rules that nothing reads."""
+    if given := [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]:
+        raise StabError(f"{' and '.join(given)} must be left out: {why}")
 
 
 def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: argparse.Namespace) -> Any:
@@ -173,12 +189,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("estimates", type=path, metavar="EST", help="folder of estimates, or a file")
     parser.add_argument("references", type=path, metavar="REF", help="folder or table (.csv) of references, or a file")
-    parser.add_argument(
-        "--estimate-path", default=ESTIMATE_PATH, metavar="RULE", help="names of the estimates in EST (%(default)s)"
-    )
-    parser.add_argument(
-        "--source-path", default=SOURCE_PATH, metavar="RULE", help="names of the references in REF (%(default)s)"
-    )
+    parser.add_argument("--estimate-path", metavar="RULE", help=f"names of the estimates in EST ({ESTIMATE_PATH})")
+    parser.add_argument("--source-path", metavar="RULE", help=f"names of the references in REF ({SOURCE_PATH})")
     parser.add_argument(
         "--mixture-path", metavar="RULE", help=f"names of the mixtures in REF ({MIXTURE_PATH} where there are any)"
     )

@@ -149,7 +149,7 @@ class StepSystem(HostSystem):
         return mean.value * comm.n_ranks
 
     def ids_on_host(self, ids: Tensor) -> list[int]:
-        """Returns ids as integers: the host has those of the present batch, and need not wait for the device.
+        """Returns ids as integers: the host keeps the present batch's own, and need not wait for the device.
 
         Args:
             ids: [B] as :meth:`training_step` got them.

@@ -122,7 +122,7 @@ class MCLLossWrapper(PairwiseLossWrapper):
         figures = {
             "mcl_collapsed": collapsed(nearest, defined),
             "mcl_gap": torch.where(defined, gap, 0.0).sum() / defined.sum().clamp_min(1),
-            "mcl_temperature": gap.new_tensor(temperature),
+            "mcl_temperature": gap.new_full((), temperature),
         }
         return Assignment(pairs.marked(loss), pairs.perm, figures)
 

@@ -158,6 +158,8 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
             if isinstance(value, DictConfig) and "_target_" in value:
                 continue
             plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            if isinstance(value, DictConfig) and any(OmegaConf.is_missing(value, part) for part in value):
+                continue  # what is missing is named by itself
             if not _fits(plain, hints[key]):
                 yield f"{at}.{key}: must be {_name(hints[key])}, got {plain!r}"
 

@@ -217,6 +217,11 @@ def _check_choice(group: str, chosen: Any) -> None:
 
 
 def check_keys(values: Sequence[str], config: DictConfig) -> None:
+    """Checks that every override changes a key that a composed config has, unless it adds one.
+
+    Raises:
+        StabError: there is no such key.
+    """
     known = keys(config)
     for parsed in map(read, values):
         key = parsed.key_or_group

@@ -295,3 +295,9 @@ def test_costs_of_the_models_are_compared(study, tmp_path, capsys):
     assert shown[0] == "| row | seeds | parameters | MACs for a second of sound, G | real-time factor |"
     assert shown[2:4] == ["| b | 2 | 1000 | 1.500 (1 of 2) | 0.250 (1 of 2) |", "| a | 1 | 1000 | – | 0.250 |"]
     assert "MACs for a second of sound (G)" in (tmp_path / "page.html").read_text()
+
+
+def test_one_table_is_printed_at_a_time(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path), "--cost", "--distribution"])
+    assert "argument --distribution: not allowed with argument --cost" in capsys.readouterr().err

@@ -325,7 +325,12 @@ def test_batches_are_as_large_as_the_option_says(run, here, monkeypatch):
     from asteroid_stab.metrics import evaluation
 
     sizes, separated = [], evaluation.separated
-    monkeypatch.setattr(evaluation, "separated", lambda *args: sizes.append(args[3]) or separated(*args))
+
+    def noted(*args, batch_size):
+        sizes.append(batch_size)
+        return separated(*args, batch_size=batch_size)
+
+    monkeypatch.setattr(evaluation, "separated", noted)
     evaluate.main([str(run), "data.sample_rate=8000", "--metrics", "si_sdr", "data.n_test=3", "--batch-size", "2"])
     assert json.loads((run / "evaluation/test/summary.json").read_text())["n"] == 3
     assert sizes == [2]

@@ -150,10 +150,39 @@ def test_estimates_that_do_not_fit_are_named(folder, capsys):
     write(folder / "est/b_est4.wav", np.zeros(6000))
     with pytest.raises(StabError, match="has more estimates than the 3 sources: .*b_est4.wav"):
         score.main(argv[1:])
-    with pytest.raises(StabError, match="there is no folder of estimates '.*none'"):
+    with pytest.raises(StabError, match="the estimates of .*ref must be in a folder, got '.*none'"):
         score.main([str(folder / "none"), str(folder / "ref")])
-    with pytest.raises(StabError, match="there is no folder .*none: a folder of mixtures, or a table"):
+    with pytest.raises(StabError, match="there are no references '.*none'"):
         score.main([str(folder / "est"), str(folder / "none")])
+
+
+@pytest.mark.parametrize(
+    ("references", "rule", "message"),
+    [
+        (
+            "ref/list.csv",
+            ["--mixture-path", "m/{name}.wav"],
+            "--mixture-path must be left out: .*list.csv names its files",
+        ),
+        (
+            "ref/list.csv",
+            ["--source-path", "s{j}/{name}.wav"],
+            "--source-path must be left out: .*list.csv names its files",
+        ),
+        ("ref", ["--source-path", "src{j}/{name}.wav"], "ref has no references src{j}/{name}.wav: --source-path gives"),
+        ("ref", ["--source-path", "{name}.wav"], "ref has no references {name}.wav: --source-path gives"),
+        ("ref", ["--mixture-path", "mix/{name}_{j}.wav"], "--mixture-path must be .*mix/{name}.wav, got {j} in"),
+    ],
+)
+def test_a_rule_that_names_nothing_is_refused(made, references, rule, message):
+    with pytest.raises(StabError, match=message.replace("{", r"\{").replace("}", r"\}")):
+        score.main([str(made / "est"), str(made / references), *rule, *QUICK])
+
+
+def test_a_rule_beside_one_file_is_refused(made):
+    files = [str(made / "est/a_est2.wav"), str(made / "ref/s1/a.wav")]
+    with pytest.raises(StabError, match="--estimate-path must be left out: the references are one file"):
+        score.main([*files, "--estimate-path", "{name}.wav"])
 
 
 def test_an_evaluation_is_not_overwritten_unasked(made, tmp_path):

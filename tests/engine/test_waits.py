@@ -37,6 +37,8 @@ LOSSES = {
     "fixed": [{"run": None}, {"run": "RUN"}],
     "hysteresis": [{"margin_db": 1.0}, {"margin_db": 1.0, "memory": "best"}],
     "inactive": [{}],
+    "mcl": [{"mcl_weight": 1.0}, {"mcl_weight": 0.5, "temperature": 3.0}],
+    "mcl_hun": [{"phases.mcl.mcl_weight": 1.0, "first_epoch.pit": 1}],
     "pit": [{}],
     "probpit": [{}],
     "sinkpit": [{}, {"n_iter": 6}],
@@ -44,6 +46,7 @@ LOSSES = {
 }
 DSD = {"epsilon_db": 0.0, "keep_same": False}
 STABILIZERS = {
+    "data_map": [{"per_spread_db": 0.5, "per_mean_db": 0.1}],
     "dsd": [DSD, {"epsilon_db": 0.1, "metric": "sdr_i", "store_relaxed": True, "relative": True}],
     "graded": [{**DSD, "per_db": 0.2, "per_switch": 0.1}],
     "reweight": [{"alpha": 0.1}, {"alpha": 0.1, "level": "mixture", "clamp_db": 20.0}, {"class_bias": [["dog", 1.0]]}],
@@ -63,11 +66,14 @@ def test_all_of_conf_is_walked():
 
 def make_loss(name, way, n_src, run):
     """A loss of conf/, without Hydra, which takes seconds."""
-    OmegaConf.register_new_resolver("corpus", lambda what: n_src, replace=True)
-    node = OmegaConf.load(CONF / "loss" / f"{name}.yaml")
+
+    def load(option):
+        return OmegaConf.create((CONF / f"loss/{option}.yaml").read_text().replace("${corpus:n_src}", str(n_src)))
+
+    node = load(name)
     if "defaults" in node:  # entries "option@phases.name"
         parts = [entry.split("@phases.") for entry in node.pop("defaults")]
-        node.phases = {phase: OmegaConf.load(CONF / "loss" / f"{option}.yaml") for option, phase in parts}
+        node.phases = {phase: load(option) for option, phase in parts}
     for key, value in way.items():
         OmegaConf.update(node, key, str(run) if value == "RUN" else value)
     torch.manual_seed(0)

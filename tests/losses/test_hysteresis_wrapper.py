@@ -3,7 +3,6 @@
 import copy
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 
 import pandas as pd
 import pytest
@@ -11,6 +10,7 @@ import torch
 from asteroid.losses import pairwise_neg_sisdr
 from asteroid.losses.mse import PairwiseMSE, singlesrc_mse
 from runs import KILL, WORKERS, stab, state, train
+from threads import Threads
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
@@ -22,7 +22,7 @@ from asteroid_stab.losses import (
     SwitchedLossWrapper,
 )
 from asteroid_stab.run.plan import RunPlan
-from asteroid_stab.stabilizers import Comm, LossThreshold, SampleDropout, Stabilization
+from asteroid_stab.stabilizers import LossThreshold, SampleDropout, Stabilization
 
 N, T, EPOCHS = 8, 40, 6
 
@@ -204,32 +204,6 @@ def test_a_checkpoint_that_is_loaded_before_the_items_are_known(tmp_path):
         assert torch.equal(one.banks[-1].perm, loss.banks[-1].perm)
     third.forget()
     assert third.assign(estimates[1], sources, torch.arange(N)).figures["held"] == 0
-
-
-class Threads:
-    """Processes of one training as threads, which wait for each other."""
-
-    def __init__(self, n):
-        self.n, self.barrier, self.sent = n, Barrier(n), [None] * n
-
-    def comm(self, rank):
-        class Rank(Comm):
-            n_ranks = self.n
-
-            def _exchange(comm, values):
-                self.sent[rank] = values.detach().clone()
-                self.barrier.wait()
-                all_sent = torch.stack(self.sent)
-                self.barrier.wait()
-                return all_sent
-
-            gather = _exchange
-
-            def reduce_max(comm, values):
-                return comm._exchange(values).amax(0)
-
-        Rank.rank = rank
-        return Rank()
 
 
 @pytest.mark.parametrize("memory", ["last", "best"])

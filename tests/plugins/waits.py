@@ -77,7 +77,7 @@ class Operators(TorchDispatchMode):
 
 
 def ids_of_the_batch(data, ids):
-    """The ids that the host kept of the batch; a GPU is asked for those of any other."""
+    """The ids that the host kept of the batch; a GPU is asked for other ids."""
     on_device, kept = data._sent_ids
     assert on_device is ids
     return kept.tolist()

@@ -62,6 +62,7 @@ def test_what_fits_passes(node):
         ("chooses", {"mode": "mid"}, r"part.mode: must be Literal\['min', 'max'\], got 'mid'"),
         ("chooses", {"mode": "min", "flag": 1}, r"part.flag: must be bool, got 1"),
         ("chooses", {"mode": "min", "options": [1]}, r"part.options: must be dict\[str, int\] \| None, got \[1\]"),
+        ("chooses", {"mode": "min", "options": {"a": "???"}}, r"^config: part.options.a must be given$"),
         ("takez", {}, r"part._target_: \S+ has no 'takez' \(did you mean 'takes'\?\)"),
         (
             "nothing.Net",

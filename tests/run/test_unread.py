@@ -32,6 +32,7 @@ LEFT_OUT = ("none", "plain", "wandb", "mlflow", "sepformer", "tfgridnet")  # no 
 OPTIONS = sorted((file.parent.name, file.stem) for file in CONF.glob("*/*.yaml") if file.stem not in LEFT_OUT)
 NEED = {"progressive": ["callbacks.progressive.epochs_per_stage=2"], "fixed": ["loss.run=null"]}
 NEED |= {"attn_hun": ["loss.first_epoch.pit=3"], "attn_sink": ["loss.first_epoch.sinkpit=3"]}
+NEED |= {"mcl_hun": ["loss.first_epoch.pit=3"]}
 UNSEEN = {
     "trainer.enable_model_summary": "whether a callback prints the model; tested by Lightning",
     "trainer.benchmark": "of CUDA",

@@ -1,11 +1,11 @@
 """Mean and spread of each item against the list of its scores, over processes and in saved states."""
 
 import math
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from threads import Threads
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
@@ -81,24 +81,7 @@ def test_it_measures_as_a_list_does_and_goes_on_from_a_saved_state(tmp_path, dec
 @pytest.mark.parametrize("decay", [1.0, 0.6])
 def test_processes_unite_what_they_know(decay):
     """An item now on the one and now on the other; one that both visited, which counts for the first; one for none."""
-    barrier, sent, slow = threading.Barrier(2), [None, None], Slow(decay)
-
-    class Rank(Comm):
-        n_ranks = 2
-
-        def __init__(self, rank):
-            self._rank = rank
-
-        @property
-        def rank(self):
-            return self._rank
-
-        def reduce_max(self, values):
-            sent[self.rank] = values.clone()
-            barrier.wait()
-            largest = torch.stack(sent).amax(0)
-            barrier.wait()
-            return largest
+    threads, slow = Threads(2), Slow(decay)
 
     def steps(rank):
         own = [[i for i in range(2, N - 1) if (i + epoch) % 2 == rank] for epoch in range(6)]
@@ -108,7 +91,7 @@ def test_processes_unite_what_they_know(decay):
         scores = begun(decay)
         for step in steps(rank):
             scores.visit(*step)
-            scores.merge(Rank(rank))
+            scores.merge(threads.comm(rank))
         return scores
 
     with ThreadPoolExecutor(2) as pool:

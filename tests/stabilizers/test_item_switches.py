@@ -1,11 +1,11 @@
 """Switches of each item against a dictionary, over processes and in saved states."""
 
 import math
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from threads import Threads
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
@@ -63,27 +63,7 @@ def test_it_counts_as_a_dictionary_does_and_goes_on_from_a_saved_state(tmp_path)
 
 def test_processes_unite_their_counts():
     """Two processes, an item now on the one and now on the other; and an item that was visited by none of them."""
-    barrier, sent, slow = threading.Barrier(2), [None, None], Slow()
-
-    class Rank(Comm):
-        n_ranks = 2
-
-        def __init__(self, rank):
-            self._rank = rank
-
-        @property
-        def rank(self):
-            return self._rank
-
-        def gather(self, values):
-            sent[self.rank] = values.clone()
-            barrier.wait()
-            both = torch.stack(sent)
-            barrier.wait()
-            return both
-
-        def reduce_max(self, values):
-            return self.gather(values).amax(0)
+    threads, slow = Threads(2), Slow()
 
     def steps(rank):
         return [visits(10 * epoch + rank, [i for i in range(N - 1) if (i + epoch) % 2 == rank]) for epoch in range(6)]
@@ -92,7 +72,7 @@ def test_processes_unite_their_counts():
         switches = begun()
         for step in steps(rank):
             switches.visit(*step)
-            switches.merge(Rank(rank))
+            switches.merge(threads.comm(rank))
         return switches.counts.tolist()
 
     with ThreadPoolExecutor(2) as pool:

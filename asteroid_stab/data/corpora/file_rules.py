@@ -11,6 +11,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.paths import inside
 
 NAME, NUMBER = "{name}", "{j}"
+SOURCE_EXAMPLE, MIXTURE_EXAMPLE = "s{j}/{name}.wav", "mix/{name}.wav"
 _PIECES = re.compile(r"(\{name\}|\{j\})")
 
 
@@ -54,25 +55,25 @@ def path_by_rule(rule: str, name: str, number: int) -> str:
     return "".join({NAME: name, NUMBER: str(number)}.get(piece, piece) for piece in _PIECES.split(rule))
 
 
-def check_rule(argument: str, rule: str, needed: Sequence[str]) -> str:
+def check_rule(argument: str, rule: str, needed: Sequence[str], allowed: Sequence[str] = (NAME, NUMBER)) -> str:
     """Returns a rule for paths within a folder, in a plain form.
 
     Args:
         argument: name of the argument, for the message.
         rule: the rule.
         needed: the parts in braces that it must have.
+        allowed: the parts in braces that it may have.
 
     Raises:
         ValueError: one is missing, another is there, or the path leads out of the folder.
     """
-    parts = re.findall(r"\{[^{}]*\}", rule)
+    parts = re.findall(r"\{[^{}]*\}|[{}]", rule)
     lacking = [part for part in needed if part not in parts]
-    unknown = [part for part in parts if part not in (NAME, NUMBER)]
+    unknown = [part for part in parts if part not in allowed]
     if lacking or unknown:
         got = f"{unknown[0]} in {rule!r}" if unknown else repr(rule)
-        raise ValueError(
-            f"{argument} must be a path with {' and '.join(needed)}, such as s{{j}}/{{name}}.wav, got {got}"
-        )
+        example = SOURCE_EXAMPLE if NUMBER in allowed else MIXTURE_EXAMPLE
+        raise ValueError(f"{argument} must be a path with {' and '.join(needed)}, such as {example}, got {got}")
     try:
         return Path(inside(rule, argument)).as_posix()
     except StabError as error:

@@ -174,7 +174,7 @@ class MixtureFilesCorpus(Corpus):
         super().__init__(n_src, check_count("sample_rate", sample_rate, 1, HIGHEST_RATE))
         self.root = root
         self.parts = {"train": train_path, "valid": valid_path, "test": test_path}
-        self.mixture_path = None if mixture_path is None else check_rule("mixture_path", mixture_path, [NAME])
+        self.mixture_path = None if mixture_path is None else check_rule("mixture_path", mixture_path, [NAME], [NAME])
         self.source_path = check_rule("source_path", source_path, [NAME, *([NUMBER] if n_src > 1 else [])])
 
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> MixtureFiles:

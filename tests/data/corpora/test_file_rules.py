@@ -18,6 +18,7 @@ def test_files_are_found_by_their_names(tmp_path):
     [
         ("mix.wav", r"x must be a path with \{name\}, such as .*, got 'mix.wav'"),
         ("{nam}.wav", r"got \{nam\} in '\{nam\}.wav'"),
+        ("{name}.wav{", r"got \{ in '\{name\}.wav\{'"),
         ("../{name}.wav", "x must be a path within the corpus, got '../{name}.wav'"),
         ("/{name}.wav", "x must be a path within the corpus"),
     ],
