@@ -40,8 +40,10 @@ test-all: test test-bench test-toolkits test-docs test-slow ## all tests
 
 check: venv ## lint, format, types, floors
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 asteroid_stab bench
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(PYTEST) tests/test_floors.py
 
 format: venv ## brings the code into the project's format

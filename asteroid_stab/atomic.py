@@ -13,11 +13,11 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.locks import lock, lock_if_possible, unlock
+from asteroid_stab.locks import OPEN_FILES_MOVE, given_back, lock, lock_if_possible, unlock
 
 _UNFINISHED = re.compile(r"\.asteroid-stab-[0-9a-f]{12}\.tmp(\..*)?")
 _PROBE_BYTES = 1 << 16
@@ -41,10 +41,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: soundfile and others read the format off it.
-    with _unfinished(path.parent, path.suffix) as beside:
+    with _unfinished(path.parent, path.suffix) as (beside, locks):
         yield beside
-        with open(beside, "rb") as written:
+        with open(beside, "r+b") as written:  # Windows sees to the disk only for who may write
             os.fsync(written.fileno())  # or a full disk might only show after the old file is gone
+        if not OPEN_FILES_MOVE:
+            while locks:
+                unlock(locks.pop())
         os.replace(beside, path)
 
 
@@ -52,14 +55,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 def working_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
     """A hidden folder in ``parent`` for unfinished files; it is removed at the end, with all that is in it."""
     Path(parent).mkdir(parents=True, exist_ok=True)
-    with _unfinished(Path(parent), None) as folder:
+    with _unfinished(Path(parent), None) as (folder, _):
         yield folder
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Writes ``text`` to ``path``, whole or not at all."""
     with replacing(path) as new:
-        new.write_text(text, encoding="utf-8")
+        new.write_text(text, encoding="utf-8", newline="\n")  # the same bytes on every system
 
 
 @contextmanager
@@ -85,10 +88,10 @@ def making(path: str | os.PathLike[str], advice: str | None = None) -> Iterator[
     try:
         yield
     finally:
-        claim.unlink(missing_ok=True)
-        _writing.discard(claim)
-        _remove_empty(absent)
-        unlock(descriptor)
+        with given_back(descriptor):
+            claim.unlink(missing_ok=True)
+            _writing.discard(claim)
+            _remove_empty(absent)
 
 
 def _hold(claim: Path, wait: bool) -> int | None:
@@ -141,8 +144,8 @@ def remove_unfinished(folder: str | os.PathLike[str]) -> None:
             descriptor = lock(path)
         except OSError:  # a running process has it or has just removed it, or it is not ours to open
             continue
-        _remove(path)
-        unlock(descriptor)
+        with given_back(descriptor):
+            _remove(path)
 
 
 def remove_own() -> None:
@@ -153,18 +156,21 @@ def remove_own() -> None:
 
 
 @contextmanager
-def _unfinished(folder: Path, suffix: str | None) -> Iterator[Path]:
-    """A new, locked file with this suffix in ``folder``, or for None a folder; removed at the end if it is there."""
+def _unfinished(folder: Path, suffix: str | None) -> Iterator[tuple[Path, list[int]]]:
+    """A new, locked file with this suffix in ``folder``, or for None a folder; removed at the end if it is there.
+
+    Its lock comes in a list, from which it is taken where it is given back before.
+    """
     remove_unfinished(folder)
     path, descriptor = _new(folder, suffix)
+    locks = [] if descriptor is None else [descriptor]
     _writing.add(path)
     try:
-        yield path
+        yield path, locks
     finally:
-        _remove(path)
-        _writing.discard(path)
-        if descriptor is not None:
-            unlock(descriptor)
+        with given_back(locks.pop()) if locks else nullcontext():
+            _remove(path)
+            _writing.discard(path)
 
 
 def _new(folder: Path, suffix: str | None) -> tuple[Path, int | None]:

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from asteroid_stab.errors import StabError
 
 _LOCK_FILE = ".asteroid-stab.lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_POLL_S = 0.05
+_LOCKED_BYTE = 2**31 - 2  # Windows lets nobody read or write a locked byte: the last one that it can lock
 _held: set[int] = set()
 log = logging.getLogger(__name__)
+
+
+def _module(name: str) -> Any:
+    """A module of the standard library; None on a system that does not have it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+OPEN_FILES_MOVE = fcntl is not None
+"""Whether the system moves and removes a file that a process has open; Windows does not."""
 
 
 def _drop() -> None:
@@ -25,7 +42,8 @@ def _drop() -> None:
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_drop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop)
 
 
 def lock(path: str | os.PathLike[str], wait: bool = False) -> int:
@@ -38,14 +56,14 @@ def lock(path: str | os.PathLike[str], wait: bool = False) -> int:
     Raises:
         BlockingIOError: another process, or another lock of this one, holds it.
         FileNotFoundError: there is no such file or folder.
-        OSError: the file system has no locks (of folders, on some network file systems).
+        OSError: the file system has no locks (of folders: on Windows and on some network file systems).
     """
     while True:
         descriptor = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)  # NFS locks what may be written
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _take(descriptor, wait)
             # Its holder may have removed it, and somebody made another, between the two calls.
-            current = os.path.samestat(os.fstat(descriptor), os.stat(path))
+            current = not OPEN_FILES_MOVE or os.path.samestat(os.fstat(descriptor), os.stat(path))
         except OSError:
             os.close(descriptor)
             raise
@@ -78,6 +96,40 @@ def unlock(descriptor: int) -> None:
     if descriptor in _held:
         _held.remove(descriptor)
         os.close(descriptor)
+
+
+@contextmanager
+def given_back(descriptor: int) -> Iterator[None]:
+    """Gives a lock back with the block that removes its file: after it, or before it where no open file is removed.
+
+    In the second case another process may take the file over in between; then it stays, and the other removes it.
+    """
+    if not OPEN_FILES_MOVE:
+        unlock(descriptor)
+        with suppress(PermissionError):
+            yield
+        return
+    try:
+        yield
+    finally:
+        unlock(descriptor)
+
+
+def _take(descriptor: int, wait: bool) -> None:
+    """Locks an open file or folder as the system does it."""
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return
+    if msvcrt is None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    while True:
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            return msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            if not wait:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+        time.sleep(_POLL_S)
 
 
 @contextmanager
@@ -122,12 +174,12 @@ def claimed(folder: str | os.PathLike[str], advice: str, wait: bool = False) -> 
         raise StabError(f"cannot use the folder {folder}: {error.strerror}") from error
     finally:
         if descriptor >= 0:
-            if lock_file is not None:
-                lock_file.unlink(missing_ok=True)
-            with suppress(OSError):  # something is in it
-                for own in reversed(made):
-                    own.rmdir()
-            unlock(descriptor)
+            with given_back(descriptor):
+                if lock_file is not None:
+                    lock_file.unlink(missing_ok=True)
+                with suppress(OSError):  # something is in it
+                    for own in reversed(made):
+                        own.rmdir()
 
 
 def _make(folder: Path) -> list[Path]:
@@ -138,7 +190,7 @@ def _make(folder: Path) -> list[Path]:
 
 
 def _lock_folder(folder: Path, wait: bool) -> tuple[int, Path | None]:
-    """Locks a folder, or a file in it where the file system locks no folders (NFS)."""
+    """Locks a folder, or a file in it where no folder can be locked (NFS, Windows)."""
     try:
         return lock(folder, wait), None
     except (BlockingIOError, FileNotFoundError):

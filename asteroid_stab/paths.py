@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 
 from asteroid_stab.errors import StabError
 
@@ -36,7 +36,7 @@ def user_path(text: str | os.PathLike[str], what: str) -> str:
     if not path.strip():
         raise StabError(f"{what} needs a path, got nothing")
     check_text(path, what)
-    longest = max((len(os.fsencode(name)) for name in path.split("/")), default=0)
+    longest = max((len(os.fsencode(name)) for name in PurePath(path).parts), default=0)
     if longest > NAME_BYTES or len(os.fsencode(path)) > PATH_BYTES:
         raise StabError(
             f"{what} must be a path of at most {PATH_BYTES} bytes and {NAME_BYTES} in each name, got one of "
@@ -97,20 +97,33 @@ def folder_names(names: Iterable[str], what: str) -> list[str]:
     """
     plain: dict[str, None] = {}
     for name in names:
-        parts = PurePosixPath(name).parts if isinstance(name, str) else ()
-        if len(parts) != 1 or parts[0] in ("..", "/"):
+        parts = PurePath(name).parts if isinstance(name, str) else ()
+        if len(parts) != 1 or parts[0] == ".." or PurePath(name).anchor:
             raise StabError(f"{what} must be the name of a folder, got {name!r}")
         plain[parts[0]] = None
     return list(plain)
 
 
+def with_slashes(name: str) -> str:
+    """Returns a path of a table with slashes, where Windows has written backslashes.
+
+    Elsewhere a backslash is a letter of a name: a path that has slashes too keeps it.
+
+    Example:
+        >>> with_slashes("dev\\\\a.wav"), with_slashes("dev/a\\\\b.wav")
+        ('dev/a.wav', 'dev/a\\\\b.wav')
+    """
+    return name if "/" in name else name.replace("\\", "/")
+
+
 def inside(name: str, what: str) -> str:
-    """Returns a path relative to a corpus, as a user or a table of the corpus gives it.
+    """Returns a path relative to a corpus, as a user or a table of the corpus gives it, with slashes.
 
     Raises:
         StabError: it leads out of the corpus: it is absolute or has ``..`` in it.
     """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise StabError(f"{what} must be a path within the corpus, got {name!r}")
-    return name
+    plain = with_slashes(name)
+    for path in (PurePosixPath(plain), PurePath(name)):  # on Windows the second one has a drive, or other parts
+        if path.anchor or ".." in path.parts:
+            raise StabError(f"{what} must be a path within the corpus, got {name!r}")
+    return plain

@@ -123,7 +123,7 @@ class EndingSignals:
             if self._ignored:
                 self._ignored = False
                 time.sleep(_POLL_S)  # so that the main thread has left the place where it is ignored
-                os.kill(os.getpid(), number)
+                send_own(number)
             self._read.settimeout(min(left, _POLL_S))
             with suppress(TimeoutError):
                 self._read.recv(64)  # further signals, or that the program has left the context
@@ -153,6 +153,17 @@ def end_process(status: int) -> None:
         with suppress(Exception):
             stream.flush()
     os._exit(status)
+
+
+def send_own(number: int) -> None:
+    """Sends this process a signal, from any thread.
+
+    On Windows ``os.kill`` would end the process without a word, on any signal.
+    """
+    if hasattr(signal, "pthread_kill"):
+        os.kill(os.getpid(), number)
+    else:
+        signal.raise_signal(number)
 
 
 def present() -> EndingSignals | None:

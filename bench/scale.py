@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +53,18 @@ def measure_size(n_items: int, n_src: int, batch_size: int, n_steps: int) -> Num
 
 
 def _peak() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The most memory that this process has had, in bytes.
+
+    Raises:
+        StabError: the system does not count it.
+    """
+    try:
+        import resource
+    except ImportError as error:
+        raise StabError(
+            "bench scale needs the memory that a process has had, and Windows has no module for it"
+        ) from error
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # type: ignore[attr-defined]
 
 
 def _measure_here(n_items: int, n_src: int, batch_size: int, n_steps: int) -> Numbers:

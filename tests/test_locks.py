@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from asteroid_stab import locks
+from asteroid_stab import atomic, locks
 from asteroid_stab.atomic import making, write_text
 from asteroid_stab.errors import StabError
-from asteroid_stab.locks import claimed, lock, unlock
+from asteroid_stab.locks import claimed, given_back, lock, unlock
 
 HOLD = """
 import os, sys, time
@@ -115,3 +116,74 @@ def test_a_file_system_without_locks_is_used_without_them(tmp_path, monkeypatch,
     with making(tmp_path / "a", "wait"):
         write_text(tmp_path / "a", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "run"]
+
+
+class Windows:
+    """The lock of Windows: of a byte, for one who has the file open; kept by flock here."""
+
+    LK_NBLCK = 2
+
+    def locking(self, descriptor, mode, n_bytes):
+        assert (mode, n_bytes) == (self.LK_NBLCK, 1)
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) == locks._LOCKED_BYTE < 2**31
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(errno.EACCES, "Permission denied") from None
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    plain = os.open
+
+    def opened(path, flags, *mode):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return plain(path, flags, *mode)
+
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(locks, "msvcrt", Windows())
+    monkeypatch.setattr(locks.os, "open", opened)
+    for module in (locks, atomic):
+        monkeypatch.setattr(module, "OPEN_FILES_MOVE", False)
+
+
+def test_files_are_locked_by_their_last_byte_on_windows(tmp_path, windows):
+    (tmp_path / "a").touch()
+    held = lock(tmp_path / "a")
+    with pytest.raises(BlockingIOError):
+        lock(tmp_path / "a")
+    threading.Timer(0.2, unlock, (held,)).start()
+    begin = time.monotonic()
+    unlock(lock(tmp_path / "a", wait=True))
+    assert time.monotonic() - begin > 0.1
+
+
+def test_claims_and_files_on_windows(tmp_path, windows):
+    with claimed(tmp_path / "run", "wait"):
+        assert (tmp_path / "run" / ".asteroid-stab.lock").is_file()
+        with pytest.raises(StabError, match="in use by another process: wait"), claimed(tmp_path / "run", "wait"):
+            pass
+        write_text(tmp_path / "run" / "a", "x\n")
+        with making(tmp_path / "run" / "b"):
+            pass
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["a"]
+    assert (tmp_path / "run" / "a").read_bytes() == b"x\n"
+    assert not locks._held
+
+
+def test_a_file_that_another_process_took_over_stays(tmp_path, windows, monkeypatch):
+    """Windows gives the lock back before the file is removed; in between another process may take it."""
+    (tmp_path / "a").touch()
+    with given_back(lock(tmp_path / "a")):
+        raise PermissionError("the file is in use")
+    assert (tmp_path / "a").exists()
+    assert not locks._held
+
+
+def test_a_system_without_any_locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(locks, "msvcrt", None)
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
+        lock(tmp_path / "a")

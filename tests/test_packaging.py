@@ -1,5 +1,6 @@
 """What is shipped: a wheel that is whole, and an environment whose every version is pinned."""
 
+import ast
 import importlib.metadata
 import os
 import re
@@ -11,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from stubs import defined, used
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -271,3 +273,46 @@ def test_uv_resolves_all_with_the_overrides_of_readme(registry, uv_cache, tmp_pa
     assert {"asteroid", "asteroid-stab", "espnet", "pyannote-audio"} <= {
         line.split("==")[0].split(" ")[0] for line in found.splitlines()
     }
+
+
+OLDEST = (3, 10)
+
+
+def newer(tree):
+    """Names of the standard library that a source uses and the oldest Python does not have."""
+    for module, name in used(tree):
+        known = defined(module, version=(3, 13))
+        if known and name in known and name not in (defined(module, version=OLDEST) or ()):
+            yield f"{module}.{name}"
+    for module in {module for module, _ in used(tree)} & {"tomllib"}:
+        yield module
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import os, datetime as d\nos.replace, d.datetime, d.UTC", ["datetime.UTC"]),
+        ("from enum import Enum, StrEnum", ["enum.StrEnum"]),
+        ("import itertools\nitertools.batched([], 2)", ["itertools.batched"]),
+        ("from contextlib import suppress\nimport torch\ntorch.chdir", []),
+        ("import tomllib\ntomllib.loads", ["tomllib"]),
+    ],
+)
+def test_newer_names_are_seen(source, names):
+    assert [*newer(ast.parse(source))] == names
+
+
+def test_the_sources_are_of_the_oldest_python():
+    """Its grammar, and its standard library as far as a name is used of a module."""
+    found = {}
+    for file in sorted([*(ROOT / "asteroid_stab").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]):
+        tree = ast.parse(file.read_text(encoding="utf-8"), feature_version=OLDEST)
+        found |= {f"{file.name}: {name}": name for name in newer(tree)}
+    assert not found
+
+
+def test_the_oldest_python_is_the_declared_one():
+    oldest = ".".join(map(str, OLDEST))
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'requires-python = ">={oldest}"' in text
+    assert f'target-version = "py{oldest.replace(".", "")}"' in text

@@ -1,9 +1,10 @@
 """What users type is made plain at the door."""
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
+from asteroid_stab import paths
 from asteroid_stab.errors import StabError
 from asteroid_stab.paths import check_name, folder_names, inside, user_path
 
@@ -44,11 +45,29 @@ def test_what_is_no_subset(name):
         folder_names(["dev", name], "a subset")
 
 
-@pytest.mark.parametrize("name", ["../x.wav", "a/../../x.wav", "/etc/x.wav"])
+@pytest.mark.parametrize(
+    "name", ["../x.wav", "a/../../x.wav", "/etc/x.wav", "..\\x.wav", "a\\..\\..\\x.wav", "\\x.wav"]
+)
 def test_a_path_that_leads_out_of_its_corpus(name):
     with pytest.raises(StabError, match="row 1 must be a path within the corpus, got "):
         inside(name, "row 1")
     assert inside("a/x..wav", "row 1") == "a/x..wav"
+
+
+def test_a_path_that_windows_wrote_has_slashes():
+    assert inside("dev-clean\\84\\a.flac", "row 1") == "dev-clean/84/a.flac"
+    assert inside("dev-clean/84/a\\b.flac", "row 1") == "dev-clean/84/a\\b.flac"  # a letter of the name
+
+
+@pytest.mark.parametrize("name", ["C:\\x.wav", "C:x.wav", "C:/x.wav", "a/..\\..\\x.wav", "\\\\host\\share\\x.wav"])
+def test_a_path_that_leads_out_of_its_corpus_on_windows(name, monkeypatch):
+    monkeypatch.setattr(paths, "PurePath", PureWindowsPath)
+    with pytest.raises(StabError, match="row 1 must be a path within the corpus, got "):
+        inside(name, "row 1")
+    assert inside("a/b\\c.wav", "row 1") == "a/b\\c.wav"
+    with pytest.raises(StabError, match="a subset must be the name of a folder, got "):
+        folder_names([name], "a subset")
+    assert folder_names(["dev\\", "dev/"], "a subset") == ["dev"]
 
 
 def test_a_name_that_no_table_can_hold():

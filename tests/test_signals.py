@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from asteroid_stab.signals import EndingSignals, Terminated, present, received
+from asteroid_stab import signals
+from asteroid_stab.signals import EndingSignals, Terminated, present, received, send_own
 
 HEAD = """
 import os, signal, sys, time
@@ -171,3 +172,17 @@ def test_a_thread_leaves_signals_alone():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_signal_of_ones_own_is_followed_without_posix(monkeypatch):
+    """On Windows ``os.kill`` ends the process at once."""
+    monkeypatch.delattr(signals.signal, "pthread_kill")
+    monkeypatch.setattr(signals.os, "kill", None)
+    ended = False
+    with EndingSignals() as ending:
+        try:
+            send_own(signal.SIGTERM)
+            time.sleep(5)
+        except Terminated:
+            ended = True
+    assert (ended, ending.number) == (True, signal.SIGTERM)

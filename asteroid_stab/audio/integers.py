@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from asteroid_stab.audio.positions import read_at
 from asteroid_stab.errors import StabError
 
 
@@ -40,7 +41,7 @@ class IntegerFile:
             if self._file is None:
                 self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115  open as long as this object lives
             while left:
-                n_read = os.preadv(self._file.fileno(), [left], place)
+                n_read = read_at(self._file.fileno(), left, place)
                 if not n_read:
                     raise StabError(
                         f"{self.path} was cut off while it was in use: it ends at byte {place}, {len(left)} more are "
@@ -50,11 +51,3 @@ class IntegerFile:
         except OSError as error:
             raise StabError(f"cannot read {self.path}: {error.strerror}") from error
         return integers
-
-
-def write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """Writes all of ``data`` at ``offset``; the system may take it in several parts."""
-    view = memoryview(data)
-    while view:
-        n_written = os.pwrite(descriptor, view, offset)
-        view, offset = view[n_written:], offset + n_written

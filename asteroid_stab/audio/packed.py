@@ -27,7 +27,8 @@ from rich.progress import track as progress
 
 from asteroid_stab.atomic import making
 from asteroid_stab.audio.checksums import check_sums, write_sums
-from asteroid_stab.audio.integers import IntegerFile, write_at
+from asteroid_stab.audio.integers import IntegerFile
+from asteroid_stab.audio.positions import write_at
 from asteroid_stab.audio.tracks import Tracks
 from asteroid_stab.errors import StabError, some
 
@@ -182,7 +183,8 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
     goes_on = f", of which {first} are packed" if first else ""
     log.warning("packing %d tracks into %s (%.2f GB)%s", len(tracks), path, size / 1e9, goes_on)
     offsets = _offsets(tracks)
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | (0 if first else os.O_TRUNC), 0o666)
+    file = open(part, "r+b" if first else "w+b", buffering=0)  # noqa: SIM115  closed before it takes its name
+    descriptor = file.fileno()
     damaged: list[str] = []
 
     def pack_one(track: int) -> np.float32:
@@ -191,7 +193,7 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         except StabError as error:  # the others are decoded too, so that all damaged files are found at once
             damaged.append(str(error))
             return np.float32(np.nan)
-        write_at(descriptor, integers.tobytes(), offsets[track])
+        write_at(descriptor, integers.tobytes(), int(offsets[track]))
         return scale
 
     def keep() -> None:
@@ -224,7 +226,7 @@ def _pack(tracks: Tracks, path: Path, digest: bytes) -> None:
         os.fsync(descriptor)
         first = len(tracks)
     finally:
-        os.close(descriptor)
+        file.close()
         if not first:
             part.unlink()
     write_sums(part, path, offsets)

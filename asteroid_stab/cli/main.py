@@ -85,12 +85,18 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _nobody_reads(stream: Any) -> bool:
     """Whether a stream is a pipe whose reader has gone."""
+    if not hasattr(select, "poll"):  # Windows; a stream keeps what it could not write, and fails again
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            return True
+        return False
     poll = select.poll()
     try:
         poll.register(stream.fileno(), 0)  # errors are reported unasked
     except (OSError, ValueError):  # no file, in a test
         return False
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    return any(event & select.POLLERR for _, event in poll.poll(0))  # type: ignore[attr-defined]
 
 
 def _silence(stream: Any) -> None:

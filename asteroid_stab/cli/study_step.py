@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 
 from asteroid_stab.cli.main import main
+from asteroid_stab.signals import send_own
 
 
 def end_with_parent() -> None:
@@ -16,7 +17,7 @@ def end_with_parent() -> None:
     with suppress(OSError):
         while os.read(0, 1):
             pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    send_own(signal.SIGTERM)
 
 
 if __name__ == "__main__":

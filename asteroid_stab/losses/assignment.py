@@ -123,7 +123,7 @@ def best_permutation(pw: Tensor) -> Tensor:
 
 def _by_scipy(cost: Tensor) -> Tensor:
     """The permutations of least cost on the CPU, as SciPy finds them."""
-    rows = cost.mT.to("cpu", torch.float64).numpy()  # [B, J_src, J_est]; SciPy works in float64
+    rows = cost.mT.cpu().double().numpy()  # [B, J_src, J_est]; SciPy works in float64, which not every device has
     found = np.empty(rows.shape[:2], dtype=np.int64)
     for item, row in enumerate(rows):
         found[item] = linear_sum_assignment(row)[1]

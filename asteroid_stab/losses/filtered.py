@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.losses.assignment import reorder
+from asteroid_stab.precision import as_double, precise_dtype
 
 FILTER_LENGTH = 512
 MAX_DB = 100.0
@@ -23,7 +24,7 @@ def filtered_sdr(
     The distortion is what no filter of ``filter_length`` samples can make of the source. ``evaluate`` reports the same
     ratio as ``sdr``, to 0.01 dB (:func:`asteroid_stab.metrics.bss_eval.bss_eval`); values beyond ±100 dB are ±100 dB.
     Entries of a silent target are ``nan``, all entries of an item with a value that is not finite are ``inf``. A
-    silent estimate has -100 dB. Computed in float64, without a gradient.
+    silent estimate has -100 dB. Computed in float64, without a gradient; on the CPU where the device has no float64.
 
     Args:
         est_targets: estimates.
@@ -32,7 +33,7 @@ def filtered_sdr(
         filter_length: number of delays of a source's filter, in samples.
 
     Shapes:
-        est_targets: [B, J, T]; targets: [B, J, T]; perm: [B, J]; returns: [B, J], float64.
+        est_targets: [B, J, T]; targets: [B, J, T]; perm: [B, J]; returns: [B, J], float64 where the device has it.
 
     Raises:
         ValueError: estimates and targets differ in their shapes.
@@ -52,11 +53,11 @@ def filtered_sdr(
             f"estimates and targets must be of one shape [B, J, T], got {list(est_targets.shape)} and "
             f"{list(targets.shape)}"
         )
-    y, x = est_targets.double(), targets.double()
+    y, x = as_double(est_targets), as_double(targets)
     finite = torch.isfinite(y.abs().sum((1, 2)) + x.abs().sum((1, 2))).view(-1, 1, 1)
     y, x = torch.where(finite, y, 0.0), torch.where(finite, x, 0.0)
     if perm is not None:
-        y = reorder(y, perm)
+        y = reorder(y, perm.to(y.device))
     silent = torch.linalg.vector_norm(x, dim=-1) == 0
     x, y = (z / torch.linalg.vector_norm(z, dim=-1, keepdim=True).clamp_min(1e-300) for z in (x, y))
     n_fft = 1 << (x.shape[-1] + filter_length - 2).bit_length()
@@ -73,4 +74,5 @@ def filtered_sdr(
     least = 10 ** (-MAX_DB / 10)
     share = share.clamp(least / (1 + least), 1 / (1 + least))
     sdr = 10 * torch.log10(share / (1 - share))
-    return sdr.masked_fill(silent, torch.nan).masked_fill(~finite[..., 0], torch.inf)
+    sdr = sdr.masked_fill(silent, torch.nan).masked_fill(~finite[..., 0], torch.inf)
+    return sdr.to(precise_dtype(targets.device)).to(targets.device)

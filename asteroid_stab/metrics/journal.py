@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.locks import lock_if_possible, unlock
+from asteroid_stab.locks import given_back, lock_if_possible, unlock
 from asteroid_stab.metrics.separation_metrics import Measured
 
 
@@ -106,12 +106,12 @@ def journal(path: Path, settings: Mapping[str, Any], advice: str) -> Iterator[Jo
         yield kept
         done = True
     finally:
-        if done or not kept.measured:
-            path.unlink(missing_ok=True)
-        if new_folder:
-            with suppress(OSError):  # something is in it
-                path.parent.rmdir()
-        unlock(descriptor)
+        with given_back(descriptor):
+            if done or not kept.measured:
+                path.unlink(missing_ok=True)
+            if new_folder:
+                with suppress(OSError):  # something is in it
+                    path.parent.rmdir()
 
 
 def _locked(path: Path) -> int | None:

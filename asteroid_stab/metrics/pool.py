@@ -149,7 +149,6 @@ def _measure(item: Item, sample_rate: int, metrics: Sequence[str]) -> Measured:
 def start_processes(n_jobs: int, environment: dict[str, str]) -> ProcessPoolExecutor:
     """Spawns processes now, with changes to the environment; they end when this process ends."""
     executor = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=_follow_parent)
-    resource_tracker.ensure_running()  # it would let interrupts through again
     with _environment(environment), _interrupts_held():
         for _ in range(n_jobs):  # each submission starts a process as long as none is idle
             executor.submit(_ready)
@@ -177,11 +176,12 @@ def _interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # its start would let interrupts through again; Windows has none
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # type: ignore[attr-defined]
 
 
 def _follow_parent() -> None:

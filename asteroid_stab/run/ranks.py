@@ -232,7 +232,7 @@ class RankWatch:
         _, pid, host = self._signs[rank].split(" ", 2)
         if host == platform.node():
             with suppress(OSError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(int(pid), getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows ends it on any signal
 
     @staticmethod
     def _calm_observer() -> None:

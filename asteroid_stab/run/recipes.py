@@ -23,7 +23,7 @@ def recipe_files(config_dir: str | Path | None = None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in [*asteroid_stab.recipes.__path__, *([config_dir] if config_dir else [])]:
         for file in sorted(Path(root).rglob("*.yaml")):
-            found[str(file.relative_to(root).with_suffix(""))] = file
+            found[file.relative_to(root).with_suffix("").as_posix()] = file
     return dict(sorted(found.items()))
 
 

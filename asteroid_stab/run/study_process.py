@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import time
@@ -52,8 +51,9 @@ class StudyProcess:
         # goes before one.
         environment = {**ONE_THREAD, **os.environ}
         self.process = subprocess.Popen(
-            words, stdin=self.read, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
+            words, stdin=self.read, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+        )  # fmt: skip
 
     def poll(self) -> int | None:
         """Returns its status; None as long as it lives."""
@@ -71,7 +71,7 @@ class StudyProcess:
 
     def ask_to_end(self) -> None:
         """Asks it to end, whether its start has come back or not."""
-        if self.process is not None:
+        if self.process is not None and hasattr(os, "killpg"):  # Windows' SIGTERM does not ask; the closed pipe does
             with suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGTERM)
         self.close()
@@ -87,15 +87,18 @@ class StudyProcess:
             time.sleep(_POLL_S)
         if self.poll() is None:
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)  # with its loaders
+                if hasattr(os, "killpg"):
+                    os.killpg(self.process.pid, signal.SIGKILL)  # type: ignore[attr-defined]  # with its loaders
+                else:
+                    self.process.kill()  # its loaders follow it
             while self.poll() is None:
                 time.sleep(_POLL_S)
 
 
 def _cpu_s_of_ended() -> float:
-    """Seconds that processors computed for all processes of this one that ended and were waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    """Seconds that processors computed for all processes of this one that ended and were waited for; 0 on Windows."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def _is_free(log: Path) -> bool:

@@ -13,7 +13,7 @@ def to_device(model: nn.Module, device: str) -> nn.Module:
 
     Args:
         model: any module.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ...
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ...
 
     Raises:
         StabError: this machine has no such device, or torch does not know its name.
@@ -25,6 +25,8 @@ def to_device(model: nn.Module, device: str) -> nn.Module:
     n_gpus = torch.cuda.device_count()
     if place.type == "cuda" and (place.index or 0) >= n_gpus:
         raise StabError(f"--device must be one of this machine, which has {n_gpus} GPUs, got {device!r}")
-    if place.type not in ("cpu", "cuda"):
+    if place.type == "mps" and not torch.backends.mps.is_available():
+        raise StabError(f"--device must be one of this machine, which has no MPS, got {device!r}")
+    if place.type not in ("cpu", "cuda", "mps"):
         raise StabError(f"--device must be cpu, cuda, cuda:1, ..., got {device!r}")
     return model.to(place)

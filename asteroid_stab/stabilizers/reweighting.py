@@ -14,6 +14,7 @@ from torch import Tensor
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.items import Items
 from asteroid_stab.losses.assignment import item_loss
+from asteroid_stab.precision import precise_dtype
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers.base import Clock, Stabilizer, Step
 from asteroid_stab.stabilizers.comm import Comm
@@ -205,10 +206,11 @@ class Reweighting(Stabilizer):
             )
             self._warned = True
         counted = torch.isfinite(loss)
-        weights = torch.where(counted, weights, 0.0).double()
+        dtype = precise_dtype(weights.device)
+        weights = torch.where(counted, weights, 0.0).to(dtype)
         total, n_counted = weights.sum(), counted.sum()
         weights = weights / torch.where(total > 0, total, 1.0)
-        entropy = -(weights * weights.clamp_min(1e-300).log()).sum()
+        entropy = -(weights * weights.clamp_min(max(1e-300, torch.finfo(dtype).tiny)).log()).sum()
         # The effective size over the size is 1 where all weigh the same.
         squares = weights.square().sum() * n_counted
         effective = torch.where(total > 0, 1 / torch.where(total > 0, squares, 1.0), 0.0)

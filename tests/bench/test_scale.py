@@ -1,6 +1,7 @@
 """asteroid-stab bench scale: its figures, and that millions of items fit."""
 
 import json
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -28,6 +29,12 @@ def test_it_prints_a_row_for_each_number_and_writes_the_figures(tmp_path, capsys
 def test_fewer_items_than_a_batch_are_refused(capsys):
     assert main(["bench", "scale", "--items", "100", "4"]) == 2
     assert "--items must be at least --batch-size, 8, got 4" in capsys.readouterr().err
+
+
+def test_a_system_that_counts_no_memory_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    with pytest.raises(StabError, match="bench scale measures memory with a module of POSIX, which Windows does not"):
+        scale._peak()
 
 
 def test_a_process_that_is_killed_is_told(monkeypatch):

@@ -36,6 +36,20 @@ def test_a_reader_that_goes_away_is_no_error():
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_reader_is_looked_for_where_no_pipe_can_be_asked(monkeypatch, gone):
+    """As on Windows: a stream whose reader has gone fails again."""
+
+    class Stream:
+        def flush(self):
+            if gone:
+                raise BrokenPipeError
+
+    program = importlib.import_module("asteroid_stab.cli.main")
+    monkeypatch.delattr(program.select, "poll")
+    assert program._nobody_reads(Stream()) == gone
+
+
 def test_output_that_cannot_be_written_is_told():
     done = program("recipes", then="> /dev/full")
     assert done.returncode == 2

@@ -1,5 +1,6 @@
 """One step of a study as a process: it ends when it is asked to, and when it was never known."""
 
+import os
 import subprocess
 import sys
 import time
@@ -82,3 +83,27 @@ def test_a_process_whose_start_has_not_come_back_ends_too(step, monkeypatch):
     process.wait(10)
     assert not lives(started[0].pid)
     assert started[0].wait() == -15
+
+
+def test_it_ends_by_the_closed_pipe_where_no_signal_asks(step, monkeypatch):
+    """As on Windows, where SIGTERM ends a process before it can save; one that does not follow is ended."""
+    process, log = step
+    monkeypatch.delattr(os, "killpg")
+    code = "import sys; print(1, flush=True); sys.stdin.read(); print('saved')"
+    with open(log, "a") as output:
+        process.start([sys.executable, "-S", "-c", code], output.fileno())
+    while not log.read_text():
+        time.sleep(0.01)
+    process.ask_to_end()
+    process.wait(10)
+    assert (process.process.returncode, log.read_text()) == (0, "1\nsaved\n")
+
+
+def test_one_that_does_not_follow_is_ended_without_process_groups(step, monkeypatch):
+    process, log = step
+    monkeypatch.delattr(os, "killpg")
+    with open(log, "a") as output:
+        process.start([sys.executable, "-S", "-c", "import time; time.sleep(60)"], output.fileno())
+    process.ask_to_end()
+    process.wait(0.1)
+    assert process.process.returncode == -9

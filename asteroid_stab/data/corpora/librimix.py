@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import soundfile as sf
@@ -19,7 +19,7 @@ from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.lists.mixture_list import source_numbers
 from asteroid_stab.data.lists.table import ListTable
 from asteroid_stab.errors import StabError, some
-from asteroid_stab.paths import folder_names
+from asteroid_stab.paths import folder_names, with_slashes
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _relocate(items: LibriMix, folder: Path) -> None:
         for column in [column for column in table.columns if column.endswith("_path")]:
             paths = []
             for path in table[column]:
-                here = folder.joinpath(*Path(path).parts[-3:])  # subset/mix_clean/name.wav
+                here = folder.joinpath(*PurePosixPath(with_slashes(path)).parts[-3:])  # subset/mix_clean/name.wav
                 moved = not os.path.isfile(path) and here.is_file()
                 n_moved += moved
                 paths.append(str(here) if moved else path)

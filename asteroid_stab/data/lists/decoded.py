@@ -14,6 +14,7 @@ from threading import Lock
 import numpy as np
 
 from asteroid_stab.audio.file import read_samples
+from asteroid_stab.audio.positions import read_at, write_at
 from asteroid_stab.data.lists.speech_folder import Utterance
 from asteroid_stab.errors import cause
 
@@ -77,15 +78,14 @@ class DecodedSpeech:
     def _kept(self, utterance: int) -> np.ndarray:
         if utterance in self._written:
             assert self._descriptor is not None
-            n_bytes = 2 * self.utterances[utterance].n_frames
-            read = os.pread(self._descriptor, n_bytes, self._offsets[utterance])
-            if len(read) == n_bytes:
-                return np.frombuffer(read, np.int16)
+            kept = np.empty(self.utterances[utterance].n_frames, np.int16)
+            if read_at(self._descriptor, kept.data.cast("B"), self._offsets[utterance]) == kept.nbytes:
+                return kept
         integers = np.clip(np.rint(self.decode(utterance) * 32_768), -32_768, 32_767).astype(np.int16)
         if (descriptor := self._opened()) is not None:
             try:
-                if os.pwrite(descriptor, integers.tobytes(), self._offsets[utterance]) == integers.nbytes:
-                    self._written.add(utterance)
+                write_at(descriptor, integers.tobytes(), self._offsets[utterance])
+                self._written.add(utterance)
             except OSError as error:  # somebody else has filled the disk
                 log.warning("decoded speech is not kept in %s any more (%s)", self.folder, cause(error))
         return integers

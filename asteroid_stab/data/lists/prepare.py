@@ -138,7 +138,7 @@ def prepare_lists(
                 summary = replace(summary, path=str(path), n_too_short=n_too_short, damaged=damaged)
                 # Names only, so that the file does not depend on the place of the corpus.
                 roots = {one: root if one.startswith(f"{root}/") else noise_root for one in damaged}
-                names = sorted(os.path.relpath(one, roots[one]) for one in damaged)
+                names = sorted(Path(os.path.relpath(one, roots[one])).as_posix() for one in damaged)
                 report = {**asdict(summary), "path": path.name, "unused": len(summary.unused), "damaged": names}
                 about = json.dumps({"plan": asdict(plan), "list": report}, indent=1) + "\n"
                 write_text(path.with_name(f"{path.stem}_info.json"), about)

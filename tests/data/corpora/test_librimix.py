@@ -148,6 +148,16 @@ def test_a_folder_that_was_moved_is_found(tmp_path, caplog):
     assert f"names 12 files where they are not; took them from {tmp_path / 'new/wav8k/min'}" in caplog.text
 
 
+def test_a_folder_whose_lists_windows_wrote_is_found(tmp_path):
+    folder = generate(tmp_path, "test")
+    tables = [table for table in (folder / "metadata").glob("*.csv") if f",{folder}/test/" in table.read_text()]
+    assert tables
+    for table in tables:
+        text = table.read_text()
+        table.write_text(text.replace(f"{folder}/", "D:/LibriMix/").replace("/", "\\"))
+    assert len(LibriMixCorpus(str(tmp_path)).dataset("test")[0][0]) == 5000
+
+
 @pytest.mark.parametrize("task", ["sep_clean", "enh_both"])
 def test_half_a_folder_is_not_taken_as_whole(tmp_path, task):
     """LibriMix#28, #14, #17: folders of which the generator wrote a part."""
