@@ -72,6 +72,8 @@ FLOORS = [
     ("models.*", 2),
     ("pretext.*", 2),
     ("separation.*", 2),
+    ("sharing.extras", 0),
+    ("sharing.*", 2),
     ("callbacks.*", 2),
     ("integrations.*", 3),  # imported by those who ask for them, and by nobody here
     ("engine.remix", 0),
@@ -320,7 +322,7 @@ def undeclared(roots):
     """Imported packages that pyproject.toml does not name: they would be there by another's grace only."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["toy"], *extras["wandb"], *extras["mlflow"]]
+    requirements = [*project["dependencies"], *extras["toy"], *extras["wandb"], *extras["mlflow"], *extras["hub"]]
     declared = {normal(re.match(r"[\w.-]+", line)[0]) for line in requirements}
     distributions = packages_distributions()
     for root in roots - {"asteroid_stab"} - sys.stdlib_module_names:

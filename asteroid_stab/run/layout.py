@@ -78,6 +78,10 @@ class RunLayout:
         """The average of the models of ``n`` epochs; ``kind`` is last or best."""
         return self.root / "averages" / f"{kind}_{n}.pth"
 
+    def program(self, suffix: str, variant: str = "") -> Path:
+        """The exported program of the best model or of a variant; ``suffix`` is ``.pt2`` or ``.onnx``."""
+        return self.root / "programs" / f"{variant.replace(',', '_') or self.model.stem}{suffix}"
+
     def epoch_models(self) -> dict[int, Path]:
         """The models of epochs that exist, by epoch."""
         return _numbered(self.root / "models", "epoch_", ".pth")
