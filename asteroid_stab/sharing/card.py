@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import yaml
 
 from asteroid_stab import __version__
@@ -99,12 +100,10 @@ def _measured(evaluation: Evaluation | None) -> list[str]:
     names = [name for name in evaluation.metrics if _is_shown(name)]
     rows = ["| metric | mean | interval | mixtures |", "|---|---|---|---|"]
     for name in names:
-        values = evaluation.utterances[name].dropna().to_numpy() if name in evaluation.utterances else ()
         info = column_info(name)
-        half, mean = math.nan, math.nan
-        if len(values):
-            found = paired_difference(values[None])
-            mean, half = found.mean, found.half
+        values = evaluation.utterances[name].to_numpy(float) if name in evaluation.utterances else np.empty(0)
+        values = values[np.isfinite(values)]
+        mean, half = paired_difference(values[None])[:2] if len(values) else (math.nan, math.nan)
         rows.append(f"| {info.title} | {number(mean, info.digits)} | ± {number(half, info.digits)} | {len(values)} |")
     over = count(len(evaluation.utterances), "mixture")
     stale = " The model file has changed since it was measured." if evaluation.of_another_model else ""
