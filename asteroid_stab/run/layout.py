@@ -115,7 +115,8 @@ class RunLayout:
         """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
         named = [self.model, self.metrics, self.switches, self.data_map, self.last_checkpoint, self.best_checkpoint]
         named.append(self.report)
-        folders = [self.root / name for name in ("stages", "models", "averages", "assignments_whole", "evaluation")]
+        names = ("stages", "models", "averages", "programs", "assignments_whole", "evaluation")
+        folders = [self.root / name for name in names]
         found = [*(path for path in named if path.exists()), *self.all_assignments().values()]
         found += [path for path in folders if path.is_dir() and any(path.iterdir())]
         return [*found, *sorted(self.root.glob("switches_whole_*.csv"))]

@@ -70,6 +70,13 @@ def test_weights_of_the_hub_start_a_training(hub, model_bytes, tmp_path):
     assert all((value == expected[name]).all() for name, value in model.state_dict().items())
 
 
+def test_a_recipe_keeps_the_name_of_the_hub():
+    from asteroid_stab.run.compose import compose_recipe
+
+    name = "hf://ann/a@v1"
+    assert compose_recipe("baseline/toy", [f"init.path={name}"]).init.path == name
+
+
 def test_what_the_hub_lacks_is_named(hub):
     with pytest.raises(StabError, match=r"has no model 'ann/none', or it is private: 'hf auth login' logs in"):
         local_model("hf://ann/none")
