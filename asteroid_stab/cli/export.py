@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", type=path, metavar="MODEL", help="run folder or model file (.pth)")
     parser.add_argument("--to", choices=KINDS, required=True, help="kind of the program")
-    parser.add_argument("--out", type=path, metavar="FILE", help="file to write (default: programs/ in the run folder)")
+    parser.add_argument(
+        "--out", type=path, metavar="FILE", help="file to write (default: in the run folder, or beside the model file)"
+    )
     parser.add_argument("--seconds", type=_seconds, metavar="S", help="take one mixture of exactly this length")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_variant(parser)

@@ -18,6 +18,7 @@ from asteroid_stab.metrics.paired import LEVEL, paired_difference
 from asteroid_stab.report.evaluation_data import Evaluation
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import count, duration, number, parameters
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.recipes import recipe_files
 
 TAGS = ("asteroid", "asteroid-stab", "speech-separation", "audio-to-audio")
@@ -122,7 +123,7 @@ def _use(origin: Origin) -> str:
         f"asteroid-stab separate hf://{shlex.quote(origin.name)} recording.wav\n```\n\n"
         "Without asteroid-stab, Asteroid opens the model file:\n\n```python\n"
         "from asteroid.models import BaseModel\nfrom huggingface_hub import hf_hub_download\n"
-        f"model = BaseModel.from_pretrained(hf_hub_download({origin.name!r}, 'best_model.pth'))\n```\n\n"
+        f"model = BaseModel.from_pretrained(hf_hub_download({origin.name!r}, {RunLayout('').model.name!r}))\n```\n\n"
         "Models of asteroid-stab itself, such as the refiner, need `import asteroid_stab` before."
     )
 
