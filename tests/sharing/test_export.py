@@ -284,6 +284,7 @@ def assert_names_no_place(file):
         assert str(place).encode() not in file.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_program_names_no_folder_of_this_machine(tmp_path):
     import zipfile
 
