@@ -70,10 +70,10 @@ wheel: venv ## dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation
 
 release: venv-release ## dist/: sdist and wheel, checked, and tried in new environments of PYTHONS and beside a CPU-only torch
-	.venv-release/bin/python .ci/release.py $(PYTHONS) --cpu $(CPU_TORCH)
+	.venv-release/bin/python .ci/release.py $(PYTHONS) $(if $(CPU_TORCH),--cpu $(CPU_TORCH))
 
-release-short: venv-release ## the same in one environment, beside a CPU-only torch
-	.venv-release/bin/python .ci/release.py --cpu $(CPU_TORCH)
+release-short: venv-release ## dist/: sdist and wheel, built and checked; tried nowhere
+	.venv-release/bin/python .ci/release.py
 
 venv: ## .venv, if it is not there or not up to date
 	@.ci/venv .venv

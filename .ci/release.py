@@ -39,9 +39,10 @@ LOOK = (
     "import sys, asteroid_stab as a, torch; "
     "print(a.__file__, a.__version__, torch.__version__, torch.version.cuda, *sys.path, sep='|')"
 )
-# Imports every module of the packages that an extra requires.
+# Imports every module of the packages that an extra requires; this package first, since it repairs torchaudio beside a
+# CPU-only torch.
 IMPORT_EXTRA = """
-import importlib, re, sys
+import asteroid_stab, importlib, re, sys
 from importlib.metadata import packages_distributions, requires
 plain = lambda name: re.sub("[-_.]+", "-", name).lower()
 marker = re.compile(r"extra *== *['\\"]" + re.escape(sys.argv[1]) + r"['\\"]")
@@ -235,7 +236,7 @@ def _metadata(wheel: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Builds, checks and tries a release; returns 0 if nothing failed and at least one environment was tried."""
+    """Builds, checks and tries a release; returns 1 if something failed, or no environment could be tried."""
     parser = argparse.ArgumentParser(description="Builds a release, checks it, and tries it in clean environments.")
     parser.add_argument("pythons", nargs="*", metavar="PYTHON", help="versions to try the wheel on, such as 3.12")
     parser.add_argument("--cpu", metavar="REQUIREMENT", help="a torch without CUDA, such as torch==2.13.0")
@@ -272,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(*results[-1], flush=True)
     counts = {word: sum(result == word for result, _ in results) for word in ("passed", "skipped", "FAILED")}
     print(f"{version}: {', '.join(f'{count} environments {word}' for word, count in counts.items())}")
-    return 0 if counts["passed"] and not counts["FAILED"] else 1
+    return 1 if counts["FAILED"] or (plans and not counts["passed"]) else 0
 
 
 if __name__ == "__main__":

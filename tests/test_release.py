@@ -144,6 +144,12 @@ def test_python_that_is_not_there_is_named_and_nothing_passes(built, monkeypatch
     assert "1.2.0: 0 environments passed, 2 environments skipped, 0 environments FAILED" in out
 
 
+def test_release_that_is_tried_nowhere_is_built_and_checked(built, capsys):
+    assert built.main([]) == 0
+    out = capsys.readouterr().out
+    assert "1.2.0: 0 environments passed, 0 environments skipped, 0 environments FAILED" in out
+
+
 @pytest.mark.parametrize("failing", [False, True])
 def test_environments_are_tried_and_counted(built, monkeypatch, capsys, failing):
     def tried(wheel, python, log, first):
@@ -197,3 +203,60 @@ def test_citation_names_the_papers_as_their_cards_do():
         assert paper["url"] in text
         cards.add(card.parent.name)
     assert cards == {"dsd_lo", "ssl", "reweighting", "lir", "attention_pit"}
+
+
+# --- GitHub's workflows ---
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
+
+
+def steps(workflow):
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.release
+def test_workflows_are_valid():
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    for schema in ("vendor.github-workflows", "custom.github-workflows-require-timeout"):
+        subprocess.run([*check, schema, *map(str, WORKFLOWS)], cwd=ROOT, check=True)
+
+
+@pytest.mark.release
+def test_workflow_with_a_fault_is_seen(tmp_path):
+    broken = tmp_path / "broken.yml"
+    broken.write_text(WORKFLOWS[0].read_text().replace("runs-on:", "run-on:"))
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(broken)]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "run-on" in done.stdout
+
+
+def test_workflows_call_make_and_nothing_else():
+    assert [file.name for file in WORKFLOWS] == ["docs.yml", "release.yml", "tests.yml"]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for file in WORKFLOWS:
+        workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+        commands = [step["run"] for step in steps(workflow) if "run" in step]
+        assert commands
+        for command in commands:
+            program, target = command.split()
+            assert program == "make"
+            assert target in targets
+        checkouts = [step for step in steps(workflow) if step.get("uses", "").startswith("actions/checkout")]
+        assert all(step["with"]["fetch-depth"] == 0 for step in checkouts), "without tags there is no version"
+
+
+def test_pythons_are_the_same_everywhere():
+    """In the workflows, the classifiers, the Makefile and the declared oldest one."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    pythons = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
+    assert len(pythons) > 2
+    assert f'requires-python = ">={pythons[0]}"' in project
+    tests = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))
+    assert tests["jobs"]["tests"]["strategy"]["matrix"]["python"] == pythons
+    release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
+    (made,) = [step["with"]["python-version"] for step in steps(release) if "setup-python" in step.get("uses", "")]
+    assert sorted(made.split()) == sorted(pythons)
+    assert made.split()[-1] == "3.11", "the last one is the one that runs make"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^PYTHONS \?= (.+)$", makefile, re.MULTILINE)[1].split() == pythons
