@@ -42,13 +42,12 @@ LOOK = (
 # Imports every module of the packages that an extra requires; this package first, since it repairs torchaudio beside a
 # CPU-only torch.
 IMPORT_EXTRA = """
-import asteroid_stab, importlib, re, sys
-from importlib.metadata import packages_distributions, requires
-plain = lambda name: re.sub("[-_.]+", "-", name).lower()
+import importlib, re, sys
+from importlib.metadata import distribution, requires
+from asteroid_stab.required import import_names
 marker = re.compile(r"extra *== *['\\"]" + re.escape(sys.argv[1]) + r"['\\"]")
-wanted = {plain(re.match("[A-Za-z0-9._-]+", line)[0]) for line in requires("asteroid-stab") if marker.search(line)}
-found = {name for name, of in packages_distributions().items() if wanted & {plain(one) for one in of}}
-names = sorted(name for name in found if name.isidentifier() and not name.startswith("_"))
+wanted = {re.match("[A-Za-z0-9._-]+", line)[0] for line in requires("asteroid-stab") if marker.search(line)}
+names = sorted(name for one in wanted for name in import_names(distribution(one)) if not name.startswith("_"))
 for name in names:
     importlib.import_module(name)
 print(len(wanted), "packages:", *names)

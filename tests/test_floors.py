@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.required import import_names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -315,7 +316,14 @@ def test_lists_of_metrics_are_seen():
     assert list(lists_of_metrics(ast.parse(code))) == ["('si_sdr', 'pesq')", "[('sdr', 'SDR', 2), ('sir', 'SIR', 2)]"]
 
 
-packages_distributions = functools.cache(importlib.metadata.packages_distributions)  # walks the whole environment
+@functools.cache  # walks the whole environment
+def packages_distributions():
+    """The distributions by the names of their imports, as importlib.metadata has them from Python 3.11 on."""
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        for name in import_names(distribution):
+            found.setdefault(name, []).append(distribution.metadata["Name"])
+    return found
 
 
 def undeclared(roots):
