@@ -59,7 +59,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
 
     An option of a file's name with ``=`` in it is a file.
     """
-    parser = _parser()
+    parser = make_parser()
     options = parser.parse_intermixed_args(argv)
     words, seeds = options.words, options.seeds or []
     given = [word for word in [*words, *seeds] if _is_override(word)]
@@ -86,7 +86,8 @@ def _seeds(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[int]:
     return seeds
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab study",
         description="Trains every row of the files with every seed into DIR/ROW/SEED, evaluates it, and prints the "

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         StabError: the run kept no models of its epochs, its data cannot be used or have one source, or another process
             counts the same.
     """
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
     check_data_overrides(options.overrides)
 
     from asteroid_stab.run.folder import RunFolder
@@ -116,7 +116,8 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
     print(f"written to {table}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab switches",
         description="Labels whole training mixtures with the model of every epoch, in evaluation mode, and counts "

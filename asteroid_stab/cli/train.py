@@ -43,7 +43,7 @@ def _is_one_of_several() -> bool:
 
 
 def _main(argv: list[str]) -> int:
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
     take_trust(options.trust)
     recipe, overrides, resume = _split(options.arguments)
     if options.or_resume:
@@ -69,7 +69,8 @@ def _main(argv: list[str]) -> int:
         return train(config, resume, UNFINISHED)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab train",
         description="Trains a recipe ('asteroid-stab recipes' lists them) into a run folder.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from asteroid_stab import __version__
 from asteroid_stab.atomic import check_writable, write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.configuration import configuration
@@ -81,7 +81,7 @@ def render_sections(title: str, keys: Sequence[Key], sections: Sequence[Section]
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "player.js").read_text(encoding="utf-8")),
         made=datetime.now().isoformat(" ", "minutes"),
-        version=importlib.metadata.version("asteroid-stab"),
+        version=__version__,
     )
 
 
