@@ -227,6 +227,7 @@ class StudyLayout:
     Attributes:
         root: the folder of the study.
         record: the rows that ran here, in their order.
+        jobs: folder of the jobs of a cluster, with their output.
 
     Example:
         >>> study = StudyLayout("runs/s")
@@ -237,6 +238,7 @@ class StudyLayout:
     def __init__(self, root: str | os.PathLike[str]):
         self.root = Path(root)
         self.record = self.root / "study.json"
+        self.jobs = self.root / "slurm_jobs"
 
     def run(self, row: str, seed: int) -> RunLayout:
         """The run of a row with a seed."""
