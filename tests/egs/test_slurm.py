@@ -36,6 +36,7 @@ def test_each_task_trains_as_one_of_the_jobs_processes(tmp_path):
     assert options.or_resume
     assert options.arguments == [
         *("baseline/toy", "run_dir=runs/a b", "trainer=ddp", "trainer.num_nodes=2", "trainer.devices=4"),
+        "checkpoint.every_n_steps=500",
         "optim.lr=1e-4",
     ]
 
