@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -114,5 +115,6 @@ def serve(app: App, listener: socket.socket, ready: Callable[[], object], end: C
             pass
     finally:
         end()
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a page that is still open is cut off: no error
         server.should_exit = True
         closed.wait(_JOIN_S)

@@ -67,11 +67,8 @@ def heading(separators: Sequence[Separator]) -> Markup:
 
 
 def names(separators: Sequence[Separator]) -> list[str]:
-    """A name for each model, different from the others'; a run that is a number, as in a study, has its row's too."""
-    found = distinct_names([one.source for one in separators])
-    if any(name.isdecimal() for name in found):
-        found = [str(Path(*one.source.resolve().parts[-2:])) for one in separators]
-    return found
+    """A name for each model, different from the others'."""
+    return distinct_names([one.source for one in separators])
 
 
 def empty() -> Markup:

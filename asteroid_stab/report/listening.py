@@ -96,7 +96,7 @@ def _item(example: Example, limit_s: float) -> Item:
     gain = PEAK / peak if peak > 0 else 1.0
 
     def player(title: str, samples: np.ndarray | None) -> Player | None:
-        return None if samples is None else _player(title, gain * samples, rate, example.name)
+        return None if samples is None else make_player(title, gain * samples, rate, example.name)
 
     pairs = [
         (player(f"Estimate {j}", estimate), player(f"Reference {j}", source))
@@ -110,7 +110,18 @@ def _item(example: Example, limit_s: float) -> Item:
     return Item(f"{example.kind.capitalize()}: {value}", f"{example.name} · {cut}", first, pairs)
 
 
-def _player(title: str, samples: np.ndarray, rate: int, name: str) -> Player:
+def make_player(title: str, samples: np.ndarray, rate: int, name: str) -> Player:
+    """A player that holds its sound and its spectrogram.
+
+    Args:
+        title: name of the sound, such as ``Mixture``.
+        samples: the sound, full range 1.
+        rate: its sample rate, in Hz.
+        name: name of the mixture that it belongs to.
+
+    Shapes:
+        samples: [T].
+    """
     wav = io.BytesIO()
     sf.write(wav, samples, rate, format="WAV", subtype="PCM_16")
     alt = f"Spectrogram of {title.lower()} of {name}: 0 to {rate / 2000:g} kHz, {len(samples) / rate:.1f} s"

@@ -97,6 +97,7 @@ MIDDLE = """(() => {
   const picture = document.querySelectorAll(".picture")[1], box = picture.getBoundingClientRect();
   picture.dispatchEvent(new MouseEvent("click", { clientX: box.left + box.width / 2, bubbles: true }));
 })()"""
+TAB = "[...document.querySelectorAll('[role=tab]')].find(t => t.textContent.trim() == 'Compare both')"
 SEEN = "[...document.querySelectorAll('button')].filter(b => b.checkVisibility({visibilityProperty: true}))"
 BUTTON = SEEN + ".find(b => b.textContent.trim() == '%s')"
 
@@ -156,7 +157,8 @@ def test_the_page_in_a_browser(program, make_run, shared_data, tmp_path):
         tab.value(MIDDLE)  # the script of the players works
         assert tab.value(f"{PLAYERS}[1].currentTime / {PLAYERS}[1].duration") == pytest.approx(0.5, abs=0.2)
 
-        click(tab, "Compare both")
+        tab.value(f"{TAB}.click()")
+        tab.wait(f"{PLAYERS}.length == 0")  # the other tab is there
         click(tab, "Separate")
         tab.wait(KNOWN % 5)
         assert tab.value(f"{PLAYERS}.map(a => a.duration)") == pytest.approx([length_s] * 5, abs=0.01)
