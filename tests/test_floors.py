@@ -80,6 +80,7 @@ FLOORS = [
     ("engine.*", 3),  # LightningModules
     ("run.*", 4),  # applications
     ("report.*", 4),
+    ("demo.*", 4),
     ("cli.*", 5),  # the verbs, which nobody imports
 ]
 APPLICATIONS = 4
@@ -330,7 +331,7 @@ def undeclared(roots):
     """Imported packages that pyproject.toml does not name: they would be there by another's grace only."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["toy"], *extras["wandb"], *extras["mlflow"]]
+    requirements = [*project["dependencies"], *extras["toy"], *extras["wandb"], *extras["mlflow"], *extras["demo"]]
     declared = {normal(re.match(r"[\w.-]+", line)[0]) for line in requirements}
     distributions = packages_distributions()
     for root in roots - {"asteroid_stab"} - sys.stdlib_module_names:

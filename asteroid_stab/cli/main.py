@@ -16,7 +16,7 @@ from asteroid_stab.signals import EndingSignals, end_process
 
 VERBS = (
     *("train", "evaluate", "score", "separate", "prepare", "report"),
-    *("study", "compare", "switches", "average", "bench", "recipes", "completion"),
+    *("demo", "study", "compare", "switches", "average", "bench", "recipes", "completion"),
 )
 
 
