@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
         StabError: the model or an option cannot be used, the file exists, a package is missing, the model cannot be
             exported, or the program differs from it.
     """
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
 
     from asteroid_stab.atomic import making
     from asteroid_stab.run.layout import RunLayout
@@ -60,7 +60,8 @@ def _facts(model: Path, variant: str) -> dict[str, Any]:
     return {"asteroid_stab": __version__, "recipe": str(recipe or ""), "variant": variant}
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab export",
         description="Writes a trained model as a program of torch.export (.pt2), which needs torch alone, or of ONNX, "

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
         StabError: the name or the folder cannot be used, the hub has no such model or cannot be reached, or what it
             has is no model file that may be read.
     """
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
 
     from asteroid_stab.atomic import working_folder
     from asteroid_stab.models.files import load_model
@@ -43,7 +43,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab pull",
         description="Fetches a model that was put on the Hugging Face hub by push, or by a user of Asteroid. Its file "

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
         StabError: the run or an option cannot be used, the folder is not empty, a package is missing, or the hub
             refuses or cannot be reached.
     """
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
 
     from asteroid_stab.atomic import working_folder
     from asteroid_stab.run.folder import RunFolder
@@ -60,7 +60,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab push",
         description="Sends the best model of a run to the Hugging Face hub: Asteroid's model file, its weights as "
