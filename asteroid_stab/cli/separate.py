@@ -27,6 +27,7 @@ def main(argv: list[str]) -> int:
     """
     options = _parser().parse_intermixed_args(argv)
 
+    from asteroid_stab.microphones import n_mics_of
     from asteroid_stab.run.variants import find_variant
     from asteroid_stab.separation.chunks import layout, model_forward
     from asteroid_stab.separation.device import to_device
@@ -39,9 +40,9 @@ def main(argv: list[str]) -> int:
         model = to_device(variant.load(), options.device)
     sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
     windows = layout(options.window_s, options.overlap_s, sample_rate)
-    forward = model_forward(model)
+    forward, n_mics = model_forward(model), n_mics_of(model)
     taken: dict[Path, Path] = {}
-    reasons = [_attempt(name, options, forward, windows, sample_rate, taken) for name in options.files]
+    reasons = [_attempt(name, options, forward, windows, sample_rate, n_mics, taken) for name in options.files]
     lines = [f"{name}: {reason}" for name, reason in zip(options.files, reasons, strict=True) if reason]
     if len(options.files) > 1 and lines:
         lines = [f"{len(lines)} of {len(options.files)} files could not be separated", *lines]
@@ -82,6 +83,7 @@ def _attempt(
     forward: Forward,
     windows: Layout,
     sample_rate: int,
+    n_mics: int | None,
     taken: dict[Path, Path],
 ) -> str:
     """Separates a file; returns the reason if it cannot, else an empty string."""
@@ -97,7 +99,7 @@ def _attempt(
         with _claimed(name, folder):
             old = _check_place(name, folder, taken, options)
             with (
-                AudioInput(name, sample_rate, options.channel, options.resample) as audio,
+                AudioInput(name, sample_rate, options.channel, options.resample, n_mics) as audio,
                 Progress(console=Console(stderr=True), transient=True) as progress,
             ):
                 task = progress.add_task(name.name, total=audio.n_samples)
@@ -182,16 +184,21 @@ def _parser() -> argparse.ArgumentParser:
     add_trust(parser)
     parser.add_argument("--resample", action="store_true", help="resample files that have another sample rate")
     parser.add_argument(
-        "--channel", type=_channel, metavar="N|mix", help="the channel to use, from 1, or the mean of all"
+        "--channel",
+        type=_channels,
+        metavar="N[,N...]|mix",
+        help="the channel to use, from 1, or the mean of all; of a model for several microphones the channels in the "
+        "order that it was trained with, the reference microphone first (default: all)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing estimates")
     return parser
 
 
-def _channel(text: str) -> int | str:
-    """Parses a channel, which the user counts from 1 and the program from 0, or ``mix``."""
+def _channels(text: str) -> tuple[int, ...] | str:
+    """Parses channels, which the user counts from 1 and the program from 0, or ``mix``."""
     if text == "mix":
         return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a channel from 1, or mix, got {text!r}")
-    return int(text) - 1
+    numbers = text.split(",")
+    if not all(number.isdecimal() and int(number) >= 1 for number in numbers) or len({*numbers}) < len(numbers):
+        raise argparse.ArgumentTypeError(f"must be a channel from 1, several different ones, or mix, got {text!r}")
+    return tuple(int(number) - 1 for number in numbers)

@@ -118,8 +118,9 @@ def test_rate_and_channels(tmp_path, model):
     assert not np.allclose(second, sf.read(tmp_path / "a_est1.wav")[0])
     with pytest.raises(StabError, match="at most 2, got 3"):
         separate.main([*argv, "3", "--overwrite"])
-    with pytest.raises(SystemExit):
-        separate.main([*argv, "0"])
+    for wrong in ("0", "1,0", "1,1", "1,", "mix,1"):
+        with pytest.raises(SystemExit):
+            separate.main([*argv, wrong])
 
 
 def test_a_variant_of_the_model_separates(tmp_path):

@@ -102,3 +102,20 @@ def libri2mix_lists(root, out, names=("train-clean-100", "dev-clean", "test-clea
             table[f"source_{k + 1}_gain"] = 0.8 + 0.4 * k
         pd.DataFrame(table).to_csv(Path(out) / f"libri2mix_{name}.csv", index=False)
     return Path(out)
+
+
+def array(root, parts=("tr", "cv", "tt"), n_mics=2, n_src=2, n_mixtures=4, images=False, rate=RATE):
+    """``root/PART/{mix,s1,...}/NAME.wav``: delayed sources at each microphone; sources at the first one, or at all."""
+    for number, part in enumerate(parts):
+        rng = np.random.default_rng(number)
+        for i in range(n_mixtures):
+            dry = 0.1 * rng.standard_normal((n_src, 5000 + 700 * i))
+            at = np.empty((n_src, n_mics, dry.shape[1]))
+            for mic in range(n_mics):
+                for j in range(n_src):
+                    at[j, mic] = np.roll(dry[j], 3 * mic * (j + 1)) / (1 + mic)
+            name = f"0{i}.wav"
+            write(Path(root) / part / "mix" / name, at.sum(0).T, rate)
+            for j in range(n_src):
+                write(Path(root) / part / f"s{j + 1}" / name, at[j].T if images else at[j, 0], rate)
+    return Path(root)

@@ -68,7 +68,11 @@ def _role_paths(folder: Path, roles: Sequence[str]) -> tuple[list[str], dict[str
 
 
 def check_files(
-    paths: Mapping[str, Sequence[str]], sample_rate: int, folder: Path, first: str = "mixture"
+    paths: Mapping[str, Sequence[str]],
+    sample_rate: int,
+    folder: Path,
+    first: str = "mixture",
+    channels: Mapping[str, Sequence[int]] | None = None,
 ) -> list[int]:
     """Checks that the files of mixtures are there and fit each other; returns the mixtures' lengths.
 
@@ -77,9 +81,10 @@ def check_files(
         sample_rate: of the files, in Hz.
         folder: that holds them, for messages.
         first: what the first role is, for messages.
+        channels: the numbers of channels that files of a role may have; a role that is not in it has one.
 
     Raises:
-        StabError: a file is missing, damaged or empty, has another sample rate, several channels, or another length
+        StabError: a file is missing, damaged or empty, has another sample rate, number of channels, or another length
             than the first role's. All such files are counted, and the first three are named.
     """
     roles = list(paths)
@@ -88,6 +93,7 @@ def check_files(
     for i in range(len(paths[roles[0]])):
         mixture = headers[roles[0]][i]
         for role in roles:
+            wanted = (channels or {}).get(role, (1,))
             header, file = headers[role][i], os.path.relpath(paths[role][i], folder)
             if header is None:
                 faults.append(f"{file} is missing")
@@ -95,8 +101,8 @@ def check_files(
                 faults.append(str(header))
             elif header.sample_rate != sample_rate:
                 faults.append(f"{file} is sampled at {header.sample_rate} Hz instead of {sample_rate}")
-            elif header.n_channels != 1:
-                faults.append(f"{file} has {header.n_channels} channels instead of 1")
+            elif header.n_channels not in wanted:
+                faults.append(f"{file} has {header.n_channels} channels instead of {' or '.join(map(str, wanted))}")
             elif header.n_frames == 0:
                 faults.append(f"{file} has no samples")
             elif isinstance(mixture, Header) and header.n_frames != mixture.n_frames:
