@@ -119,7 +119,7 @@ def check_takes(model: nn.Module, n_mics: int) -> None:
     if takes is None or takes == n_mics:
         return
     if takes == 1:
-        mend = "set data.mics=[0], which takes the first one"
+        mend = "set data.mics=[0], which takes the first one (convtasnet_mics and fasnet_tac are models for several)"
     else:
         mend = f"set model.n_mics={n_mics}" + (f", or data.mics to {takes} of them" if n_mics > takes else "")
     plural = "s" if takes > 1 else ""

@@ -11,6 +11,8 @@ from asteroid_stab.cli.main import main
 
 NET = "model.net={_target_: own_nets.%s, norm: {_target_: torch.nn.Identity}}"
 REFERENCE = ["model=hosted", NET % "FirstOfMics", "model.inputs=channel_time", "model.n_mics=2"]
+SIZE = ["model.n_filters=16", "model.n_spatial=4", "model.n_blocks=2", "model.n_repeats=2", "model.bn_chan=4"]
+TINY = ["model.enc_dim=4", "model.feature_dim=4", "model.hidden_dim=4", "model.tac_hidden_dim=4", "model.n_layers=1"]
 MEAN = ["model=hosted", NET % "AllMics", "model.inputs=channel_time", "model.n_mics=2"]
 
 
@@ -95,3 +97,23 @@ def test_two_processes_equal_one(tmp_path, words):
     ranks = ["trainer=ddp", "trainer.devices=2", "loader.batch_size=2"]
     stab("train", *common, *ranks, f"run_dir={tmp_path / 'two'}")
     assert_same_weights(tmp_path / "one", tmp_path / "two", rtol=0, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        (
+            "convtasnet_mics",
+            ["model.n_mics=3", *SIZE, "head=layerwise", "stabilizer=[dsd]", "stabilizer.dsd.epsilon_db=1"],
+        ),
+        ("fasnet_tac", [*TINY, "loader.segment_s=0.1"]),
+    ],
+)
+def test_models_for_several_microphones(tmp_path, words, model, more):
+    run = tmp_path / "run"
+    assert main(["train", *words, f"model={model}", *more, f"run_dir={run}"]) == 0
+    assert main(["evaluate", str(run), "--metrics", "si_sdr", "--n-jobs", "1", "--limit", "2"]) == 0
+    recording = tmp_path / "array" / "tt" / "mix" / "00.wav"
+    assert main(["separate", str(run), str(recording), "--out", str(tmp_path)]) == 0
+    assert sf.info(tmp_path / "00_est2.wav").frames == 5000
