@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from asteroid_stab.audio.file import Header, probe_headers, read_channels
+from asteroid_stab.data.corpora.checked_files import check_files
 from asteroid_stab.data.corpora.file_rules import NAME, NUMBER, check_rule, files_by_rule, path_by_rule
-from asteroid_stab.data.corpora.mixture_folders import check_files
 from asteroid_stab.data.corpus import HIGHEST_RATE, Corpus, check_count, check_folder, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.lists.mixture_list import source_numbers
@@ -34,6 +34,7 @@ class MixtureFiles(MixtureDataset):
         segment_s: length of a crop, in seconds; None gives whole mixtures.
         seed: seed of the crops.
         choice: the microphones, of files with several channels; None wants files of one channel.
+        n_parts: number of files that a source is the sum of, which are as many roles, one after the other.
 
     A source's files have one channel, or as many as the mixtures', of which the reference's is the source.
 
@@ -54,8 +55,9 @@ class MixtureFiles(MixtureDataset):
         segment_s: float | None = None,
         seed: int = 0,
         choice: MicChoice | None = None,
+        n_parts: int = 1,
     ):
-        self.paths = paths
+        self.paths, self.n_parts = paths, n_parts
         self.has_mixtures = MIXTURE in paths
         first = "mixture" if self.has_mixtures else "first source"
         roles = [*paths]
@@ -63,7 +65,8 @@ class MixtureFiles(MixtureDataset):
         of_source = (source,) if source in (1, mixed) else (1, mixed)
         channels = {role: (mixed,) if role == MIXTURE else of_source for role in roles}
         lengths = check_files(paths, sample_rate, folder, first, channels)
-        super().__init__(names, lengths, len(paths) - self.has_mixtures, sample_rate, segment_s, seed)
+        n_src = (len(paths) - self.has_mixtures) // n_parts
+        super().__init__(names, lengths, n_src, sample_rate, segment_s, seed)
         chosen = (0,) if choice is None else choice.channels(mixed)
         self.n_mics = len(chosen)
         self.channels = {role: chosen if role == MIXTURE or source > 1 else (0,) for role in roles}
@@ -71,6 +74,8 @@ class MixtureFiles(MixtureDataset):
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         found = {role: read_channels(of[row], start, stop, self.channels[role]) for role, of in self.paths.items()}
         images = [signals for role, signals in found.items() if role != MIXTURE]
+        if self.n_parts > 1:
+            images = [np.stack(images[i : i + self.n_parts]).sum(0) for i in range(0, len(images), self.n_parts)]
         mixture = found[MIXTURE] if self.has_mixtures else np.stack(images).sum(0)
         return mixture if self.n_mics > 1 else mixture[0], np.stack([image[0] for image in images])
 
