@@ -193,6 +193,7 @@ def read_channels(path: str, start: int, stop: int, channels: Sequence[int]) -> 
         StabError: the file cannot be decoded, or ends before ``stop``.
     """
     parts: list[np.ndarray] = []
+    one = slice(channels[0], channels[0] + 1)  # of a file of one channel it is no copy
     n_left = stop - start
     try:
         with sf.SoundFile(path) as file:
@@ -200,7 +201,7 @@ def read_channels(path: str, start: int, stop: int, channels: Sequence[int]) -> 
                 file.seek(start)
             while n_left or not parts:
                 block = file.read(min(n_left, MOST_VALUES // file.channels), dtype="float32", always_2d=True)
-                parts.append(np.ascontiguousarray(block[:, list(channels)].T))
+                parts.append(np.ascontiguousarray(block.T[one if len(channels) == 1 else list(channels)]))
                 n_left -= len(block)
                 if not len(block):
                     break

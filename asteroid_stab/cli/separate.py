@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.trust import trusted_names, trusting
 
     take_trust(options.trust)
-    _note_levels(options)
+    _note_training(options)
     variant = find_variant(options.model, options.variant)
     with trusting(trusted_names(options.config_dir)):
         model = to_device(variant.load(), options.device)
@@ -51,8 +51,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _note_levels(options: argparse.Namespace) -> None:
-    """Prints a note where a run folder shows that ``--active-db`` is missing, or judges levels that no loss has set."""
+def _note_training(options: argparse.Namespace) -> None:
+    """Prints a note where a run folder shows that an option is missing or means nothing.
+
+    ``--active-db`` may be missing, or judge levels that no loss has set; ``--channel`` may be missing where the
+    training chose microphones.
+    """
     from omegaconf import OmegaConf
 
     from asteroid_stab.run.folder import RunFolder
@@ -64,6 +68,13 @@ def _note_levels(options: argparse.Namespace) -> None:
         config = RunFolder(options.model, options.config_dir).config
     except StabError:  # a damaged config: the model separates without it
         return
+    chosen = {key: OmegaConf.select(config, f"data.{key}") for key in ("mics", "ref_mic")}
+    given = [f"data.{key}={value}" for key, value in chosen.items() if value is not None]
+    if given and options.channel is None:
+        print(
+            f"note: this run was trained with {' '.join(given)} (counted from 0), and channels are taken in the file's "
+            "order here: --channel gives others (counted from 1), the reference microphone first"
+        )
     trained_db = OmegaConf.select(config, "system.active_db")
     if trained_db is None and options.active_db is not None:
         print(
