@@ -1,10 +1,13 @@
 # Everything runs in .venv, which .ci/venv makes from pyproject.toml and constraints.txt on first use; tests of other
 # toolkits run in .venv-toolkits, which sees .venv and has the packages of constraints-toolkits.txt besides; the site is
 # built in .venv-docs, made in the same way from constraints-docs.txt.
+# A release is checked from .venv-release (constraints-release.txt), and tried in environments that see none of these.
 # PYTHON=python3.12 chooses the interpreter of a new .venv; WORKERS=8 runs tests on more cores than two.
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-slow test-bench test-toolkits test-docs test-all check format fuzz kills bench wheel venv venv-cpu venv-toolkits venv-docs clean
+.PHONY: help demo docs test test-slow test-bench test-toolkits test-docs test-all check format test-release fuzz kills bench wheel release release-short venv venv-cpu venv-toolkits venv-docs venv-release clean
 WORKERS ?= 2
+PYTHONS ?= 3.10 3.11 3.12 3.13
+CPU_TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 
@@ -36,7 +39,10 @@ test-toolkits: venv-toolkits ## the tests beside SpeechBrain, ESPnet and Acceler
 test-docs: venv-docs ## the site, built, read through and opened in a browser
 	OMP_NUM_THREADS=1 .venv-docs/bin/python -m pytest -m docs
 
-test-all: test test-bench test-toolkits test-docs test-slow ## all tests
+test-release: venv-release ## the tests of what a release needs: workflow files and citation by their schemas
+	OMP_NUM_THREADS=1 .venv-release/bin/python -m pytest -m release
+
+test-all: test test-bench test-toolkits test-docs test-release test-slow ## all tests
 
 check: venv ## lint, format, types, floors
 	$(BIN)/ruff check .
@@ -63,11 +69,17 @@ wheel: venv ## dist/*.whl
 	@rm -rf build dist
 	$(BIN)/python -m build --wheel --no-isolation
 
+release: venv-release ## dist/: sdist and wheel, checked, and tried in new environments of PYTHONS and beside a CPU-only torch
+	.venv-release/bin/python .ci/release.py $(PYTHONS) $(if $(CPU_TORCH),--cpu $(CPU_TORCH))
+
+release-short: venv-release ## dist/: sdist and wheel, built and checked; tried nowhere
+	.venv-release/bin/python .ci/release.py
+
 venv: ## .venv, if it is not there or not up to date
 	@.ci/venv .venv
 
 venv-cpu: ## .venv-cpu: the same beside a CPU-only torch
-	@.ci/venv .venv-cpu torch==2.13.0
+	@.ci/venv .venv-cpu $(CPU_TORCH)
 
 venv-toolkits: venv ## .venv-toolkits: SpeechBrain, ESPnet and Accelerate beside what is in .venv
 	@.ci/venv .venv-toolkits --on .venv constraints-toolkits.txt
@@ -75,5 +87,8 @@ venv-toolkits: venv ## .venv-toolkits: SpeechBrain, ESPnet and Accelerate beside
 venv-docs: venv ## .venv-docs: Sphinx beside what is in .venv
 	@.ci/venv .venv-docs --on .venv constraints-docs.txt
 
+venv-release: venv ## .venv-release: what checks a release, beside what is in .venv
+	@.ci/venv .venv-release --on .venv constraints-release.txt
+
 clean: ## removes what was made here, environments included
-	rm -rf .venv .venv-cpu .venv-toolkits .venv-docs build dist demo site docs/recipes docs/reference *.egg-info
+	rm -rf .venv .venv-cpu .venv-toolkits .venv-docs .venv-release build dist demo site docs/recipes docs/reference *.egg-info

@@ -1,10 +1,21 @@
 """Stable label assignment in permutation-invariant training: plugins on Asteroid and PyTorch Lightning."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from asteroid_stab import _compat
 
-__version__ = "0.1.0"
+__version__: str  # found when it is first asked for: git takes a moment
+
+
+if not TYPE_CHECKING:  # for a type checker, other names would be there too
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":
+            from asteroid_stab.version import version
+
+            return version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _register_models() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from functools import cache
 from importlib import metadata
@@ -15,19 +16,32 @@ def required_packages() -> frozenset[str]:
 
     Extras are left out: who installs one asks for what is in it.
     """
-    distributions, waiting = set(), ["asteroid-stab"]
+    seen, names, waiting = set(), set(), ["asteroid-stab"]
     while waiting:
         name = _plain(waiting.pop())
-        if name in distributions:
+        if name in seen:
             continue
-        distributions.add(name)
+        seen.add(name)
         try:
-            lines = metadata.requires(name) or []
+            distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue  # for another system or Python
+        names |= import_names(distribution)
+        lines = distribution.requires or []
         waiting += [found.group() for line in lines if "extra ==" not in line and (found := _NAME.match(line))]
-    imported = metadata.packages_distributions()
-    return frozenset(name for name, of in imported.items() if distributions & {_plain(one) for one in of})
+    return frozenset(names)
+
+
+def import_names(distribution: metadata.Distribution) -> set[str]:
+    """Returns the names under which the packages and modules of a distribution are imported.
+
+    ``packages_distributions`` of Python 3.10 knows a distribution only where it lists them, which pandas does not.
+    """
+    if listed := (distribution.read_text("top_level.txt") or "").split():
+        return set(listed)
+    files = distribution.files or ()
+    found = {file.parts[0] if len(file.parts) > 1 else inspect.getmodulename(file.name) for file in files}
+    return {name for name in found if name and name.isidentifier() and name != "__pycache__"}
 
 
 def _plain(name: str) -> str:

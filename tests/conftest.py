@@ -18,11 +18,13 @@ TOOLKITS = ("speechbrain", "espnet2", "accelerate")
 
 
 def pytest_runtest_setup(item):
-    """Skips tests that are marked ``toolkits`` or ``docs`` where what they need is not installed."""
+    """Skips tests that are marked ``toolkits``, ``docs`` or ``release`` where what they need is not installed."""
     if item.get_closest_marker("toolkits"):
         missing = [name for name in TOOLKITS if importlib.util.find_spec(name) is None]
         if missing:
             pytest.skip(f"this environment has no {', '.join(missing)}: make test-toolkits makes one that has")
+    if item.get_closest_marker("release") and importlib.util.find_spec("check_jsonschema") is None:
+        pytest.skip("this environment has no check-jsonschema: make test-release makes one that has")
     if item.get_closest_marker("docs") and importlib.util.find_spec("myst_nb") is None:
         pytest.skip("this environment has no Sphinx: make test-docs makes one that has")
 

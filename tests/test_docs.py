@@ -72,7 +72,7 @@ def commands(text):
     short = dict(re.findall(r'^([A-Z])="(.*)"$', text, re.MULTILINE))
     for span in spans(text):
         line = re.sub(r"\$([A-Z])\b", lambda match: short.get(match[1], match[0]), span)
-        line = re.sub(r"^(?:[A-Z]+=\S+ )+", "", line)
+        line = re.sub(r"^(?:[A-Z]+=\S+ )+", "", re.sub(r" > \S+$", "", line))
         if "<" not in line and re.match(r"asteroid-stab [a-z]|egs/[\w/]+\.sh\s", line):
             yield shlex.split(line, comments=True)
 

@@ -44,6 +44,7 @@ FEATURES = {
     "test_floors.py": "rules that hold for every file",
     "test_mirror.py": "the tests",
     "test_packaging.py": "the wheel and the environment",
+    "test_release.py": "the program that makes a release, and the files that belong to one",
     "test_windows.py": "the program without what Windows lacks",
 }
 

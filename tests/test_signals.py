@@ -98,7 +98,7 @@ def test_a_forked_process_prints_a_traceback_unless_its_parent_is_gone(parent):
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_an_exception_that_python_ignores_is_raised_again(tmp_path, name, status):
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + IGNORED, str(tmp_path / "a.txt"), name],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", HEAD + IGNORED, str(tmp_path / "a.txt"), name],
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (status, "")

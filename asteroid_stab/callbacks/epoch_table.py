@@ -46,8 +46,8 @@ class EpochTable(pl.Callback):
             write_text(RunLayout(trainer.default_root_dir).metrics, table.to_csv(index=False))
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
-        return {"rows": list(self.rows)}
+        """The rows so far, and the present epoch's learning rate and seconds."""
+        return {"rows": list(self.rows), "lr": self._rate, "seconds": time.monotonic() - self._started}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the rows of a checkpoint.
@@ -60,3 +60,5 @@ class EpochTable(pl.Callback):
             if wrong := next((name for name, value in row.items() if not isinstance(value, (int, float))), None):
                 raise ValueError(f"the epochs' table must hold numbers, got {row[wrong]!r} under {wrong!r}")
         self.rows = rows
+        # A training that goes on within an epoch does not start it again; another epoch sets both.
+        self._rate, self._started = state_dict.get("lr", 0.0), time.monotonic() - state_dict.get("seconds", 0.0)

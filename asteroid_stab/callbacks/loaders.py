@@ -24,20 +24,23 @@ def training_items(trainer: pl.Trainer) -> Items | None:
 
 
 def start_at_epoch(trainer: pl.Trainer) -> None:
-    """Makes the training loaders begin with the epoch that the training begins with; to be called when it starts.
+    """Makes the training loaders begin where the training begins; to be called when it starts.
 
-    Lightning iterates over the loaders before it sets the epoch of their samplers. Workers fetch batches at once, so
-    that a resumed run would see the order and the crops of the epoch that its samplers were made with. Loaders that
-    started with another epoch are iterated over again; without workers nothing was fetched yet.
+    Lightning iterates over the loaders before it sets the epoch of their samplers; where a schedule has asked for the
+    steps of an epoch, even before it has read the checkpoint. Workers fetch batches at once, so that a resumed run
+    would see the order and the crops of another epoch, or its own epoch from the first batch on. Loaders that started
+    elsewhere are iterated over again.
     """
-    epoch, fetched = epochs_done(trainer), False
-    for loader in getattr(trainer.fit_loop._combined_loader, "flattened", ()):
+    fit_loop, epoch = trainer.fit_loop, epochs_done(trainer)
+    elsewhere = fit_loop.restarting and bool(fit_loop._combined_loader_states_to_load)
+    fit_loop._load_combined_loader_states()
+    for loader in getattr(fit_loop._combined_loader, "flattened", ()):
         for sampler in _samplers(loader):
             if getattr(sampler, "epoch", epoch) != epoch:
                 sampler.set_epoch(epoch)
-                fetched = fetched or getattr(loader, "num_workers", 0) > 0
-    if fetched:
-        iter(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+                elsewhere = True
+    if elsewhere:
+        iter(fit_loop._data_fetcher)  # type: ignore[arg-type]
 
 
 def _samplers(loader: Any) -> Iterator[Any]:
@@ -56,6 +59,13 @@ def steps_per_epoch(trainer: pl.Trainer) -> int | None:
     trainer.fit_loop.setup_data()
     n_batches = trainer.num_training_batches
     return None if math.isinf(n_batches) else max(1, math.ceil(n_batches / trainer.accumulate_grad_batches))
+
+
+def batches_done(trainer: pl.Trainer) -> int:
+    """Returns the batches of the present epoch that a training had done when it started: 0 where an epoch starts."""
+    within = trainer.fit_loop.restarted_mid_epoch
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+    return progress.processed if within else 0
 
 
 def epoch_is_whole(trainer: pl.Trainer) -> bool:

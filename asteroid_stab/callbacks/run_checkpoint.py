@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from asteroid_stab.atomic import replacing, write_text
 from asteroid_stab.callbacks.loaders import epoch_is_whole, validates
 from asteroid_stab.callbacks.weight_average import averaged_weights
+from asteroid_stab.callbacks.within_epoch import check_loaders, load_state, within_epoch
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import check_savable, save_model
 from asteroid_stab.run.epochs import shown_epoch
@@ -22,6 +23,9 @@ from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.plan import RunPlan
 
 log = logging.getLogger(__name__)
+
+WITHIN_EPOCH = "within_epoch"
+"""Key of a checkpoint that was written within an epoch, for what the processes knew then."""
 
 
 class RunCheckpoint(Checkpoint):
@@ -32,28 +36,71 @@ class RunCheckpoint(Checkpoint):
     checkpoint is written beside its place and moved there, so a full disk or a kill leaves the old one whole. The best
     is written before the last: an epoch that was interrupted in between is repeated.
 
+    With ``every_n_steps``, ``checkpoints/within.ckpt`` is written within epochs too, by all processes in the same step,
+    and removed when the epoch is over. It holds what each process knows, so that a run that goes on from it equals one
+    left alone, with as many processes.
+
     Args:
         monitor: the metric that makes a model the best.
         mode: whether the metric should be ``max`` or ``min``.
         infos: plain facts to keep in the model file.
+        every_n_steps: steps of the optimizer between two checkpoints within epochs; None writes none.
+
+    Raises:
+        ValueError: ``mode`` is another word, ``every_n_steps`` is below 1.
+        StabError: with ``every_n_steps``, the training data cannot start within an epoch.
     """
 
-    def __init__(self, monitor: str = "val/si_sdr", mode: str = "max", infos: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        monitor: str = "val/si_sdr",
+        mode: str = "max",
+        infos: dict[str, Any] | None = None,
+        every_n_steps: int | None = None,
+    ):
         if mode not in ("max", "min"):
             raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
-        self.monitor, self.mode, self.infos = monitor, mode, dict(infos or {})
+        if every_n_steps is not None and (isinstance(every_n_steps, bool) or every_n_steps < 1):
+            raise ValueError(f"every_n_steps must be at least 1, or null for whole epochs only, got {every_n_steps!r}")
+        self.monitor, self.mode, self.infos, self.every_n_steps = monitor, mode, dict(infos or {}), every_n_steps
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+        self._last_step = 0
+        self._written: dict[str, Any] = {}  # of the checkpoint that is being written within an epoch
+        self._own: dict[str, Any] | None = None  # of this process, from a checkpoint within an epoch
 
     def check(self, plan: RunPlan) -> None:
         """Checks that the model can be written to a model file."""
         check_savable(plan.model)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Checks that the data can start within an epoch, if that is asked for."""
+        self._last_step = trainer.global_step
+        if self.every_n_steps is not None:
+            check_loaders(trainer)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Notes in the run folder that there is no checkpoint yet."""
         run = RunLayout(trainer.default_root_dir)
         if trainer.is_global_zero and not run.last_checkpoint.exists() and not run.first_epoch.exists():
-            write_text(run.first_epoch, "No epoch of this run has ended yet: resumed, it starts over.\n")
+            write_text(run.first_epoch, "No epoch of this run has ended yet.\n")
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        """Goes on from a checkpoint within an epoch: as the last callback, right before the step."""
+        if self._own is not None:
+            load_state(pl_module, self._own)
+            self._own = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        """Writes a checkpoint within the epoch, if one is due after this step of the optimizer."""
+        step = trainer.global_step
+        if self.every_n_steps is None or step == self._last_step:  # batches are accumulated
+            return
+        self._last_step = step
+        if step % self.every_n_steps == 0 and not epoch_is_whole(trainer):
+            self._written = {WITHIN_EPOCH: within_epoch(trainer, pl_module)}
+            self._save(trainer, RunLayout(trainer.default_root_dir).within_checkpoint)
+            self._written = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Writes the epoch's checkpoints; Lightning calls checkpoint callbacks after all others.
@@ -77,6 +124,7 @@ class RunCheckpoint(Checkpoint):
         self._save(trainer, run.last_checkpoint)
         if trainer.is_global_zero:
             run.first_epoch.unlink(missing_ok=True)
+            run.within_checkpoint.unlink(missing_ok=True)
 
     def forget_best(self) -> None:
         """Makes the next epoch the best so far."""
@@ -109,6 +157,27 @@ class RunCheckpoint(Checkpoint):
                     "with resume=RUN"
                 ) from error
             raise
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Adds what each process knows to a checkpoint within an epoch."""
+        checkpoint.update(self._written)
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Takes what this process knew within the epoch.
+
+        Raises:
+            StabError: there were more or fewer processes.
+        """
+        if WITHIN_EPOCH not in checkpoint:
+            return
+        states = checkpoint[WITHIN_EPOCH]["ranks"]
+        if len(states) != trainer.world_size:
+            raise StabError(
+                f"a checkpoint within an epoch goes on with as many processes as wrote it, {len(states)}, got "
+                f"{trainer.world_size}: take one of a whole epoch"
+            )
+        self._own = states[trainer.global_rank]
+        checkpoint["callbacks"] = self._own["callbacks"]
 
     def state_dict(self) -> dict[str, Any]:
         """Score and epoch of the best model so far."""

@@ -80,7 +80,7 @@ class StabilizedTraining(EpochFigures):
     ):
         super().__init__(lambda: complete(stab.end_epoch() if stab.progress.n_calls else {}))
         self.stab, self.items, self.warns = stab, items, warns
-        self._own = list(stab.stabilizers)
+        self._own, self._saved_rank = list(stab.stabilizers), 0  # rank of the process that a loaded state is of
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Binds the parts to the items of the training set."""
@@ -97,7 +97,7 @@ class StabilizedTraining(EpochFigures):
             for part in joined:
                 part.n_steps = self.stab.progress.n_calls
             self.stab.begin_epoch(trainer.current_epoch, trainer.global_step)
-            if trainer.world_size > 1:
+            if trainer.global_rank == 1 and self._saved_rank == 0:
                 log.warning(
                     "this checkpoint was written inside epoch %d, and holds what the first of %d processes knew then: "
                     "the figures of this epoch and what stabilizers remember lack what the others had seen in it",
@@ -119,7 +119,7 @@ class StabilizedTraining(EpochFigures):
     def state_dict(self) -> dict[str, Any]:
         """Returns where the epoch is, and the state of the module's own stabilizers; the trainer's keep their own."""
         own = {name: part.state_dict() for name, part in named(self._own).items()}
-        return {"own": own, "epoch": self.stab.epoch_state()}
+        return {"own": own, "epoch": self.stab.epoch_state(), "rank": self.stab.comm.rank}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Goes on from a checkpoint's.
@@ -130,6 +130,7 @@ class StabilizedTraining(EpochFigures):
         check_saved(self._own, state_dict.get("own", {}))
         for name, part in named(self._own).items():
             part.load_state_dict(state_dict["own"][name])
+        self._saved_rank = state_dict.get("rank", 0)
         if "epoch" in state_dict:
             self.stab.load_epoch_state(state_dict["epoch"])
 

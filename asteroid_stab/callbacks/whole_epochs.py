@@ -7,14 +7,14 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
-from asteroid_stab.callbacks.loaders import epoch_is_whole, steps_per_epoch
+from asteroid_stab.callbacks.loaders import batches_done, epoch_is_whole, steps_per_epoch
 from asteroid_stab.data.sampler import epochs_done
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.epochs import shown_epoch
 
 
 class EndedWithinEpochError(Exception):
-    """The training ended within an epoch, none of which is kept; the message says where and why."""
+    """The training ended within an epoch; the message says where and why."""
 
 
 class WholeEpochs(pl.Callback):
@@ -23,7 +23,8 @@ class WholeEpochs(pl.Callback):
     A limit of steps ends the training after the last epoch that fits into it; Lightning would count a part as an epoch,
     and a resumed run would leave the rest out. A limit of time may end it within an epoch: then nothing of this epoch
     is written, and a resumed run trains it from its start. The time counts from the start of each process, as the
-    limit of a cluster's job does. The callback must come before all callbacks that write.
+    limit of a cluster's job does. From a checkpoint within an epoch (:class:`~asteroid_stab.callbacks.RunCheckpoint`)
+    the rest of the epoch is trained. The callback must come before all callbacks that write.
 
     Args:
         max_steps: optimizer steps, of all epochs; -1: no limit.
@@ -64,7 +65,7 @@ class WholeEpochs(pl.Callback):
                 f"trainer.max_steps must be at least the {n_steps} steps of an epoch, got {self.max_steps}: only whole "
                 f"epochs are kept, so there would be no model (trainer.limit_train_batches=... makes epochs shorter)"
             )
-        self._stop_where_no_epoch_fits(trainer)
+        self._stop_where_no_epoch_fits(trainer, batches_done(trainer) // trainer.accumulate_grad_batches)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks that the epoch was whole, and whether another one fits into the limit of steps.
@@ -78,16 +79,17 @@ class WholeEpochs(pl.Callback):
             done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
             raise EndedWithinEpochError(
                 f"ended by {why} in epoch {shown_epoch(trainer.current_epoch)}, after {done} of "
-                f"{trainer.num_training_batches} batches; nothing of this epoch is kept"
+                f"{trainer.num_training_batches} batches"
             )
         self._stop_where_no_epoch_fits(trainer)
 
-    def _stop_where_no_epoch_fits(self, trainer: pl.Trainer) -> None:
+    def _stop_where_no_epoch_fits(self, trainer: pl.Trainer, n_within: int = 0) -> None:
+        """Ends the training where the next epoch does not fit, ``n_within`` steps of which are done already."""
         n_steps = steps_per_epoch(trainer)
         if self.max_steps == -1 or n_steps is None:
             return
         left = max(0, self.max_steps - trainer.global_step)
-        if left < n_steps:
+        if left < n_steps - n_within:
             last = trainer.max_epochs or -1
             has_all_epochs = 0 <= last <= epochs_done(trainer)
             self.steps_left, trainer.should_stop = 0 if has_all_epochs else left, True

@@ -17,7 +17,7 @@ def main(argv: list[str]) -> int:
         StabError: the run kept too few models of its epochs, or had a pretext task; its data cannot be used; or another
             process makes the same file.
     """
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
     check_data_overrides(options.overrides)
 
     import logging
@@ -54,7 +54,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab average",
         description="Averages the weights of several epochs' models, measures the score of the average as the training "

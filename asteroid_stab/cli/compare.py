@@ -10,9 +10,6 @@ from asteroid_stab.cli.arguments import path
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import PERCENTILES
 from asteroid_stab.paths import shown
-from asteroid_stab.run.study import by_epoch, reached, read_study, table
-from asteroid_stab.run.study_cost import cost_table
-from asteroid_stab.run.study_distribution import by_snr, distribution, evaluations
 
 PICTURES = (".svg", ".png", ".pdf")
 SUMMARY = "prints the table of a study: DIR/ROW/SEED run folders, mean and spread over the seeds"
@@ -29,6 +26,8 @@ def picture(folder: Path, split: str, file: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+
+    from asteroid_stab.run.study_distribution import evaluations
 
     mpl.rcParams["text.parse_math"] = False  # a row may have any name
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -64,6 +63,7 @@ def page(folder: Path, split: str, baseline: str | None, file: Path) -> None:
     """
     from asteroid_stab.report.page import write
     from asteroid_stab.report.study_page import render_study
+    from asteroid_stab.run.study import read_study
 
     title = f"study {folder.resolve().name}"
     write(render_study(read_study(folder, split, baseline), split, title), file)
@@ -86,8 +86,8 @@ def check_picture(file: Path) -> None:
     check_writable(file.parent, "--picture names another file")
 
 
-def main(argv: list[str]) -> int:
-    """Prints the table that the options choose."""
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(prog="asteroid-stab compare", description=SUMMARY)
     parser.add_argument("folder", type=path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
@@ -117,7 +117,17 @@ def main(argv: list[str]) -> int:
         metavar="FILE",
         help="write a self-contained HTML page of tables, differences with intervals, curves and cost (.html)",
     )
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Prints the table that the options choose."""
+    options = make_parser().parse_args(argv)
+
+    from asteroid_stab.run.study import by_epoch, reached, table
+    from asteroid_stab.run.study_cost import cost_table
+    from asteroid_stab.run.study_distribution import by_snr, distribution
+
     if options.picture is not None:
         check_picture(options.picture)
     if options.page is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from asteroid_stab.atomic import working_folder
 from asteroid_stab.cli.arguments import check_data_overrides, take_trust
-from asteroid_stab.cli.evaluate_options import check_corpus_name, files_corpus, options_of
+from asteroid_stab.cli.evaluate_options import check_corpus_name, files_corpus, make_parser, options_of
 from asteroid_stab.cli.evaluation_place import check_broken, check_place, existing, move_evaluation
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.cli.measuring import possible_metrics, share_cores
@@ -20,6 +20,7 @@ from asteroid_stab.errors import StabError, within
 from asteroid_stab.metrics.names import METRICS
 from asteroid_stab.run.layout import EvaluationLayout
 
+__all__ = ["SUMMARY", "main", "make_parser"]
 SUMMARY = "measures a run's model on whole mixtures"
 
 

@@ -14,7 +14,6 @@ from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import METRICS
 from asteroid_stab.paths import user_path
 from asteroid_stab.run.layout import RunLayout
-from asteroid_stab.run.overrides import quoted
 
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _EXAMPLES = """examples:
@@ -31,7 +30,7 @@ def options_of(argv: list[str]) -> argparse.Namespace:
 
     Words that are no overrides are the ``files``: folders and tables of mixtures.
     """
-    parser = _parser()
+    parser = make_parser()
     options = parser.parse_intermixed_args(argv)
     words = options.metrics or []
     options.overrides += [word for word in words if _is_override(word)]
@@ -85,6 +84,8 @@ def files_corpus(place: Path, n_src: int, sample_rate: int) -> list[str]:
         raise StabError(
             f"{str(place)!r} must be a folder of mixtures or a table of them (.csv), or an override (data.KEY=VALUE)"
         )
+    from asteroid_stab.run.overrides import quoted
+
     root, part = (place, ".") if place.is_dir() else (place.parent, place.name)
     words = ["data=mixture_files", f"data.root={quoted(str(root))}", f"data.test_path={quoted(part)}"]
     return [*words, f"data.n_src={n_src}", f"data.sample_rate={sample_rate}"]
@@ -94,7 +95,8 @@ def _is_override(word: str) -> bool:
     return "=" in word or word.startswith("~")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     made = RunLayout("RUN").evaluation("SPLIT")
     beside = RunLayout("RUN").evaluation("SPLIT", corpus="NAME")
     parser = argparse.ArgumentParser(

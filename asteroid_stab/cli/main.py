@@ -16,7 +16,7 @@ from asteroid_stab.signals import EndingSignals, end_process
 
 VERBS = (
     *("train", "evaluate", "score", "separate", "prepare", "report"),
-    *("study", "compare", "switches", "average", "bench", "recipes"),
+    *("demo", "study", "compare", "switches", "average", "bench", "recipes", "completion"),
 )
 
 
@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         epoch; 128 + n where signal n ended the work; 141 where the output's reader has gone.
     """
     is_program = argv is None
+    if is_program and "_ARGCOMPLETE" in os.environ:  # a shell asks how its line may go on
+        importlib.import_module("asteroid_stab.cli.completion").answer(VERBS)
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may know no letter beyond ASCII

@@ -26,7 +26,8 @@ the lists are relative to --librispeech and --noise. The same options give the s
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab prepare",
         description=SUMMARY,
@@ -92,7 +93,7 @@ def main(argv: list[str]) -> int:
     Raises:
         StabError: lists cannot be made; or they were made without files that cannot be used, which it names.
     """
-    args = vars(_parser().parse_args(argv))
+    args = vars(make_parser().parse_args(argv))
     from rich.console import Console
     from rich.progress import Progress
 

@@ -11,13 +11,8 @@ from asteroid_stab.run.layout import RunLayout
 SUMMARY = "writes one self-contained HTML page about one or several runs"
 
 
-def main(argv: list[str]) -> int:
-    """Writes the page and prints its path.
-
-    Raises:
-        StabError: a folder is not a run folder, is given twice or holds a file that cannot be read, or the page cannot
-            be written.
-    """
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab report",
         description="Writes one HTML page of learning curves, switch ratios, evaluation and sounds. The page is "
@@ -38,7 +33,17 @@ def main(argv: list[str]) -> int:
         default="test",
         help="the split whose evaluation is shown (default: %(default)s)",
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Writes the page and prints its path.
+
+    Raises:
+        StabError: a folder is not a run folder, is given twice or holds a file that cannot be read, or the page cannot
+            be written.
+    """
+    args = make_parser().parse_args(argv)
 
     from asteroid_stab.report.page import check_place, render, write
     from asteroid_stab.report.run_data import read_runs

@@ -174,7 +174,8 @@ def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: ar
     return evaluation
 
 
-def _options(argv: list[str]) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     made = EvaluationLayout("DIR")
     parser = argparse.ArgumentParser(
         prog="asteroid-stab score",
@@ -201,6 +202,11 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--out", type=path, metavar="DIR", help=f"folder for {made.utterances.name} and {made.summary.name}"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation in DIR")
+    return parser
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = make_parser()
     options = parser.parse_intermixed_args(argv)
     check_measuring(parser, options.metrics or [], options.n_jobs)
     return options

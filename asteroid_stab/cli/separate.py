@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     Raises:
         StabError: the model or an option cannot be used, or a file could not be separated.
     """
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
 
     from asteroid_stab.microphones import n_mics_of
     from asteroid_stab.run.variants import find_variant
@@ -171,7 +171,8 @@ def _check_place(name: Path, folder: Path, taken: dict[Path, Path], options: arg
     return there
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab separate",
         description="Separates each FILE into FILE_est1.wav, FILE_est2.wav, ... (32-bit float, at the model's "

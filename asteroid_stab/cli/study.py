@@ -34,17 +34,23 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.run.study_record import keep_record
     from asteroid_stab.run.study_rows import read_rows
     from asteroid_stab.run.study_runner import StudyRunner
+    from asteroid_stab.run.study_submit import SubmittedStudy
 
     take_trust(options.trust)
     rows, study = read_rows(options.files), StudyLayout(options.out)
     runs = plan(rows, options.seeds, options.out, options.overrides, options.config_dir)
     with claimed(options.out, f"wait for the end of the study in it; {_ELSEWHERE}"):
         check_writable(options.out, _ELSEWHERE)
-        runner = StudyRunner(runs, study, PROGRAM, options.jobs, _print)
+        runner: StudyRunner | SubmittedStudy
+        if options.submit:
+            runner = SubmittedStudy(runs, study, PROGRAM, options.slurm, _print)
+        else:
+            runner = StudyRunner(runs, study, PROGRAM, options.jobs, _print)
         check_configs([steps.run for steps in runner.waiting])
         keep_record(rows, options.overrides, study)
         if signals := present():
-            signals.hint = lambda: "the same command goes on"
+            goes_on = "the jobs go on, and the same command waits for them" if options.submit else ""
+            signals.hint = lambda: goes_on or "the same command goes on"
         runner.run()
     if study_runs(options.out):
         print(*map(shown, table(options.out, "test")), sep="\n")
@@ -59,13 +65,17 @@ def options_of(argv: list[str]) -> argparse.Namespace:
 
     An option of a file's name with ``=`` in it is a file.
     """
-    parser = _parser()
+    parser = make_parser()
     options = parser.parse_intermixed_args(argv)
     words, seeds = options.words, options.seeds or []
     given = [word for word in [*words, *seeds] if _is_override(word)]
     options.overrides = given
     options.files = [path(word) for word in words if word not in given]
     options.seeds = _seeds(parser, [word for word in seeds if word not in given]) or list(SEEDS)
+    if options.slurm and not options.submit:
+        parser.error("--slurm is for jobs of a cluster: add --submit slurm")
+    if options.submit and options.jobs > 1:
+        parser.error("--jobs is for the runs of this machine, and --submit slurm submits all: leave one of them out")
     if not options.files:
         parser.error("which rows? FILE is needed, such as egs/toy/dsd_lo.rows")
     return options
@@ -86,7 +96,8 @@ def _seeds(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[int]:
     return seeds
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab study",
         description="Trains every row of the files with every seed into DIR/ROW/SEED, evaluates it, and prints the "
@@ -109,6 +120,19 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="runs at a time (default: %(default)s); no more than cores",
+    )
+    parser.add_argument(
+        "--submit",
+        choices=["slurm"],
+        help="run each run as a job of a cluster, and wait for them; DIR must be on a disk that all nodes share",
+    )
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="with --submit slurm: an option of sbatch, such as partition=gpu, time=120 (minutes) or gpus_per_node=1; "
+        "may be given several times",
     )
     add_trust(parser)
     return parser

@@ -43,7 +43,7 @@ def _is_one_of_several() -> bool:
 
 
 def _main(argv: list[str]) -> int:
-    options = _parser().parse_intermixed_args(argv)
+    options = make_parser().parse_intermixed_args(argv)
     take_trust(options.trust)
     recipe, overrides, resume = _split(options.arguments)
     if options.or_resume:
@@ -69,14 +69,15 @@ def _main(argv: list[str]) -> int:
         return train(config, resume, UNFINISHED)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(
         prog="asteroid-stab train",
         description="Trains a recipe ('asteroid-stab recipes' lists them) into a run folder.",
         epilog="Overrides follow Hydra: key=value, group=option, +new=value, ~gone. run_dir=DIR names the folder; "
         "resume=RUN, without a recipe, goes on with a run; then overrides may change data.*, loader.*, "
-        "trainer.* and logger.*. Paths are taken as they are written; any other value with commas, brackets or other "
-        "special characters needs quotes of its own: \"KEY='VALUE'\".",
+        "trainer.*, logger.* and checkpoint.*. Paths are taken as they are written; any other value with commas, "
+        "brackets or other special characters needs quotes of its own: \"KEY='VALUE'\".",
     )
     parser.add_argument("arguments", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe, then overrides of it")
     add_trust(parser)
@@ -116,7 +117,7 @@ def _begun(recipe: str | None, overrides: list[str], resume: str | None) -> tupl
     if resume is not None or not run_dir:
         raise StabError("--or-resume needs RECIPE run_dir=DIR; resume=RUN always goes on with a run")
     run = RunLayout(run_dir)
-    if not run.last_checkpoint.exists():
+    if not run.has_checkpoint():
         if run.config.exists():
             from asteroid_stab.run.resume import resumed_config
 

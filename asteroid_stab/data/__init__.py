@@ -12,6 +12,7 @@ from typing import Any
 from asteroid_stab.data.corpus import Corpus
 from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.epoch_loader import EpochLoader
 from asteroid_stab.data.sampler import EpochSampler
 from asteroid_stab.data.utterances import Utterances, UtteranceSource
 from asteroid_stab.data.with_ids import WithIds, with_ids
@@ -36,6 +37,7 @@ _MODULES = {
 
 __all__ = [
     "Corpus",
+    "EpochLoader",
     "EpochSampler",
     "MixtureDataModule",
     "MixtureDataset",

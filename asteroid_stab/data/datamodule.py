@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from asteroid_stab.cores import check_processes
 from asteroid_stab.data.corpus import Corpus, check_count, check_split
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.data.epoch_loader import EpochLoader
 from asteroid_stab.data.padding import collate
 from asteroid_stab.data.sampler import Key, StridedSampler, epochs_done
 from asteroid_stab.data.speed import SpeedPerturbed, percents
@@ -141,13 +142,14 @@ class MixtureDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             # Lightning starts to iterate before it first calls set_epoch, and workers then fetch at once.
             sampler.set_epoch(epochs_done(self.trainer))
-        return self._loader(self.train_set, sampler, drop_last=True)
+        return self._loader(EpochLoader, self.train_set, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
         """Returns the loader of this rank's part of the validation set: always the same order, the same crops."""
         if self.valid_set is None:
             raise ValueError('val_dataloader must come after setup("fit") or setup("validate")')
-        return self._loader(self.valid_set, StridedSampler(len(self.valid_set), *self._place()), drop_last=False)
+        sampler = StridedSampler(len(self.valid_set), *self._place())
+        return self._loader(DataLoader, self.valid_set, sampler, drop_last=False)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Sends a batch to the device; the host keeps its ids too."""
@@ -200,8 +202,10 @@ class MixtureDataModule(pl.LightningDataModule):
             )
         return SpeedPerturbed(built, self.speeds, self.seed) if self.speeds and split == "train" else built
 
-    def _loader(self, dataset: MixtureDataset, sampler: Sampler[Key], drop_last: bool) -> DataLoader:
-        return DataLoader(
+    def _loader(
+        self, kind: type[DataLoader], dataset: MixtureDataset, sampler: Sampler[Key], drop_last: bool
+    ) -> DataLoader:
+        return kind(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pytorch_lightning as pl
@@ -69,22 +70,32 @@ class EpochSampler(Sampler[Key]):
         self.n_items, self.batch_size, self.seed = n_items, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
+        self._start = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch whose permutation is drawn next."""
         self.epoch = epoch
 
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Makes one epoch start with its batch number ``batch``, from 0; all other epochs are whole."""
+        self._start = (epoch, batch)
+
+    @property
+    def first_batch(self) -> int:
+        """The batch that the present epoch starts with."""
+        return self._start[1] if self._start[0] == self.epoch else 0
+
     def __len__(self) -> int:
         return self.n_items // (self.batch_size * self.world_size) * self.batch_size
 
     def __iter__(self) -> Iterator[Key]:
-        epoch = self.epoch  # a loader that fetches ahead may still be here when the next epoch is set
+        epoch, first = self.epoch, self.first_batch  # a loader that fetches ahead may be here when the next is set
         # The permutation that a generator gives for a number, which is of 8 bytes an item, in 4.
         order = np.arange(self.n_items, dtype=np.uint32 if self.n_items <= 2**32 else np.int64)
         np.random.default_rng((self.seed, epoch)).shuffle(order)
         n_steps = len(self) // self.batch_size
         dealt = order[: n_steps * self.world_size * self.batch_size].reshape(n_steps, self.world_size, -1)
-        for batch in dealt[:, self.rank]:
+        for batch in dealt[first:, self.rank]:
             for item in batch.tolist():
                 yield epoch, item
 
@@ -111,7 +122,7 @@ class TaskSampler(Sampler[Key]):
     """
 
     def __init__(self, parts: Sequence[EpochSampler]):
-        self.parts = list(parts)
+        self.parts, self._start = list(parts), (0, 0)
         self.first = np.cumsum([0, *(part.n_items for part in self.parts)])  # id of each set's first item
 
     @property
@@ -124,10 +135,22 @@ class TaskSampler(Sampler[Key]):
         for part in self.parts:
             part.set_epoch(epoch)
 
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Makes one epoch start with its batch number ``batch``, from 0; all other epochs are whole."""
+        self._start = (epoch, batch)
+
+    @property
+    def first_batch(self) -> int:
+        """The batch that the present epoch starts with."""
+        return self._start[1] if self._start[0] == self.epoch else 0
+
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
     def __iter__(self) -> Iterator[Key]:
+        return islice(self._whole(), self.first_batch * self.parts[0].batch_size, None)
+
+    def _whole(self) -> Iterator[Key]:
         batch_size, seed, epoch = self.parts[0].batch_size, self.parts[0].seed, self.epoch
         n_batches = [len(part) // batch_size for part in self.parts]
         order = np.random.default_rng((seed, epoch, _ORDER)).permutation(np.repeat(range(len(n_batches)), n_batches))

@@ -210,6 +210,15 @@ class StepSystem(HostSystem):
         self._counts.reset()
         self._n_skipped = 0
 
+    def state_within_epoch(self) -> dict[str, Any]:
+        """Returns this process' sums of the present epoch, for a checkpoint within it."""
+        return {"counts": self._counts.state_dict(), "n_skipped": self._n_skipped}
+
+    def load_state_within_epoch(self, state: Mapping[str, Any]) -> None:
+        """Goes on with saved sums."""
+        self._counts.load_state_dict(state["counts"])
+        self._n_skipped = state["n_skipped"]
+
     def epoch_figures(self, figures: dict[str, float]) -> dict[str, float]:
         """Returns the figures of an epoch over all ranks.
 

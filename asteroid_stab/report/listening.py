@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import soundfile as sf
-from matplotlib.image import imsave
-from scipy.signal import stft
 
 from asteroid_stab.audio.file import fault
 from asteroid_stab.errors import StabError
@@ -20,13 +16,9 @@ from asteroid_stab.report.evaluation_data import Example
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Item, Note, Part, Player, Players, Section, SectionMaker
 from asteroid_stab.report.run_data import Run
+from asteroid_stab.report.spectrogram import PEAK, data_uri, spectrogram
 from asteroid_stab.report.wording import number
 from asteroid_stab.run.layout import RunLayout
-
-PICTURE_SIZE = (128, 320)  # rows (frequencies) and columns (frames) of a spectrogram, at most
-WINDOW_S = 0.032
-TOP_DB, RANGE_DB = -22.0, 62.0  # the brightest level (loud speech of amplitude PEAK), and from there to black
-PEAK = 0.9
 
 
 def listening(run_mb: float, page_mb: float) -> SectionMaker:
@@ -104,7 +96,7 @@ def _item(example: Example, limit_s: float) -> Item:
     gain = PEAK / peak if peak > 0 else 1.0
 
     def player(title: str, samples: np.ndarray | None) -> Player | None:
-        return None if samples is None else _player(title, gain * samples, rate, example.name)
+        return None if samples is None else make_player(title, gain * samples, rate, example.name)
 
     pairs = [
         (player(f"Estimate {j}", estimate), player(f"Reference {j}", source))
@@ -118,45 +110,24 @@ def _item(example: Example, limit_s: float) -> Item:
     return Item(f"{example.kind.capitalize()}: {value}", f"{example.name} · {cut}", first, pairs)
 
 
-def _player(title: str, samples: np.ndarray, rate: int, name: str) -> Player:
+def make_player(title: str, samples: np.ndarray, rate: int, name: str) -> Player:
+    """A player that holds its sound and its spectrogram.
+
+    Args:
+        title: name of the sound, such as ``Mixture``.
+        samples: the sound, full range 1.
+        rate: its sample rate, in Hz.
+        name: name of the mixture that it belongs to.
+
+    Shapes:
+        samples: [T].
+    """
     wav = io.BytesIO()
     sf.write(wav, samples, rate, format="WAV", subtype="PCM_16")
     alt = f"Spectrogram of {title.lower()} of {name}: 0 to {rate / 2000:g} kHz, {len(samples) / rate:.1f} s"
     return Player(
         title,
-        _data_uri("audio/wav", wav.getvalue()),
-        _data_uri("image/jpeg", spectrogram(samples, rate)),
+        data_uri("audio/wav", wav.getvalue()),
+        data_uri("image/jpeg", spectrogram(samples, rate)),
         alt,
     )
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def spectrogram(samples: np.ndarray, rate: int) -> bytes:
-    """A JPEG of the level in dB: frequency upwards, time to the right, the same scale of brightness for all sounds.
-
-    Args:
-        samples: the sound, full range 1.
-        rate: its sample rate, in Hz.
-
-    Shapes:
-        samples: [T].
-    """
-    rows, columns = PICTURE_SIZE
-    n_fft = 2 ** round(np.log2(WINDOW_S * rate))
-    padded = np.pad(samples, (0, max(0, n_fft - len(samples))))
-    step = min(max(1, len(padded) // columns), n_fft // 2)
-    _, _, frames = stft(padded, nperseg=n_fft, noverlap=n_fft - step, padded=False)
-    power = np.abs(frames[1:]) ** 2
-    # Surplus rows and columns are merged by their maximum: leaving some out would skip sounds.
-    for axis, wanted in enumerate((rows, columns)):
-        size = max(1, power.shape[axis] // wanted)
-        power = np.maximum.reduceat(power, np.arange(0, power.shape[axis], size), axis=axis)
-    level = np.clip((10 * np.log10(power + 1e-12) - TOP_DB + RANGE_DB) / RANGE_DB, 0, 1)
-    jpeg = io.BytesIO()
-    magma = matplotlib.colormaps["magma"]
-    options = {"quality": 70}  # a fifth of a PNG's size
-    imsave(jpeg, level, format="jpg", cmap=magma, vmin=0, vmax=1, origin="lower", pil_kwargs=options)
-    return jpeg.getvalue()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from asteroid_stab import __version__
 from asteroid_stab.atomic import check_writable, write_text
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.configuration import configuration
@@ -20,13 +21,14 @@ from asteroid_stab.report.item_figures import item_figures
 from asteroid_stab.report.listening import listening
 from asteroid_stab.report.overview import overview
 from asteroid_stab.report.palette import palette, run_key
-from asteroid_stab.report.parts import Key, Section, SectionMaker
+from asteroid_stab.report.parts import Key, Part, Section, SectionMaker
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.training import training
 
 # Megabytes of base64 text: a page of one run stays below 5 MB, and a page of many runs can still be sent by mail.
 RUN_AUDIO_MB, PAGE_AUDIO_MB = 3.5, 12.0
 _GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="asteroid-stab', 1000  # of a page of this program
+_FOLDER = Path(__file__).parent
 SECTIONS: tuple[SectionMaker, ...] = (
     overview,
     training,
@@ -65,23 +67,40 @@ def render_sections(title: str, keys: Sequence[Key], sections: Sequence[Section]
         keys: the look and the name of everything that it compares.
         sections: the sections, in their order; the first has the id ``overview``.
     """
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            keys=keys,
+            title=title,
+            sections=sections,
+            palettes=[palette(dark=False), palette(dark=True)],
+            style=Markup("\n".join(map(page_file, ("colours.css", "parts.css", "style.css")))),
+            script=Markup(page_file("player.js")),
+            made=datetime.now().isoformat(" ", "minutes"),
+            version=__version__,
+        )
+    )
+
+
+def render_parts(parts: Sequence[Part]) -> Markup:
+    """The HTML of some parts, for a page that has ``colours.css`` and ``parts.css``."""
+    show: Any = _environment().get_template("parts.html.j2").module
+    return Markup('<div class="parts">{}</div>').format(Markup("").join(map(show.part, parts)))
+
+
+def page_file(name: str) -> str:
+    """The text of a file that the page is made of, such as ``parts.css``."""
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        keys=keys,
-        title=title,
-        sections=sections,
-        palettes=[palette(dark=False), palette(dark=True)],
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "player.js").read_text(encoding="utf-8")),
-        made=datetime.now().isoformat(" ", "minutes"),
-        version=importlib.metadata.version("asteroid-stab"),
     )
 
 

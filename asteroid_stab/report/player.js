@@ -1,9 +1,8 @@
 // Comfort only: without it every player still plays. One sound at a time, a playhead on the picture, a click on it seeks,
 // and a sound that is started while another one of its item plays goes on at the same place, for comparison by ear.
-(() => {
-  const sounds = [...document.querySelectorAll(".sound")].filter((sound) => sound.querySelector("audio"));
+const setUpPlayers = (() => {
   let playing = null;
-  for (const sound of sounds) {
+  const setUp = (sound) => {
     const audio = sound.querySelector("audio");
     const picture = sound.querySelector(".picture");
     const head = document.createElement("span");
@@ -29,5 +28,11 @@
       audio.currentTime = (audio.duration * (event.clientX - box.left)) / box.width;
       if (audio.paused) audio.play();
     });
-  }
+  };
+  return () => {
+    for (const sound of document.querySelectorAll(".sound")) {
+      if (sound.querySelector("audio") && !sound.querySelector(".playhead")) setUp(sound);
+    }
+  };
 })();
+setUpPlayers();

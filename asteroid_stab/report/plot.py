@@ -70,6 +70,20 @@ class Plot:
         opacity = 1.0 if np.size(x) < 20 else 0.35 if many else 0.55
         self._points(x, y, key, size=2.6 if many else 3.6 if np.size(x) > 1 else 7.0, opacity=opacity, tips=tips)
 
+    def marks(self, x: ArrayLike, y: ArrayLike, key: Key, size: float, tips: Sequence[str] = ()) -> None:
+        """Draws points of one size, in points of the figure; ``tips`` are shown when the pointer rests on one."""
+        self._points(x, y, key, size, opacity=1.0, tips=tips)
+
+    def label(self, x: float, y: float, text: str, key: Key) -> None:
+        """Writes a word to the right of a point, in the colour of a line."""
+        place: dict[str, Any] = {
+            "xytext": (8, 0),
+            "textcoords": "offset points",
+            "va": "center",
+            "annotation_clip": False,
+        }
+        self.axes.annotate(shown(text), (x, y), color=stand_in(key.colour), **place)
+
     def steps(self, heights: ArrayLike, edges: ArrayLike, key: Key) -> None:
         """Draws a histogram: its outline and a pale area."""
         self.axes.stairs(heights, edges, fill=True, color=stand_in(key.colour), alpha=0.15)

@@ -95,12 +95,16 @@ class Run:
 def distinct_names(paths: Sequence[Path]) -> list[str]:
     """A label for each folder: its name, with as many parents as are needed to distinguish it from the others.
 
+    A run of a study has its seed as its name, which says nothing without the row.
+
     Raises:
         StabError: a folder is named twice.
 
     Example:
         >>> distinct_names([Path("/a/x/run"), Path("/a/y/run"), Path("/a/z/other")])
         ['x/run', 'y/run', 'other']
+        >>> distinct_names([Path("/study/pit/1"), Path("/study/pit/2")])
+        ['pit/1', 'pit/2']
     """
     parts = [path.resolve().parts for path in paths]
     for position, (path, own) in enumerate(zip(paths, parts, strict=True)):
@@ -108,7 +112,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
             raise StabError(f"each run must be given once, got {str(path)!r} twice")
     names = []
     for own in parts:
-        depth = 1
+        depth = 2 if own[-1].isdecimal() else 1
         while sum(other[-depth:] == own[-depth:] for other in parts) > 1:
             depth += 1
         names.append(str(Path(*own[-depth:])))

@@ -59,12 +59,20 @@ def _learning_curves(runs: Sequence[Run]) -> Iterator[Part]:
             yield Note(f"{run.name}: the training left out {', '.join(left_out)}, counted over all epochs.")
 
 
-def _switch_ratios(runs: Sequence[Run]) -> Iterator[Part]:
+def switch_ratio(runs: Sequence[Run]) -> Figure | None:
+    """A picture of the switch ratio by epoch; None where no run has one."""
     tracked = [run for run in runs if run.switches is not None]
     lines = [(run.name, 100 * values, _key(run, runs)) for run in tracked if len(values := _last(run))]
-    if lines:
-        caption = "Share of the training items whose assignment differs from the epoch before."
-        yield _by_epoch("switch-ratio", "Switch ratio", "items that switched (%)", "%", lines, caption, zero=True)
+    if not lines:
+        return None
+    caption = "Share of the training items whose assignment differs from the epoch before."
+    return _by_epoch("switch-ratio", "Switch ratio", "items that switched (%)", "%", lines, caption, zero=True)
+
+
+def _switch_ratios(runs: Sequence[Run]) -> Iterator[Part]:
+    tracked = [run for run in runs if run.switches is not None]
+    if (figure := switch_ratio(runs)) is not None:
+        yield figure
     whole = [(run, run.whole.set_index("epoch")["switch_ratio"].dropna()) for run in runs if run.whole is not None]
     lines = [(run.name, 100 * values, _key(run, runs)) for run, values in whole if len(values)]
     if lines:

@@ -40,7 +40,8 @@ def choose_epochs(run: RunFolder, n: int, best_by: str | None = None) -> list[in
     """
     kept = [*run.layout.epoch_models()]
     if best_by is not None:
-        table = pd.read_csv(run.layout.metrics) if run.layout.metrics.is_file() else pd.DataFrame()
+        file = run.layout.metrics
+        table = pd.read_csv(file, float_precision="round_trip") if file.is_file() else pd.DataFrame()
         known = table.dropna(subset=[best_by]) if best_by in table else table[:0]
         scores = {int(row["epoch"]): float(row[best_by]) for _, row in known.iterrows()}
         kept = sorted((epoch for epoch in kept if epoch in scores), key=lambda epoch: scores[epoch])

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
-from asteroid_stab.callbacks import EpochTable, RunCheckpoint, WholeEpochs
+from asteroid_stab.callbacks import EpochTable, WholeEpochs
 from asteroid_stab.callbacks.freeze import named_parts
 from asteroid_stab.callbacks.screen import EpochLines, StabProgressBar
 from asteroid_stab.cores import check_processes
@@ -147,13 +147,13 @@ def _callbacks(config: DictConfig, system: Any) -> list[pl.Callback]:
 
     The first one lets only whole epochs pass to all others.
     """
-    groups = ("callbacks", "stabilizer")
+    groups, infos = ("callbacks", "stabilizer"), {"recipe": config.recipe, "seed": config.seed}
     return [
         WholeEpochs(config.trainer.get("max_steps", -1)),
         *(build_part(f"{group}.{name}", node) for group in groups for name, node in (config[group] or {}).items()),
         EpochTable(),
         StabProgressBar() if sys.stdout.isatty() else EpochLines(),
-        RunCheckpoint(system.default_monitor, infos={"recipe": config.recipe, "seed": config.seed}),
+        build_part("checkpoint", config.checkpoint, system.default_monitor, infos=infos),
     ]
 
 

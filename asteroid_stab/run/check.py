@@ -210,7 +210,11 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def _name(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint).replace("typing.", "")
+    if isinstance(hint, type) and not typing.get_args(hint):  # for Python 3.10, list[int] is one too
+        return hint.__name__
+    text = str(hint).replace("typing.", "")
+    # Python 3.10 puts this around a hint whose default is None.
+    return f"{text[len('Optional[') : -1]} | None" if text.startswith("Optional[") else text
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -21,7 +21,7 @@ from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.run.check import check_config
 from asteroid_stab.run.overrides import expand_home, keys, quoted, read
 from asteroid_stab.run.parts import GROUPS, PARTS, complete
-from asteroid_stab.run.recipes import recipe_files
+from asteroid_stab.run.recipes import recipe_file
 from asteroid_stab.run.resolve import corpus_value
 from asteroid_stab.run.stored import check_size
 from asteroid_stab.run.unread import check_top, kept, leave_out, unread
@@ -46,16 +46,14 @@ def compose_recipe(recipe: str, overrides: Sequence[str] = (), config_dir: str |
         StabError: there is no such recipe, group option or key (the nearest is named), or the config does not fit
             the constructors that it names.
     """
-    recipes = recipe_files(config_dir)
-    if recipe not in recipes:
-        raise StabError(f"no recipe {recipe!r}{nearest(recipe, recipes)}; 'asteroid-stab recipes' lists them")
-    check_size(recipes[recipe])
+    file = recipe_file(recipe, config_dir)
+    check_size(file)
     folder = Path(config_dir).resolve() if config_dir else None
     search = search_path(folder)
     # Hydra looks for a primary config in one place only: the user's folder, if the recipe is of it.
     place = (
         initialize_config_dir(str(folder), version_base="1.3")
-        if folder is not None and recipes[recipe].resolve().is_relative_to(folder)
+        if folder is not None and file.resolve().is_relative_to(folder)
         else initialize_config_module("asteroid_stab.recipes", version_base="1.3")
     )
     with place, readable(recipe):

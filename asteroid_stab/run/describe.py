@@ -15,6 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
+from asteroid_stab import __version__
 from asteroid_stab.atomic import write_text
 from asteroid_stab.run.layout import RunLayout
 
@@ -52,7 +53,7 @@ def describe(config: DictConfig, trainer: pl.Trainer, system: Any, command: list
         "recipe": config.recipe,
         "date": started,
         "python": platform.python_version(),
-        "packages": dict(sorted((d.name, d.version) for d in distributions())),
+        "packages": dict(sorted((d.name, d.version) for d in distributions())) | {"asteroid-stab": __version__},
         "git": git_state(),
         "device": f"{trainer.strategy.root_device} x {trainer.world_size}",
         "machine": f"{platform.system()} {platform.machine()}, {platform.processor() or 'unknown processor'}",

@@ -24,6 +24,7 @@ class RunLayout:
         switches: a row an epoch and layer with the switches that were counted in training.
         data_map: visits, mean, spread and switches of every training item, after the last epoch.
         last_checkpoint: the checkpoint of the last epoch, with which a run is resumed.
+        within_checkpoint: the checkpoint within the present epoch, which is later than the last, where a run writes it.
         best_checkpoint: the checkpoint of the epoch with the best model.
         first_epoch: stands beside the checkpoints until the first of them is written: results without a checkpoint are
             of an epoch that was interrupted, and not of a run whose checkpoints somebody has removed.
@@ -50,6 +51,7 @@ class RunLayout:
         self.switches = self.root / "switches.csv"
         self.data_map = self.root / "data_map.npy"
         self.last_checkpoint = self.root / "checkpoints" / "last.ckpt"
+        self.within_checkpoint = self.root / "checkpoints" / "within.ckpt"
         self.best_checkpoint = self.root / "checkpoints" / "best.ckpt"
         self.first_epoch = self.root / "checkpoints" / "first_epoch.txt"
         self.tensorboard = self.root / "tensorboard"
@@ -57,6 +59,10 @@ class RunLayout:
         self.items = self.root / "assignments" / "items.csv"
         self.fingerprint = self.root / "assignments" / "fingerprint.txt"
         self.report = self.root / "report.html"
+
+    def has_checkpoint(self) -> bool:
+        """Whether the run can be gone on with."""
+        return self.last_checkpoint.exists() or self.within_checkpoint.exists()
 
     def assignments(self, epoch: int) -> Path:
         """The table of the assignments of an epoch."""
@@ -110,7 +116,7 @@ class RunLayout:
     def results(self) -> list[Path]:
         """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
         named = [self.model, self.metrics, self.switches, self.data_map, self.last_checkpoint, self.best_checkpoint]
-        named.append(self.report)
+        named += [self.within_checkpoint, self.report]
         folders = [self.root / name for name in ("stages", "models", "averages", "assignments_whole", "evaluation")]
         found = [*(path for path in named if path.exists()), *self.all_assignments().values()]
         found += [path for path in folders if path.is_dir() and any(path.iterdir())]
@@ -221,6 +227,7 @@ class StudyLayout:
     Attributes:
         root: the folder of the study.
         record: the rows that ran here, in their order.
+        jobs: folder of the jobs of a cluster, with their output.
 
     Example:
         >>> study = StudyLayout("runs/s")
@@ -231,6 +238,7 @@ class StudyLayout:
     def __init__(self, root: str | os.PathLike[str]):
         self.root = Path(root)
         self.record = self.root / "study.json"
+        self.jobs = self.root / "slurm_jobs"
 
     def run(self, row: str, seed: int) -> RunLayout:
         """The run of a row with a seed."""

@@ -93,6 +93,12 @@ def _transfer() -> tuple[type, ...]:
     return (Transfer, type(None))
 
 
+def _checkpoint() -> tuple[type, ...]:
+    from asteroid_stab.callbacks import RunCheckpoint
+
+    return (RunCheckpoint,)
+
+
 PARTS = {
     "data": Part(_corpus),
     "loader": Part(_loader),
@@ -105,6 +111,7 @@ PARTS = {
     "system": Part(_system),
     "pretext": Part(_pretext, optional=True),
     "init": Part(_transfer),
+    "checkpoint": Part(_checkpoint),
 }
 """Parts with a ``_target_`` of their own."""
 GROUPS = {

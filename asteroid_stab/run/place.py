@@ -90,7 +90,7 @@ def check_new(run_dir: str, may_start_over: bool = False) -> None:
         StabError: it holds a run.
     """
     run = RunLayout(run_dir)
-    if run.last_checkpoint.exists():
+    if run.has_checkpoint():
         raise StabError(f"{run_dir} holds a run already: resume={run_dir} goes on with it, run_dir= names another")
     check_resumable(run_dir)
     if (there := run.description()) and not may_start_over:
@@ -109,7 +109,7 @@ def check_resumable(run_dir: str) -> None:
         StabError: it has.
     """
     run = RunLayout(run_dir)
-    if run.last_checkpoint.exists() or run.first_epoch.exists():
+    if run.has_checkpoint() or run.first_epoch.exists():
         return
     if there := run.results():
         raise StabError(

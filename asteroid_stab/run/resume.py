@@ -17,7 +17,7 @@ from asteroid_stab.run.checkpoints import upgrade_checkpoint
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.overrides import apply, is_plain, keys, read
 
-CHANGEABLE = ("data", "loader", "trainer", "logger")
+CHANGEABLE = ("data", "loader", "trainer", "logger", "checkpoint")
 """The groups of a config whose keys may change in a resumed run: where and how it is trained, not what."""
 
 _PLACES = ("dirpath", "save_dir", "default_root_dir", "root_dir")

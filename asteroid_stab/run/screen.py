@@ -39,7 +39,7 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
     if not file.exists():
         print("no epoch was trained", flush=True)
         return
-    metrics = pd.read_csv(file)
+    metrics = pd.read_csv(file, float_precision="round_trip")
     name, what, unit = "val/si_sdr_i", "SI-SDRi", " dB"
     if "val/score" in metrics:  # of a pretext task
         name, what, unit = "val/score", "score", ""

@@ -129,9 +129,10 @@ def _row(line: str, at: str) -> Row:
         name, *rest = split_words(line)
         if not rest:
             raise StabError(f"row {name!r} has no recipe: a line is NAME RECIPE [OVERRIDES]")
-        record = StudyLayout("").record.name
-        if not _NAME.fullmatch(name) or name == record:
-            raise StabError(f"a row's name must be one of a folder, without quotes, and not {record}, got {name!r}")
+        taken = [StudyLayout("").record.name, StudyLayout("").jobs.name]
+        if not _NAME.fullmatch(name) or name in taken:
+            others = " or ".join(taken)
+            raise StabError(f"a row's name must be one of a folder, without quotes, and not {others}, got {name!r}")
         check_words(rest[1:])
         return Row(check_name(name, "a row's name"), rest[0], tuple(rest[1:]), at)
     except StabError as error:

@@ -6,11 +6,11 @@ import logging
 import sys
 from pathlib import Path
 from signal import Signals
-from typing import Any
 
 from omegaconf import DictConfig
 
 from asteroid_stab.callbacks import EndedWithinEpochError, WholeEpochs
+from asteroid_stab.callbacks.run_checkpoint import WITHIN_EPOCH
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.run.build import Built, build_run
 from asteroid_stab.run.describe import RunDescription
@@ -21,6 +21,7 @@ from asteroid_stab.run.ranks import RankLostError, RankWatch
 from asteroid_stab.run.resume import check_checkpoint, stopped_early
 from asteroid_stab.run.same_start import SameStart
 from asteroid_stab.run.screen import show_summary, show_transfer
+from asteroid_stab.run.start import Start, find_start
 from asteroid_stab.signals import present
 from asteroid_stab.trust import trust_own, trusted_file
 
@@ -38,15 +39,17 @@ def train(config: DictConfig, resume: str | None, unfinished: int) -> int:
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
-    built = build_run(config, resumed=RunLayout(run_dir).last_checkpoint.exists())
+    run = RunLayout(run_dir)
+    built = build_run(config, resumed=run.last_checkpoint.exists())
     trainer, signals = built.trainer, present()
-    going_on = GoingOn(RunLayout(run_dir).last_checkpoint, trainer, resumed=False)
+    start = find_start(run, trainer.world_size, built.data.batch_size, trainer.accumulate_grad_batches)
+    going_on = GoingOn(start.checkpoint or run.last_checkpoint, trainer, resumed=False)
     try:
         with going_on, RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
             if signals is not None:
                 signals.hurry = trainer.world_size > 1
                 signals.noticed.append(lambda n: watch.leave(f"was ended by {Signals(n).name}", 128 + n))
-            if not _fit(built, config, resume, going_on, watch):
+            if not _fit(built, config, resume, start, going_on, watch):
                 return 0
     except RankLostError as lost:
         _report(str(lost), run_dir)
@@ -69,43 +72,46 @@ def train(config: DictConfig, resume: str | None, unfinished: int) -> int:
     return 0
 
 
-def _fit(built: Built, config: DictConfig, resume: str | None, going_on: GoingOn, watch: RankWatch) -> bool:
+def _fit(
+    built: Built, config: DictConfig, resume: str | None, start: Start, going_on: GoingOn, watch: RankWatch
+) -> bool:
     """Prepares the data, checks all and trains; returns whether there was anything left to train."""
     run_dir = Path(config.run_dir)
     data, system, trainer = built.data, built.system, built.trainer
-    checkpoint: Any = RunLayout(run_dir).last_checkpoint
+    checkpoint = start.checkpoint
     if built.transfer is not None:
         show_transfer(config.init.path, built.transfer, built.network)
     with within("data"):  # errors of the corpus come before the run folder is made
         data.prepare_data()
         data.setup("fit")
-    plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint.exists())
+    plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint is not None)
     plan.ask()
     if resume is None:
         _trust_own(config)  # all of it was built, and nothing is written yet
     system.told = plan.notes()
     if trainer.is_global_zero:
         print(*(f"note: {note}\n" for note in system.told), sep="", end="", flush=True)
-    saved = check_checkpoint(checkpoint, system) if checkpoint.exists() else None
+        if start.note:
+            print(f"note: {start.note}", flush=True)
+    saved = None if checkpoint is None else check_checkpoint(checkpoint, system)
     going_on.resumed = saved is not None
     if saved is not None:
         if type(data).__qualname__ in saved:  # the earliest versions kept no state of the data
             with going_on:
                 data.load_state_dict(saved[type(data).__qualname__])
-        if 0 <= trainer.max_epochs < saved["epoch"] + 1:  # type: ignore[operator]
-            raise StabError(
-                f"{run_dir} has {saved['epoch'] + 1} epochs already, got trainer.max_epochs={trainer.max_epochs}"
-            )
+        n_epochs = saved["epoch"] + (WITHIN_EPOCH not in saved)
+        if 0 <= trainer.max_epochs < n_epochs:  # type: ignore[operator]
+            raise StabError(f"{run_dir} has {n_epochs} epochs already, got trainer.max_epochs={trainer.max_epochs}")
         if stopped_early(saved):
             print(f"{run_dir} was stopped early by early_stopping; nothing is left to train", flush=True)
             watch.leave("has nothing left to train: the run was stopped early", 0)
             return False
-    elif resume:
+    elif resume and not start.note:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
     if (signals := present()) is not None:
         signals.hint = lambda: _how_to_go_on(run_dir)
     trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
-    trainer.fit(system, datamodule=data, ckpt_path=None if saved is None else checkpoint, weights_only=True)
+    trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return True
 
 
@@ -126,6 +132,8 @@ def _report(text: str, run_dir: Path) -> None:
 def _how_to_go_on(run_dir: Path) -> str:
     """Returns what a training that has not come to its end leaves, and how it goes on."""
     run = RunLayout(run_dir)
+    if run.within_checkpoint.exists():
+        return f"resume={run_dir} goes on after the last checkpoint within the epoch"
     if run.last_checkpoint.exists():
         return f"resume={run_dir} goes on after the last whole epoch"
     if run.config.exists():

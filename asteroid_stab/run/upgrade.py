@@ -12,6 +12,7 @@ _OF_THE_BASE = {
     "MultiTaskCorpus": ("n_src", "sample_rate"),
     "NoisyCorpus": ("sample_rate",),
 }
+_CHECKPOINT = {"_target_": "asteroid_stab.callbacks.RunCheckpoint", "_partial_": True, "every_n_steps": None}
 _CORPORA = ("Dynamic", "Esc", "LibriMix", "LibriSpeech", "MultiTask", "Noisy", "SpeechEsc", "Toy", "Wham", "Wsj0Mix")
 # Where the classes and functions of this package that a config may name are now, by their old names.
 _TARGETS = {
@@ -53,6 +54,7 @@ def upgrade_config(config: Mapping[str, Any]) -> dict[str, Any]:
             new["data"], new["loader"] = _corpus(new["data"]), _loader(node)
     if "model" in new:  # of a whole run
         new.setdefault("compile", False)
+        new.setdefault("checkpoint", dict(_CHECKPOINT))
     return new
 
 

@@ -98,6 +98,7 @@ class SwitchCounter(StepObserver):
             "previous": self.previous,
             "fingerprint": self._fingerprint,
             "current": current,
+            "epoch": self._epoch,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -107,7 +108,7 @@ class SwitchCounter(StepObserver):
         current = state_dict.get("current")
         table = self.previous if current is None else current
         self._n_items = 0 if table is None else table.shape[1]
-        self._current = None if current is None else current.clone()
+        self._current, self._epoch = None if current is None else current.clone(), state_dict.get("epoch", 0)
 
 
 def _of_first_rank(table: Tensor, comm: Comm) -> Tensor:

@@ -106,3 +106,44 @@ def test_a_file_in_the_place_of_the_labels_is_named(tmp_path, run, capsys):
     (tmp_path / "run" / "assignments_whole").touch()
     assert main(["switches", str(tmp_path / "run")]) == 2
     assert "run/assignments_whole': File exists" in capsys.readouterr().err
+
+
+def test_a_page_shows_one_item_in_several_runs(tmp_path, run, capsys):
+    """The item that has switched most often, by a count of its own."""
+    shutil.copytree(run, tmp_path / "second", ignore=shutil.ignore_patterns("models"))
+    page, picture = tmp_path / "item.html", tmp_path / "item.svg"
+    assert main(["switches", str(run), str(tmp_path / "second"), "--page", str(page), "--picture", str(picture)]) == 0
+    assert capsys.readouterr().out == f"{picture}\n{page}\n"
+    tables = [np.load(file)[-1] for file in sorted((run / "assignments").glob("epoch_*.npy"))]
+    seen = [(table >= 0).all(1) for table in tables]
+    pairs = zip(tables, tables[1:], seen, seen[1:], strict=False)
+    item = sum(((a != b).any(1) & s & t).astype(int) for a, b, s, t in pairs).argmax()
+    text = page.read_text()
+    assert f"<h1>Labels of item {item}</h1>" in text
+    assert text.count("<audio") == 3
+    assert "Labels: run" in text
+    assert "Labels: second" in text
+    assert f"Labels of mixture {item}: second" in picture.read_text()
+    name = pd.read_csv(run / "assignments/items.csv", dtype=str)["name"][2]
+    assert main(["switches", str(run), "--item", name, "--page", str(page)]) == 0
+    assert "<h1>Labels of item 2</h1>" in page.read_text()
+
+
+def test_a_page_that_cannot_be_made_is_explained(tmp_path, run, capsys):
+    page = ["--page", str(tmp_path / "item.html")]
+    (tmp_path / "mine.html").write_text("mine")
+    shutil.copytree(run, tmp_path / "other")
+    (tmp_path / "other/assignments/fingerprint.txt").write_text("another")
+    for words, message in (
+        ([str(tmp_path / "other")], "one run at a time is counted, got "),
+        (["--item", "0"], "--item chooses the item of a page or a picture: --page FILE or --picture FILE writes one"),
+        (["--picture", str(tmp_path / "a.png")], "--picture must end in .svg, got "),
+        (["--page", str(tmp_path / "mine.html")], "is no page of this program, and would be replaced: --page names"),
+        ([str(tmp_path / "other"), *page], "was trained on other items than"),
+        ([str(tmp_path / "none"), *page], "is no run folder: it has no config.yaml"),
+        (["--item", "999", *page], "--item must be an id from 0 to 15 or a name, got '999'"),
+        (["data.seed=1", *page], "data has no key 'seed'"),
+    ):
+        assert main(["switches", str(run), *words]) == 2, words
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "item.html").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asteroid_stab.cli.train import UNFINISHED, _parser
+from asteroid_stab.cli.train import UNFINISHED, make_parser
 
 SCRIPT = Path(__file__).resolve().parents[2] / "egs" / "slurm" / "train.sbatch"
 
@@ -32,10 +32,11 @@ def test_each_task_trains_as_one_of_the_jobs_processes(tmp_path):
     status, notes = submit(tmp_path, "baseline/toy", "runs/a b", "optim.lr=1e-4")
     start = notes.index("asteroid-stab")
     assert (status, notes[0], notes[start + 1]) == (0, "srun", "train")
-    options = _parser().parse_intermixed_args(notes[start + 2 :])
+    options = make_parser().parse_intermixed_args(notes[start + 2 :])
     assert options.or_resume
     assert options.arguments == [
         *("baseline/toy", "run_dir=runs/a b", "trainer=ddp", "trainer.num_nodes=2", "trainer.devices=4"),
+        "checkpoint.every_n_steps=500",
         "optim.lr=1e-4",
     ]
 

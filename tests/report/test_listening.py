@@ -8,10 +8,9 @@ import os
 import numpy as np
 import pytest
 import soundfile as sf
-from matplotlib.image import imread
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.report.listening import listening, spectrogram
+from asteroid_stab.report.listening import listening
 from asteroid_stab.report.parts import Note
 from asteroid_stab.report.run_data import read_runs
 
@@ -112,35 +111,6 @@ def test_without_sounds_there_is_a_note_and_without_an_evaluation_nothing(make_r
     assert isinstance(note, Note)
     assert note.command == f"asteroid-stab evaluate {path} --split test --overwrite"
     assert listening(3.5, 12.0)(read_runs([path], split="valid")) is None
-
-
-def picture(samples, rate=RATE):
-    return imread(io.BytesIO(spectrogram(samples, rate)), format="jpg").sum(
-        axis=-1, dtype=float
-    )  # magma: more light, more level
-
-
-@pytest.mark.parametrize(("rate", "frequency"), [(8000, 1000), (16000, 6000), (44100, 15000)])
-def test_a_tone_is_bright_at_its_frequency(rate, frequency):
-    tone = 0.5 * np.sin(2 * np.pi * frequency * np.arange(rate) / rate)
-    shown = picture(tone, rate)
-    row = shown.mean(axis=1).argmax()  # row 0 is the top
-    expected = (1 - frequency / (rate / 2)) * shown.shape[0]
-    assert abs(row - expected) <= 2
-
-
-def test_time_runs_to_the_right_and_no_click_is_lost():
-    samples = np.zeros(60 * RATE)
-    samples[45 * RATE : 45 * RATE + 20] = 0.9
-    shown = picture(samples)
-    brightest = shown.max(axis=0).argmax() / shown.shape[1]
-    assert brightest == pytest.approx(0.75, abs=0.01)
-    assert shown.max() > shown.min() + 0.5
-
-
-@pytest.mark.parametrize("length", [0, 1, 100, 3000])
-def test_short_sounds_have_a_picture(length):
-    assert picture(np.ones(length)).shape[0] == 128
 
 
 @pytest.mark.parametrize(

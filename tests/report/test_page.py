@@ -377,4 +377,4 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
 
 def test_the_template_and_its_style_are_beside_the_module():
     folder = os.listdir(os.path.dirname(page_module.__file__))
-    assert {"page.html.j2", "parts.html.j2", "style.css", "player.js"} <= set(folder)
+    assert {"page.html.j2", "parts.html.j2", "colours.css", "parts.css", "style.css", "player.js"} <= set(folder)

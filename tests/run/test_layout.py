@@ -25,6 +25,7 @@ def test_paths_of_a_run_stay_what_they_were():
         "metrics": "r/metrics.csv",
         "switches": "r/switches.csv",
         "last_checkpoint": "r/checkpoints/last.ckpt",
+        "within_checkpoint": "r/checkpoints/within.ckpt",
         "best_checkpoint": "r/checkpoints/best.ckpt",
         "first_epoch": "r/checkpoints/first_epoch.txt",
         "tensorboard": "r/tensorboard",

@@ -1,0 +1,175 @@
+"""The page of the demo: drop or record a file, hear the speakers, compare two models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from asteroid_stab.demo import show
+from asteroid_stab.demo.separator import Separation, Separator, aligned
+from asteroid_stab.errors import StabError, cause
+from asteroid_stab.report.run_data import Run
+
+CHANNELS = (("the mean of all", "mix"), ("the first", 0), ("the second", 1))
+_SOUNDS = "sounds"
+_KEPT_S = 3600  # an upload may be separated again for this long
+_FORMATS = "WAV, FLAC, OGG and MP3 files can be read"
+
+
+class Ended(Exception):
+    """The program is about to end, and with it a separation that still runs."""
+
+
+class Work:
+    """Separates recordings for a page, one at a time, into folders that are removed when the next one is there.
+
+    Args:
+        separators: the models.
+        folder: where the files are kept.
+    """
+
+    def __init__(self, separators: Sequence[Separator], folder: Path):
+        self.separators, self.names = separators, show.names(separators)
+        self.folder = folder / _SOUNDS
+        self.folder.mkdir()
+        self._ended, self._busy = threading.Event(), threading.Lock()
+
+    def run(
+        self, recording: str | None, channel: int | str, old: str, advance: Any, n_models: int
+    ) -> tuple[Markup, str]:
+        """Separates a recording with the first models.
+
+        Args:
+            recording: path of the recording; None if there is none yet.
+            channel: the channel to take, from 0, or ``"mix"``.
+            old: folder of the last recording, which is removed; empty if there is none.
+            advance: called with the share that is done and with a word.
+            n_models: number of the models.
+
+        Returns:
+            The HTML of the players, or of the reason why there are none, and the folder.
+        """
+        remove(old)
+        if recording is None:
+            return show.problem("There is no recording yet: drop an audio file above, or record one."), ""
+        file, begin = Path(recording), time.perf_counter()
+        place = Path(mkdtemp(dir=self.folder))
+        try:
+            found: list[Separation] = []
+            with self._busy:
+                for number, (name, separator) in enumerate(zip(self.names, self.separators[:n_models], strict=False)):
+
+                    def count(share: float, number: int = number, name: str = name) -> None:
+                        if self._ended.is_set():
+                            raise Ended
+                        advance((number + share) / n_models, desc=f"Separating with {name}")
+
+                    own = place / str(number + 1)
+                    own.mkdir()
+                    made = separator.separate(file, channel, own, count)
+                    found.append(aligned(found[0], made) if found else made)
+            took_s = time.perf_counter() - begin
+            return show.separated(file.name, self.names[:n_models], found, took_s, self.address), str(place)
+        except (StabError, OSError, MemoryError) as error:
+            remove(str(place))
+            reason = str(error) if isinstance(error, StabError) else cause(error)
+            more = f". {_FORMATS}" if reason.startswith("no readable audio") else ""
+            return show.problem(f"{file.name} cannot be separated: {reason.rstrip('.')}{more}."), ""
+        except Ended:
+            return show.problem("The program has ended."), ""
+
+    def address(self, file: Path) -> str:
+        """Where the page finds a file of :attr:`folder`."""
+        return f"{_SOUNDS}/{quote(file.relative_to(self.folder).as_posix())}"
+
+    def end(self) -> None:
+        """Lets a separation that runs come to its end, which it does after the window it is at."""
+        self._ended.set()
+        if self._busy.acquire(timeout=10.0):
+            self._busy.release()
+
+
+def remove(folder: str) -> None:
+    """Removes the files of a recording."""
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def application(work: Work, runs: Sequence[Run], folder: Path) -> Any:
+    """The web application of the page.
+
+    Args:
+        work: separates.
+        runs: the run folders among the models.
+        folder: where uploads are kept.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # is read when Gradio is imported, too
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:  # FastAPI would report each request there
+        del os.environ[name]
+    import gradio
+    from fastapi import FastAPI
+    from fastapi.staticfiles import StaticFiles
+
+    title = f"{' and '.join(work.names)} · asteroid-stab demo"
+    with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(600, _KEPT_S)) as page:
+        gradio.HTML(show.heading(work.separators), padding=False, apply_default_css=False)
+        with gradio.Row():
+            recording = gradio.Audio(
+                sources=["upload", "microphone"],
+                type="filepath",
+                label="Recording",
+                editable=False,
+                buttons=["download"],
+                scale=3,
+                min_width=280,
+            )
+            channel = gradio.Radio(
+                list(CHANNELS), value="mix", label="Of a file of several channels, take", scale=1, min_width=220
+            )
+        if len(work.separators) == 1:
+            _separating(gradio, work, recording, channel, 1)
+        else:
+            with gradio.Tab(f"Separate with {work.names[0]}"):
+                _separating(gradio, work, recording, channel, 1)
+            with gradio.Tab("Compare both"):
+                _separating(gradio, work, recording, channel, 2)
+        gradio.HTML(show.about(runs), apply_default_css=False)
+    app = FastAPI(openapi_url=None)
+    app.mount(f"/{_SOUNDS}", StaticFiles(directory=work.folder))
+    font = ("system-ui", "Segoe UI", "Roboto", "Arial", "sans-serif")
+    theme = gradio.themes.Base(primary_hue="blue", font=font, font_mono=("ui-monospace", "monospace"))
+    return gradio.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        theme=theme,
+        head=f"<style>{show.style()}</style><script>{show.script()}</script>",
+    )
+
+
+def _separating(gradio: Any, work: Work, recording: Any, channel: Any, n_models: int) -> None:
+    """Adds the button and the players of one tab."""
+    button = gradio.Button("Separate", variant="primary")
+    old = gradio.State("", delete_callback=remove)
+    players = gradio.HTML(show.empty(), min_height=70, apply_default_css=False)
+
+    def separate(file: str | None, chosen: Any, folder: str, progress: Any = gradio.Progress()) -> tuple[str, str]:  # noqa: B008
+        html, new = work.run(file, chosen, folder, progress, n_models)
+        return str(html), new
+
+    button.click(separate, [recording, channel, old], [players, old], show_progress="full", api_visibility="private")

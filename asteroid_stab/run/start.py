@@ -1,0 +1,79 @@
+"""The checkpoint that a training goes on from: within an epoch where that fits, else after the last whole one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from asteroid_stab.callbacks.run_checkpoint import WITHIN_EPOCH
+from asteroid_stab.errors import StabError
+from asteroid_stab.models.saved import read_saved
+from asteroid_stab.run.epochs import shown_epoch
+from asteroid_stab.run.layout import RunLayout
+
+_WORDS = {
+    "n_ranks": "the number of processes",
+    "batch_size": "loader.batch_size",
+    "accumulate": "trainer.accumulate_grad_batches",
+}
+"""What must be the same to go on from a checkpoint within an epoch, in the words of the user."""
+
+
+class Start(NamedTuple):
+    """Where a training starts.
+
+    Attributes:
+        checkpoint: file that it goes on from; None: it starts with the first epoch.
+        note: why it does not go on within the epoch that it was in; empty where there is nothing to say.
+    """
+
+    checkpoint: Path | None
+    note: str = ""
+
+
+def find_start(run: RunLayout, n_ranks: int, batch_size: int, accumulate: int) -> Start:
+    """Returns where the training in a run folder starts.
+
+    A checkpoint within an epoch is of as many processes and batches as wrote it: each has its own part of the epoch.
+
+    Args:
+        run: the run folder.
+        n_ranks: number of processes.
+        batch_size: items in a batch of one process.
+        accumulate: batches for each step of the optimizer.
+
+    Raises:
+        StabError: the checkpoint within an epoch, or the one that it is compared with, is damaged.
+    """
+    last = run.last_checkpoint if run.last_checkpoint.exists() else None
+    if not run.within_checkpoint.exists():
+        return Start(last)
+    try:
+        within = _read(run.within_checkpoint)
+        known = within.get(WITHIN_EPOCH)
+        if not isinstance(known, dict) or not {*_WORDS, "ranks"} <= {*known} or not isinstance(known["ranks"], list):
+            raise StabError(f"{run.within_checkpoint} is no readable checkpoint: it is not one within an epoch")
+    except StabError as error:
+        raise StabError(f"{error}; remove it to go on {_otherwise(last)}") from error
+    if last is not None and _read(last)["epoch"] >= within["epoch"]:
+        return Start(last)  # a kill came between the end of the epoch and the removal of this checkpoint
+    wanted = {"n_ranks": n_ranks, "batch_size": batch_size, "accumulate": accumulate}
+    for name, words in _WORDS.items():
+        if within[WITHIN_EPOCH][name] != wanted[name]:
+            note = (
+                f"{run.within_checkpoint} was written within epoch {shown_epoch(within['epoch'])} with "
+                f"{words}={within[WITHIN_EPOCH][name]}, now it is {wanted[name]}: goes on {_otherwise(last)}"
+            )
+            return Start(last, note)
+    return Start(run.within_checkpoint)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    saved = read_saved(path, "checkpoint")
+    if not isinstance(saved, dict) or not isinstance(saved.get("epoch"), int):
+        raise StabError(f"{path} is no readable checkpoint: it has no epoch")
+    return saved
+
+
+def _otherwise(last: Path | None) -> str:
+    return "with the first epoch again" if last is None else "after the last whole epoch"
