@@ -126,6 +126,21 @@ def check_takes(model: nn.Module, n_mics: int) -> None:
     raise StabError(f"{type(model).__name__} takes {takes} microphone{plural}, and the mixtures have {n_mics}: {mend}")
 
 
+def check_single(model: nn.Module, what: str) -> None:
+    """Checks that a model works on one microphone.
+
+    Args:
+        model: any module; one that does not say how many it takes is not checked.
+        what: what needs it, for the message.
+
+    Raises:
+        StabError: it takes several.
+    """
+    takes = n_mics_of(model)
+    if takes is not None and takes > 1:
+        raise StabError(f"{what} is of one microphone, and {type(model).__name__} takes {takes}")
+
+
 def check_same(n_mics: Mapping[str, int]) -> int:
     """Returns the number of microphones that several sets have, which are used as one.
 

@@ -75,6 +75,11 @@ FLOORS = [
     ("models.*", 2),
     ("pretext.*", 2),
     ("separation.*", 2),
+    ("sharing.extras", 0),
+    ("sharing.__init__", 0),
+    ("sharing.hub", 1),  # where models come from
+    ("sharing.export*", 2),
+    ("sharing.*", 4),  # what of a run is shared
     ("callbacks.*", 2),
     ("integrations.*", 3),  # imported by those who ask for them, and by nobody here
     ("engine.remix", 0),
@@ -332,7 +337,8 @@ def undeclared(roots):
     """Imported packages that pyproject.toml does not name: they would be there by another's grace only."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["toy"], *extras["wandb"], *extras["mlflow"], *extras["demo"]]
+    imported = ("toy", "wandb", "mlflow", "demo", "hub", "export", "slurm")
+    requirements = [*project["dependencies"], *(line for name in imported for line in extras[name])]
     declared = {normal(re.match(r"[\w.-]+", line)[0]) for line in requirements}
     distributions = packages_distributions()
     for root in roots - {"asteroid_stab"} - sys.stdlib_module_names:

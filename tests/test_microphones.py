@@ -6,7 +6,7 @@ from asteroid.models import BaseModel
 from torch import nn
 
 from asteroid_stab.errors import StabError, within
-from asteroid_stab.microphones import MicChoice, check_mics, check_same, check_takes, n_mics_of, noise_for
+from asteroid_stab.microphones import MicChoice, check_mics, check_same, check_single, check_takes, n_mics_of, noise_for
 from asteroid_stab.models import hosted
 
 
@@ -58,6 +58,13 @@ def test_what_a_model_takes():
     ):
         with pytest.raises(StabError, match=message):
             check_takes(model_of(n_mics), got)
+
+
+def test_what_works_on_one_microphone_refuses_a_model_for_several():
+    for n_mics in (1, None):
+        check_single(model_of(n_mics), "the demo")
+    with pytest.raises(StabError, match="the demo is of one microphone, and HostedModel takes 3"):
+        check_single(model_of(3), "the demo")
 
 
 def test_sets_of_different_numbers():

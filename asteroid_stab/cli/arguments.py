@@ -22,6 +22,28 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def model_place(text: str) -> Path | str:
+    """Parses a run folder or a model file, or the name of a model on the hub; for ``add_argument(type=model_place)``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is a path that a file system cannot hold.
+    """
+    from asteroid_stab.sharing.hub import is_hub_name
+
+    return text if is_hub_name(text) else path(text)
+
+
+def fetched(place: Path | str) -> Path:
+    """The path of a model, which is fetched where it is on the hub.
+
+    Raises:
+        StabError: there is no such model there, or no way to it.
+    """
+    from asteroid_stab.sharing.hub import local_model
+
+    return place if isinstance(place, Path) else local_model(place)
+
+
 def positive(text: str) -> int:
     """Parses a whole number of at least 1; for ``add_argument(type=positive)``.
 

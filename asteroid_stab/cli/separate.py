@@ -10,7 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_stab.cli.arguments import add_trust, add_variant, level_below_mixture, path, take_trust
+from asteroid_stab.cli.arguments import (
+    add_trust,
+    add_variant,
+    fetched,
+    level_below_mixture,
+    model_place,
+    path,
+    take_trust,
+)
 from asteroid_stab.errors import StabError, cause
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.trust import trusted_names, trusting
 
     take_trust(options.trust)
+    options.model = fetched(options.model)
     _note_training(options)
     variant = find_variant(options.model, options.variant)
     with trusting(trusted_names(options.config_dir)):
@@ -179,7 +188,9 @@ def make_parser() -> argparse.ArgumentParser:
         "sample rate), with each speaker in one file from beginning to end. A recording longer than a window is "
         "separated window by window; the memory needed does not grow with its length.",
     )
-    parser.add_argument("model", type=path, metavar="MODEL", help="run folder or model file (.pth)")
+    parser.add_argument(
+        "model", type=model_place, metavar="MODEL", help="run folder, model file (.pth), or hf://user/name[@revision]"
+    )
     parser.add_argument("files", type=path, nargs="+", metavar="FILE", help="recording: WAV, FLAC, OGG, MP3, ...")
     parser.add_argument("--out", type=path, metavar="DIR", help="output folder (default: the folder of each file)")
     parser.add_argument("--window-s", type=float, default=10.0, help="length of a window in seconds (%(default)s)")

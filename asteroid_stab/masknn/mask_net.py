@@ -33,4 +33,4 @@ class UnhaltedTDConvNet(TDConvNet):
                 skips = skips + skip
             hidden = hidden + made
         masks = self.mask_net(skips if self.skip_chan else hidden)
-        return self.output_act(masks.view(len(masks), self.n_src, self.out_chan, masks.shape[-1]))
+        return self.output_act(masks.view(masks.shape[0], self.n_src, self.out_chan, masks.shape[-1]))

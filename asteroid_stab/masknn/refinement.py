@@ -91,7 +91,7 @@ class RefinementMasker(nn.Module):
 
     def masks(self, hidden: Tensor, mask_net: nn.Module) -> Tensor:
         """Masks ``[B, M, N, L]`` of a state, by a mask network of the caller's choice."""
-        return self.output_act(mask_net(hidden).view(len(hidden), self.n_masks, self.n_filters, -1))
+        return self.output_act(mask_net(hidden).view(hidden.shape[0], self.n_masks, self.n_filters, -1))
 
     def refine(
         self, hidden: Tensor, block: int, n_iterations: int, dense: bool = False, noise: Tensor | None = None
@@ -110,7 +110,7 @@ class RefinementMasker(nn.Module):
         """
         if self.gates and not (dense or self.gates[block].training):
             return self._refine_active(hidden, block, n_iterations)
-        n_used = hidden.new_zeros(len(hidden), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        n_used = hidden.new_zeros(hidden.shape[0], dtype=torch.promote_types(hidden.dtype, torch.float32))
         for refined, g in self.steps(hidden, block, n_iterations, noise):
             hidden, n_used = refined, n_used + g  # eq. (10)
         return hidden, n_used
@@ -125,7 +125,7 @@ class RefinementMasker(nn.Module):
                 keep = g.view(-1, 1, 1)
                 hidden = keep * self.blocks[block](hidden) + (1 - keep) * hidden  # eq. (7)
             else:
-                hidden, g = self.blocks[block](hidden), hidden.new_ones(len(hidden))  # eq. (3)
+                hidden, g = self.blocks[block](hidden), hidden.new_ones(hidden.shape[0])  # eq. (3)
             yield hidden, g
 
     def _refine_active(self, hidden: Tensor, block: int, n_iterations: int) -> tuple[Tensor, Tensor]:

@@ -126,7 +126,7 @@ class HostedModel(BaseModel):
         if self.inputs == "channel_time":
             return self.net(mixture.unsqueeze(1) if mixture.ndim == 2 else mixture)
         if self.inputs == "time_lengths":
-            lengths = torch.full((len(mixture),), mixture.shape[-1], dtype=torch.long, device=mixture.device)
+            lengths = torch.full((mixture.shape[0],), mixture.shape[-1], dtype=torch.long, device=mixture.device)
             return self.net(mixture, lengths)
         return self.net(mixture)
 

@@ -71,7 +71,7 @@ class EstimateReader:
         Raises:
             StabError: there are none of this shape.
         """
-        wanted = {"B": len(mixture), "J": self.n_src, "T": mixture.shape[-1]}
+        wanted = {"B": mixture.shape[0], "J": self.n_src, "T": mixture.shape[-1]}
         found, letters, giver = self._picked(output), OUTPUTS["sources_time"], self.giver
         if self._arrange is None:
             letters, est = OUTPUTS[self.outputs], _READ[self.outputs](found)

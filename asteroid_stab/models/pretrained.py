@@ -13,6 +13,7 @@ from asteroid_stab.errors import StabError, some
 from asteroid_stab.models.saved import check_kinds, check_weights, read_saved
 from asteroid_stab.models.weight_names import fitting_names, held_weights, without_layer_heads
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.sharing.hub import is_hub_name, local_model
 
 OUTPUT_LAYERS = ("masker.mask_net.1", "masker.first_out.1")
 """Layers that compute the sources' channels: in ConvTasNet, and in DPRNN, DPTNet and similar models. Another model has
@@ -58,7 +59,8 @@ def load_pretrained(
         model: takes the weights, in place.
         path: a run folder (its best model), a model file of ours or of Asteroid, a checkpoint of Lightning, or a state
             dict, alone or under one of the keys :data:`~asteroid_stab.models.weight_names.HELD_UNDER`, with the
-            prefixes of wrappers; None changes nothing.
+            prefixes of wrappers; or ``hf://user/name[@revision]``, a model on the Hugging Face hub; None changes
+            nothing.
         new_output: keep the initial values of the layers that compute the sources' channels (:data:`OUTPUT_LAYERS`, or
             the model's ``output_layers``), so that the number of sources may be another.
         new_gate: keep the initial values of the gates of a refining network, so that the weights may be of a network
@@ -79,7 +81,8 @@ def load_pretrained(
                 "from scratch: init.new_output=false init.new_gate=false"
             )
         return Transfer([], list(model.state_dict()), [])
-    file = RunLayout(path).model if Path(path).is_dir() else Path(path)
+    place = local_model(path) if is_hub_name(path) else Path(path)
+    file = RunLayout(place).model if place.is_dir() else place
     own = model.state_dict()
     weights, arguments, others = _weights(file, own)
     _check_arguments(model, arguments, file, COMPARED if new_output else (*COMPARED, *OF_THE_OUTPUT))

@@ -151,6 +151,13 @@ class LatentRefinementNet(StagedModel):
         """
         return self.forward_with_figures(wav, n_iterations, lengths)[0]
 
+    def forward_dense(self, wav: Tensor) -> Tensor:
+        """Estimates ``[B, J, T]`` of mixtures ``[B, T]`` in evaluation mode: gates skip by multiplication, eq. (7).
+
+        No item leaves the computation, so that an exporter can follow it; the estimates are :meth:`forward`'s.
+        """
+        return self.slots(wav, dense=True)[0][:, : self.n_src]
+
     def forward_with_figures(
         self,
         mixture: Tensor,
@@ -195,7 +202,7 @@ class LatentRefinementNet(StagedModel):
             raise StabError(f"a mixture must be [T], [B, T] or [B, 1, T] with T above 0, got {list(wav.shape)}")
         mixture = wav.reshape(-1, 1, wav.shape[-1])
         per_block = self.n_iterations if n_iterations is None else counts(n_iterations, self.n_blocks, least=0)
-        noise = self._noise_of_blocks(gate_noise, per_block, len(mixture))
+        noise = self._noise_of_blocks(gate_noise, per_block, mixture.shape[0])
 
         def estimate(part: Tensor, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
             return self._estimate(part, per_block, dense, [None if of is None else of[:, rows] for of in noise])
@@ -223,7 +230,7 @@ class LatentRefinementNet(StagedModel):
         tf_rep = self.forward_encoder(mixture)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             hidden = self.masker.start(tf_rep)
-        total = torch.zeros(len(hidden), device=hidden.device)
+        total = torch.zeros(hidden.shape[0], device=hidden.device)
         for block, n in enumerate(per_block[: self.depth]):  # eq. (6)
             with torch.set_grad_enabled(torch.is_grad_enabled() and block >= self._n_frozen):
                 hidden, n_used = self.masker.refine(hidden, block, n, dense, noise[block])
@@ -252,7 +259,8 @@ class LatentRefinementNet(StagedModel):
     def forward_encoder(self, wav: Tensor) -> Tensor:
         """Features ``[B, N, L]`` of ``[B, 1, T]``, which is padded with zeros to a multiple of stride and 2^depth."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
-            return super().forward_encoder(pad(wav, (0, -wav.shape[-1] % self._multiple)))
+            whole = (wav.shape[-1] + self._multiple - 1) // self._multiple * self._multiple  # as exporters follow it
+            return super().forward_encoder(pad(wav, (0, whole - wav.shape[-1])))
 
     def decode(self, hidden: Tensor, tf_rep: Tensor, mixture: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
         """Decodes a state by a head: masks for the encoder's output, then the decoder, eq. (1)."""

@@ -84,6 +84,10 @@ class RunLayout:
         """The average of the models of ``n`` epochs; ``kind`` is last or best."""
         return self.root / "averages" / f"{kind}_{n}.pth"
 
+    def program(self, suffix: str, variant: str = "") -> Path:
+        """The exported program of the best model or of a variant; ``suffix`` is ``.pt2`` or ``.onnx``."""
+        return self.root / "programs" / f"{variant.replace(',', '_') or self.model.stem}{suffix}"
+
     def epoch_models(self) -> dict[int, Path]:
         """The models of epochs that exist, by epoch."""
         return _numbered(self.root / "models", "epoch_", ".pth")
@@ -117,7 +121,8 @@ class RunLayout:
         """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
         named = [self.model, self.metrics, self.switches, self.data_map, self.last_checkpoint, self.best_checkpoint]
         named += [self.within_checkpoint, self.report]
-        folders = [self.root / name for name in ("stages", "models", "averages", "assignments_whole", "evaluation")]
+        names = ("stages", "models", "averages", "programs", "assignments_whole", "evaluation")
+        folders = [self.root / name for name in names]
         found = [*(path for path in named if path.exists()), *self.all_assignments().values()]
         found += [path for path in folders if path.is_dir() and any(path.iterdir())]
         return [*found, *sorted(self.root.glob("switches_whole_*.csv"))]

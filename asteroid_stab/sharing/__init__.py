@@ -1,0 +1,1 @@
+"""Trained models for others: programs that need no package of ours, and folders for a hub."""

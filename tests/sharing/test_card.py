@@ -1,0 +1,73 @@
+"""The card of a shared model."""
+
+import pytest
+import yaml
+from shared_runs import shared_run
+
+from asteroid_stab.report.run_data import read_runs
+from asteroid_stab.run.recipes import recipe_files
+from asteroid_stab.sharing.card import Origin, card, papers
+
+ORIGIN = Origin("ann/two-voices", "ssl/toy_finetune", "LibriMix", "ConvTasNet", 8000.0, 2, None, {})
+
+
+def card_of(tmp_path, evaluated=True, **changes):
+    run = read_runs([shared_run(tmp_path / "run", evaluated=evaluated).root])[0]
+    return card(run, Origin(**{**vars(ORIGIN), **changes}))
+
+
+def front(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_the_front_matter_holds_what_was_measured(tmp_path):
+    facts = front(card_of(tmp_path, licence="cc-by-4.0"))
+    assert facts["license"] == "cc-by-4.0"
+    assert facts["pipeline_tag"] == "audio-to-audio"
+    (result,) = facts["model-index"][0]["results"]
+    assert result["dataset"] == {"type": "librimix", "name": "LibriMix, test set"}
+    assert {one["type"]: one["value"] for one in result["metrics"]} == {"si_sdr": 7.0, "si_sdr_i": 7.0}
+
+
+def test_the_table_has_an_interval_over_mixtures(tmp_path):
+    text = card_of(tmp_path)
+    # 5, 7, 9, 7: standard error sqrt(8 / 3 / 4), times Student's 3.182
+    assert "| SI-SDRi (dB) | 7.00 | ± 2.60 | 4 |" in text
+    assert "Test set, 4 mixtures; 95% interval for other mixtures of its kind." in text
+    assert "| training time | 2 min 15 s |" in text
+    assert "| model | ConvTasNet, 12 k parameters |" in text
+
+
+def test_a_licence_is_never_invented(tmp_path):
+    text = card_of(tmp_path)
+    assert "The author gave no licence for these weights." in text
+    assert "license" not in front(text)
+
+
+def test_without_an_evaluation_nothing_is_claimed(tmp_path):
+    text = card_of(tmp_path, evaluated=False)
+    assert "nothing was measured" in text
+    assert "model-index" not in front(text)
+
+
+def test_an_evaluation_of_another_model_file_says_so(tmp_path):
+    run = shared_run(tmp_path / "run")
+    summary = run.evaluation("test").summary
+    summary.write_text(summary.read_text().replace('{"command"', '{"model_sha256": "00", "command"'))
+    text = card(read_runs([run.root])[0], ORIGIN)
+    assert "The model file has changed since it was measured." in text
+
+
+def test_sounds_and_papers_stand_in_it(tmp_path):
+    text = card_of(tmp_path, examples={"mixture": "examples/mixture.wav"})
+    assert '<audio controls src="examples/mixture.wav">' in text
+    assert "Stabilizing label assignment for speech separation by self-supervised pre-training" in text
+    assert "its papers are not known here" in card_of(tmp_path / "other", recipe="mine/a")
+
+
+@pytest.mark.parametrize("recipe", sorted({name.partition("/")[0]: name for name in recipe_files()}.values()))
+def test_the_papers_of_every_recipe_are_text_without_links_into_the_repository(recipe):
+    text = papers(recipe)
+    assert len(text) > 40
+    assert "](.." not in text
+    assert "Claim" not in text
