@@ -53,10 +53,10 @@ def tiny_corpus():
     from asteroid_stab.data import Corpus, MixtureDataset
 
     class TinySet(MixtureDataset):
-        def __init__(self, n_items, n_src, sample_rate, segment_s, seed, offset, spoil):
+        def __init__(self, n_items, n_src, sample_rate, segment_s, seed, offset, spoil, n_mics=1):
             names = [f"tiny-{offset + i}" for i in range(n_items)]
             super().__init__(names, [1200] * n_items, n_src, sample_rate, segment_s, seed)
-            self.offset, self.spoil = offset, spoil
+            self.offset, self.spoil, self.n_mics = offset, spoil, n_mics
 
         def read(self, row, start, stop):
             rng = np.random.default_rng(self.offset + row)
@@ -67,18 +67,23 @@ def tiny_corpus():
             if row in self.spoil:
                 sources[self.spoil[row]] = 0.0
             sources = sources[rng.permutation(self.n_src), start:stop]
-            return sources.sum(0), np.ascontiguousarray(sources)
+            mixture = sources.sum(0)
+            if self.n_mics > 1:  # every other microphone hears the sources at other levels
+                gains = rng.uniform(0.2, 1.0, (self.n_mics - 1, self.n_src)).astype(np.float32)
+                mixture = np.concatenate([mixture[None], gains @ sources])
+            return mixture, np.ascontiguousarray(sources)
 
     class TinyCorpus(Corpus):
-        def __init__(self, n_train=16, n_valid=6, n_src=2, spoil=None):
+        def __init__(self, n_train=16, n_valid=6, n_src=2, spoil=None, n_mics=1):
             super().__init__(n_src, 8000)
+            self.n_mics = n_mics
             self.sizes = {"train": n_train, "valid": n_valid, "test": n_valid}
             self.spoil = spoil or {}
 
         def dataset(self, split, segment_s=None, seed=0):
             offset = {"train": 0, "valid": 10_000, "test": 20_000}[split]
             spoil = self.spoil if split == "train" else {}
-            return TinySet(self.sizes[split], self.n_src, 8000, segment_s, seed, offset, spoil)
+            return TinySet(self.sizes[split], self.n_src, 8000, segment_s, seed, offset, spoil, self.n_mics)
 
     return TinyCorpus
 

@@ -241,6 +241,10 @@ def test_a_command_that_its_recipe_refuses_is_seen():
 
 # First author of each paper on arXiv that is cited.
 FIRST_AUTHORS = {
+    "1910.10279": "Maciejewski",
+    "1910.13934": "Drude",
+    "1910.14104": "Luo",
+    "2003.03927": "Gu",
     "1508.04306": "Hershey", "1703.06284": "Kolbæk", "1809.07454": "Luo", "1907.01160": "Wichern",
     "1908.01768": "Yousefi", "1910.06379": "Luo", "1910.12706": "Yang", "2006.11477": "Baevski", "2007.06028": "Liu",
     "2007.06833": "Tzinis", "2007.13975": "Chen", "2009.10795": "Swayamdipta", "2010.11871": "Tachibana",

@@ -39,6 +39,7 @@ FLOORS = [
     ("threads", 0),
     ("transfer", 0),
     ("cores", 0),
+    ("microphones", 0),
     ("version", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),

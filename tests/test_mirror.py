@@ -12,6 +12,7 @@ FEATURES = {
     "cli/test_clusters.py": "trainings on two machines, by torchrun and by SLURM",
     "cli/test_hosted.py": "a plain module of a user's, trained, resumed, evaluated and separated with",
     "cli/test_hostile.py": "every verb, given files of somebody who means harm",
+    "cli/test_microphones.py": "mixtures of several microphones, from training to separated files",
     "cli/test_pit_family.py": "recipes, killed and resumed from the command line, and on two processes",
     "cli/test_pretraining.py": "the same for pre-training and fine-tuning",
     "cli/test_random_kills.py": "recipes of many methods, killed at random moments and resumed",

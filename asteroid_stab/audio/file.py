@@ -176,17 +176,24 @@ def check_header(path: str, header: Header, sample_rate: int, mono: bool) -> Non
 
 
 def read_samples(path: str, start: int, stop: int) -> np.ndarray:
-    """Reads the first channel of samples ``[start, stop)``, float32 ``[stop - start]``.
+    """Reads the first channel of samples ``[start, stop)``, float32 ``[stop - start]``, as :func:`read_channels`."""
+    return read_channels(path, start, stop, [0])[0]
+
+
+def read_channels(path: str, start: int, stop: int, channels: Sequence[int]) -> np.ndarray:
+    """Reads some channels of samples ``[start, stop)``, float32 ``[C, stop - start]``.
 
     Args:
         path: an audio file.
         start: first sample, at the file's own rate.
         stop: one past the last.
+        channels: from 0, in the wanted order; the file must have them.
 
     Raises:
         StabError: the file cannot be decoded, or ends before ``stop``.
     """
     parts: list[np.ndarray] = []
+    one = slice(channels[0], channels[0] + 1)  # of a file of one channel it is no copy
     n_left = stop - start
     try:
         with sf.SoundFile(path) as file:
@@ -194,7 +201,7 @@ def read_samples(path: str, start: int, stop: int) -> np.ndarray:
                 file.seek(start)
             while n_left or not parts:
                 block = file.read(min(n_left, MOST_VALUES // file.channels), dtype="float32", always_2d=True)
-                parts.append(np.ascontiguousarray(block[:, 0]))
+                parts.append(np.ascontiguousarray(block.T[one if len(channels) == 1 else list(channels)]))
                 n_left -= len(block)
                 if not len(block):
                     break
@@ -203,4 +210,4 @@ def read_samples(path: str, start: int, stop: int) -> np.ndarray:
         raise StabError(f"cannot decode {path} (damaged or truncated): {reason}") from error
     if n_left:
         raise StabError(f"{path} is truncated: wanted samples {start} to {stop}, got {stop - start - n_left} of them")
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

@@ -34,7 +34,7 @@ def resampled_crop(
     Only the input that they depend on is read.
 
     Args:
-        read: gives samples ``[a, b)`` of the signal, at ``source_rate``.
+        read: gives samples ``[a, b)`` of the signal, ``[..., b - a]``, at ``source_rate``.
         n_frames: length of the signal, at ``source_rate``.
         sample_rate: wanted, in Hz.
         start: first sample, at ``sample_rate``.
@@ -42,7 +42,7 @@ def resampled_crop(
         source_rate: of the signal, in Hz.
 
     Returns:
-        ``[stop - start]``, of the signal's precision.
+        ``[..., stop - start]``, of the signal's precision.
 
     Example:
         >>> x = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
@@ -56,9 +56,9 @@ def resampled_crop(
         return read(start, stop)
     first, last = _heard(start, stop, up, down)
     signal = read(first, min(n_frames, last))
-    resampled = resample_poly(signal, up, down, window=_lowpass(up, down, signal.dtype.char))
+    resampled = resample_poly(signal, up, down, axis=-1, window=_lowpass(up, down, signal.dtype.char))
     offset = first // down * up
-    return resampled[start - offset : stop - offset]
+    return resampled[..., start - offset : stop - offset]
 
 
 def resample_blocks(
@@ -67,7 +67,7 @@ def resample_blocks(
     """Yields ``resample_poly(signal, sample_rate, source_rate)`` block by block, float32, computed in float64.
 
     Args:
-        blocks: the signal, cut anywhere.
+        blocks: the signal ``[T]``, or signals ``[C, T]``, cut anywhere in time.
         n_frames: length of the signal, at ``source_rate``.
         sample_rate: wanted, in Hz.
         source_rate: of the signal, in Hz.
@@ -82,11 +82,11 @@ def resample_blocks(
     held, begin, done = np.empty(0), 0, 0  # input from sample `begin` on; number of samples yielded
 
     def read(start: int, stop: int) -> np.ndarray:
-        return held[start - begin : stop - begin]
+        return held[..., start - begin : stop - begin]
 
     for block in blocks:
-        held = np.concatenate([held, block])
-        n_read = begin + len(held)
+        held = np.concatenate([held, block], axis=-1) if held.size else block.astype(np.float64)
+        n_read = begin + held.shape[-1]
         if n_read >= n_frames:
             stop = resampled_length(n_frames, sample_rate, source_rate)
         else:  # the samples that hear nothing of what is not read yet
@@ -95,7 +95,7 @@ def resample_blocks(
             yield resampled_crop(read, n_frames, sample_rate, done, stop, source_rate).astype(np.float32)
             done = stop
             first, _ = _heard(done, done + 1, up, down)
-            held, begin = held[first - begin :], first
+            held, begin = held[..., first - begin :], first
 
 
 def heard_input(start: int, stop: int, sample_rate: int, source_rate: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""One channel of an audio file of any length, block by block, at the wanted rate."""
+"""One channel or several of an audio file of any length, block by block, at the wanted rate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -22,20 +22,29 @@ class AudioInput:
     Args:
         path: any format of libsndfile.
         sample_rate: wanted, in Hz.
-        channel: the channel to take, from 0; ``"mix"`` takes their mean; None wants a file of one channel.
+        channels: the channels to take, from 0, in the wanted order; ``"mix"`` takes their mean; None wants a file of
+            ``n_mics`` channels.
         resample: whether a file of another rate is resampled, with the filter of
             ``scipy.signal.resample_poly``.
+        n_mics: number of channels that are wanted; None: any number.
 
     Attributes:
         n_samples: length at ``sample_rate``.
 
     Raises:
         StabError: the file is missing, no audio, empty or cut off; has another rate (unless ``resample``); has no
-            such channel; or has several channels, of which ``channel`` names none.
+            such channel; or another number of channels is wanted than it has, or than ``channels`` names.
     """
 
-    def __init__(self, path: str | Path, sample_rate: int, channel: int | str | None = None, resample: bool = False):
-        self.path, self.sample_rate, self.channel = Path(path), sample_rate, channel
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: Sequence[int] | str | None = None,
+        resample: bool = False,
+        n_mics: int | None = 1,
+    ):
+        self.path, self.sample_rate, self.channels, self.n_mics = Path(path), sample_rate, channels, n_mics
         if not self.path.is_file():
             raise StabError("no such file" if not self.path.exists() else "a folder, not an audio file")
         try:
@@ -60,10 +69,25 @@ class AudioInput:
                 f"the model works at {self.sample_rate} Hz, the file is sampled at {file.samplerate} Hz "
                 "(--resample converts it)"
             )
-        if self.channel is None and file.channels > 1:
-            raise StabError(f"it has {file.channels} channels: --channel 1 (or 2, ...) takes one, mix their mean")
-        if isinstance(self.channel, int) and self.channel >= file.channels:
-            raise StabError(f"--channel must be at most {file.channels}, got {self.channel + 1}")
+        if self.channels is None and self.n_mics not in (None, file.channels):
+            raise StabError(f"it has {_counted(file.channels)}: {self._mend(file.channels)}")
+        if isinstance(self.channels, str) or self.channels is None:
+            given = 1 if self.channels else file.channels
+        else:
+            given = len(self.channels)
+            if (highest := max(self.channels)) >= file.channels:
+                raise StabError(f"--channel must be at most {file.channels}, got {highest + 1}")
+        if self.n_mics not in (None, given):
+            words = self.channels if isinstance(self.channels, str) else f"of {given} channels"
+            raise StabError(f"--channel {words} does not fit the model, which takes {_counted(self.n_mics)}")
+
+    def _mend(self, n_channels: int) -> str:
+        if self.n_mics == 1:
+            return "--channel 1 (or 2, ...) takes one, mix their mean"
+        if n_channels < (self.n_mics or 0):
+            return f"the model takes {self.n_mics}"
+        first = ",".join(str(i + 1) for i in range(self.n_mics or 0))
+        return f"the model takes {self.n_mics}: --channel {first} takes the first ones, the reference microphone first"
 
     def __enter__(self) -> AudioInput:
         return self
@@ -74,7 +98,7 @@ class AudioInput:
         self.file.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yields the samples, float32; may be called once.
+        """Yields the samples, float32, ``[N]`` of one channel and ``[C, N]`` of several; may be called once.
 
         Raises:
             StabError: decoding fails, the file ends before its header's length, or a sample is not finite.
@@ -93,9 +117,15 @@ class AudioInput:
                 raise StabError(f"damaged after {n_read / rate:.2f} s: {error.error_string}") from error
             if len(block) == 0:
                 raise StabError(f"truncated: its header states {self.file.frames} samples, it holds {n_read}")
-            samples = block.mean(axis=1) if self.channel == "mix" else block[:, int(self.channel or 0)]
+            chosen = range(block.shape[1]) if self.channels is None else self.channels
+            samples = block.mean(axis=1) if isinstance(chosen, str) else block[:, list(chosen)].T
+            samples = samples[0] if samples.ndim == 2 and len(samples) == 1 else samples
             if not np.isfinite(samples).all():
-                where = n_read + int(np.argmin(np.isfinite(samples)))
+                where = n_read + int(np.argmin(np.isfinite(samples).reshape(-1, len(block)).all(0)))
                 raise StabError(f"a sample at {where / rate:.2f} s is not finite")
             n_read += len(block)
             yield np.ascontiguousarray(samples)
+
+
+def _counted(n_channels: int | None) -> str:
+    return f"{n_channels} channel{'s' * (n_channels != 1)}"

@@ -164,6 +164,7 @@ def _evaluate(
         model = to_device(model, options.device)
         with within("data"):
             dataset = data.test_dataset(options.split)  # makes what it lacks of this split, and of no other
+        check_model(model, dataset)
         n_items = min(options.limit or len(dataset), len(dataset))
         measured = {key: facts[key] for key in ("model_sha256", "variant", "overrides")}
         active_db = OmegaConf.select(run.config, "system.active_db", default=ACTIVE_DB)

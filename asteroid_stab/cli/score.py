@@ -74,8 +74,8 @@ def _read(options: argparse.Namespace) -> tuple[MixtureFiles, dict[str, list[str
         StabError: some are missing, or do not fit the others.
     """
     from asteroid_stab.audio.file import read_header
+    from asteroid_stab.data.corpora.checked_files import check_files
     from asteroid_stab.data.corpora.mixture_files import MIXTURE, MixtureFiles
-    from asteroid_stab.data.corpora.mixture_folders import check_files
 
     est, ref = options.estimates, options.references
     if not ref.exists():

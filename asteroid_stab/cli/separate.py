@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
     """
     options = make_parser().parse_intermixed_args(argv)
 
+    from asteroid_stab.microphones import n_mics_of
     from asteroid_stab.run.variants import find_variant
     from asteroid_stab.separation.chunks import layout, model_forward
     from asteroid_stab.separation.device import to_device
@@ -42,15 +43,15 @@ def main(argv: list[str]) -> int:
 
     take_trust(options.trust)
     options.model = fetched(options.model)
-    _note_levels(options)
+    _note_training(options)
     variant = find_variant(options.model, options.variant)
     with trusting(trusted_names(options.config_dir)):
         model = to_device(variant.load(), options.device)
     sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
     windows = layout(options.window_s, options.overlap_s, sample_rate)
-    forward = model_forward(model)
+    forward, n_mics = model_forward(model), n_mics_of(model)
     taken: dict[Path, Path] = {}
-    reasons = [_attempt(name, options, forward, windows, sample_rate, taken) for name in options.files]
+    reasons = [_attempt(name, options, forward, windows, sample_rate, n_mics, taken) for name in options.files]
     lines = [f"{name}: {reason}" for name, reason in zip(options.files, reasons, strict=True) if reason]
     if len(options.files) > 1 and lines:
         lines = [f"{len(lines)} of {len(options.files)} files could not be separated", *lines]
@@ -59,8 +60,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _note_levels(options: argparse.Namespace) -> None:
-    """Prints a note where a run folder shows that ``--active-db`` is missing, or judges levels that no loss has set."""
+def _note_training(options: argparse.Namespace) -> None:
+    """Prints a note where a run folder shows that an option is missing or means nothing.
+
+    ``--active-db`` may be missing, or judge levels that no loss has set; ``--channel`` may be missing where the
+    training chose microphones.
+    """
     from omegaconf import OmegaConf
 
     from asteroid_stab.run.folder import RunFolder
@@ -72,6 +77,13 @@ def _note_levels(options: argparse.Namespace) -> None:
         config = RunFolder(options.model, options.config_dir).config
     except StabError:  # a damaged config: the model separates without it
         return
+    chosen = {key: OmegaConf.select(config, f"data.{key}") for key in ("mics", "ref_mic")}
+    given = [f"data.{key}={value}" for key, value in chosen.items() if value is not None]
+    if given and options.channel is None:
+        print(
+            f"note: this run was trained with {' '.join(given)} (counted from 0), and channels are taken in the file's "
+            "order here: --channel gives others (counted from 1), the reference microphone first"
+        )
     trained_db = OmegaConf.select(config, "system.active_db")
     if trained_db is None and options.active_db is not None:
         print(
@@ -91,6 +103,7 @@ def _attempt(
     forward: Forward,
     windows: Layout,
     sample_rate: int,
+    n_mics: int | None,
     taken: dict[Path, Path],
 ) -> str:
     """Separates a file; returns the reason if it cannot, else an empty string."""
@@ -106,7 +119,7 @@ def _attempt(
         with _claimed(name, folder):
             old = _check_place(name, folder, taken, options)
             with (
-                AudioInput(name, sample_rate, options.channel, options.resample) as audio,
+                AudioInput(name, sample_rate, options.channel, options.resample, n_mics) as audio,
                 Progress(console=Console(stderr=True), transient=True) as progress,
             ):
                 task = progress.add_task(name.name, total=audio.n_samples)
@@ -194,16 +207,21 @@ def make_parser() -> argparse.ArgumentParser:
     add_trust(parser)
     parser.add_argument("--resample", action="store_true", help="resample files that have another sample rate")
     parser.add_argument(
-        "--channel", type=_channel, metavar="N|mix", help="the channel to use, from 1, or the mean of all"
+        "--channel",
+        type=_channels,
+        metavar="N[,N...]|mix",
+        help="the channel to use, from 1, or the mean of all; of a model for several microphones the channels in the "
+        "order that it was trained with, the reference microphone first (default: all)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing estimates")
     return parser
 
 
-def _channel(text: str) -> int | str:
-    """Parses a channel, which the user counts from 1 and the program from 0, or ``mix``."""
+def _channels(text: str) -> tuple[int, ...] | str:
+    """Parses channels, which the user counts from 1 and the program from 0, or ``mix``."""
     if text == "mix":
         return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a channel from 1, or mix, got {text!r}")
-    return int(text) - 1
+    numbers = text.split(",")
+    if not all(number.isdecimal() and int(number) >= 1 for number in numbers) or len({*numbers}) < len(numbers):
+        raise argparse.ArgumentTypeError(f"must be a channel from 1, several different ones, or mix, got {text!r}")
+    return tuple(int(number) - 1 for number in numbers)

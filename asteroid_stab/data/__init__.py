@@ -25,11 +25,13 @@ _MODULES = {
     "MixtureFilesCorpus": "asteroid_stab.data.corpora.mixture_files",
     "MultiTaskCorpus": "asteroid_stab.data.corpora.multitask",
     "NoisyCorpus": "asteroid_stab.data.corpora.noisy",
+    "SmsWsjCorpus": "asteroid_stab.data.corpora.sms_wsj",
     "SpeechEscCorpus": "asteroid_stab.data.corpora.esc",
     "SpeechFolders": "asteroid_stab.data.corpora.speech_folders",
     "ToyCorpus": "asteroid_stab.data.toy.corpus",
     "VariableSourcesCorpus": "asteroid_stab.data.corpora.variable",
     "WhamCorpus": "asteroid_stab.data.corpora.wsj0",
+    "WhamrCorpus": "asteroid_stab.data.corpora.wsj0",
     "Wsj0MixCorpus": "asteroid_stab.data.corpora.wsj0",
 }
 

@@ -21,6 +21,7 @@ from asteroid_stab.data.sampler import Key, StridedSampler, epochs_done
 from asteroid_stab.data.speed import SpeedPerturbed, percents
 from asteroid_stab.errors import StabError
 from asteroid_stab.items import Items
+from asteroid_stab.microphones import check_same
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ _SPLITS_OF: dict[str, Sequence[str]] = {
 
 class MixtureDataModule(pl.LightningDataModule):
     """Loaders of ``(mixture [B, T], sources [B, J, T], id [B])`` for any corpus, see :class:`~.padding.Batch`.
+
+    Mixtures of several microphones are ``[B, C, T]``, the reference first.
 
     Which items a rank sees, in which order and with which crops, is a function of (seed, epoch, rank, world
     size): see :class:`~asteroid_stab.data.sampler.EpochSampler`. Validation crops are the crops of epoch 0. The
@@ -102,11 +105,17 @@ class MixtureDataModule(pl.LightningDataModule):
         self.corpus.prepare(_SPLITS_OF[fn or "fit"])
 
     def setup(self, stage: str | None = None) -> None:
-        """Builds the sets of a stage once; a second call keeps them."""
+        """Builds the sets of a stage once; a second call keeps them.
+
+        Raises:
+            StabError: the corpus raises, or its sets have different numbers of microphones.
+        """
         if stage in (None, "fit") and self.train_set is None:
             self.train_set = self._build("train")
         if stage in (None, "fit", "validate") and self.valid_set is None:
             self.valid_set = self._build("valid")
+        if self.train_set is not None and self.valid_set is not None:
+            check_same({"train": self.train_set.n_mics, "valid": self.valid_set.n_mics})
 
     def test_dataset(self, split: str = "test") -> MixtureDataset:
         """Builds the set of a split's whole mixtures, for evaluation."""

@@ -75,12 +75,15 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
         classes: names of the classes that sources have; empty where they have none.
         labels: class of every source of every item, ``[N, J]``, positions in ``classes``; None without classes.
         n_active: number of sources of every item that are not silent throughout, ``[N]``; None where all are active.
+        n_mics: C, the number of microphones of a mixture, of which the first is the reference: sources are what it
+            hears of them.
 
     Shapes:
-        - an item: mixture ``[T]``, sources ``[J, T]``, both float32, and the id.
+        - an item: mixture ``[T]``, or ``[C, T]`` of several microphones, sources ``[J, T]``, both float32, and the id.
 
     Raises:
-        StabError: no item is as long as the segment, or two items have one name.
+        StabError: no item is as long as the segment, or two items have one name; or (an item) the mixture has another
+            shape, or a sample is not finite.
     """
 
     stable_ids: bool = True
@@ -88,6 +91,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     classes: Sequence[str] = ()
     labels: np.ndarray | None = None
     n_active: np.ndarray | None = None
+    n_mics: int = 1
 
     def __init__(
         self,
@@ -124,6 +128,8 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads mixture ``[stop - start]`` and sources ``[J, stop - start]``, float32, of corpus row ``row``.
 
+        The mixture of several microphones is ``[C, stop - start]``, the reference first.
+
         ``row`` counts all rows given to the constructor, short ones included.
         """
 
@@ -154,7 +160,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
         return len(self.names)
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mixture ``[T]`` and sources ``[J, T]`` that item ``item`` gives in epoch ``epoch``."""
+        """Returns mixture ``[T]`` or ``[C, T]`` and sources ``[J, T]`` that ``item`` gives in epoch ``epoch``."""
         length = self.lengths[item]
         start, stop = 0, length
         if self.segment is not None:
@@ -165,6 +171,12 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, int]], ABC):
     def __getitem__(self, key: int | Key) -> tuple[Tensor, Tensor, int]:
         epoch, item = key if isinstance(key, tuple) else (0, key)
         mixture, sources = self.audio(epoch, item)
+        if mixture.shape[:-1] != (() if self.n_mics == 1 else (self.n_mics,)):
+            wanted = "[T]" if self.n_mics == 1 else f"[{self.n_mics}, T]"
+            raise StabError(
+                f"a mixture must be {wanted}, as n_mics={self.n_mics} of its data set says, got {list(mixture.shape)} "
+                f"in item {self.names[item]!r}"
+            )
         if not (np.isfinite(mixture).all() and np.isfinite(sources).all()):
             raise StabError(f"audio must be finite, got NaN or infinite samples in item {self.names[item]!r}")
         return torch.from_numpy(mixture), torch.from_numpy(sources), item

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """A batch as a training step takes it: ``Batch(*batch)`` of what a loader gives.
 
     Attributes:
-        mixture: [B, T].
+        mixture: [B, T], or [B, C, T] of several microphones, the reference first.
         sources: [B, J, T].
         ids: [B]; None where the loader gives none.
         lengths: samples of each item that are no padding; None where no item is padded.
@@ -55,7 +55,7 @@ class PaddedMixtures(MixtureDataset):
         n_padded: number of items shorter than the crop.
 
     Shapes:
-        - an item: mixture ``[T]``, sources ``[J, T]``, both float32, the id, and the length.
+        - an item: mixture ``[T]`` or ``[C, T]``, sources ``[J, T]``, both float32, the id, and the length.
 
     Raises:
         StabError: the set makes its own crops.
@@ -71,7 +71,7 @@ class PaddedMixtures(MixtureDataset):
         self.whole = whole
         self.segment = self.full = round(segment_s * whole.sample_rate)
         self.classes, self.labels, self.n_active = whole.classes, whole.labels, whole.n_active
-        self.stable_ids, self.tasks = whole.stable_ids, whole.tasks
+        self.stable_ids, self.tasks, self.n_mics = whole.stable_ids, whole.tasks, whole.n_mics
         self.n_padded = int((np.asarray(self.lengths) < self.full).sum())
 
     @property
@@ -87,13 +87,13 @@ class PaddedMixtures(MixtureDataset):
         return self.whole.read(self.whole.rows[row], start, stop)
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mixture ``[T]`` and sources ``[J, T]`` of an item in an epoch; shorter than a crop if it is short."""
+        """Returns mixture ``[..., T]`` and sources ``[J, T]`` of an item in an epoch; shorter than a crop if it is."""
         if self.lengths[item] < self.full:
             return self.read(item, 0, self.lengths[item])
         return super().audio(epoch, item)
 
     def __getitem__(self, key: int | Key) -> tuple[Tensor, Tensor, int, int]:  # type: ignore[override]
         mixture, sources, item = super().__getitem__(key)
-        length = len(mixture)
+        length = mixture.shape[-1]
         padding = (0, self.full - length)
         return torch.nn.functional.pad(mixture, padding), torch.nn.functional.pad(sources, padding), item, length

@@ -43,7 +43,7 @@ class SpeedPerturbed(MixtureDataset):
     Speed changes tempo and pitch together, as resampling does. Each source is resampled, all start where the mixture
     starts, and the mixture is their sum plus what the mixture had beside its sources (noise), which keeps its speed.
     So a mixture must be the sum of its sources and noise: with sources that lack the reverberation of the mixture, that
-    would stay at its old speed.
+    would stay at its old speed. Several microphones are refused: how a source reaches the others is not known.
 
     The speeds are a function of (seed, epoch, id, source): the same for any number of workers and processes, and after
     a resume. Items keep their ids, names and order. A speed that would make an item shorter than the crop is not drawn
@@ -56,7 +56,7 @@ class SpeedPerturbed(MixtureDataset):
 
     Raises:
         ValueError: a speed is out of its range.
-        StabError: the set makes its crops itself, or gives whole mixtures.
+        StabError: the set makes its crops itself, gives whole mixtures, or has several microphones.
 
     References:
         Ko, Peddinti, Povey, Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015, for the method;
@@ -69,6 +69,11 @@ class SpeedPerturbed(MixtureDataset):
             raise StabError(
                 f"{type(base).__name__} makes its items itself, and their sources cannot be played at other speeds: "
                 "set loader.speeds=[]"
+            )
+        if base.n_mics > 1:
+            raise StabError(
+                f"a source's sound at each of {base.n_mics} microphones is not known, so that it cannot be played at "
+                "another speed: set loader.speeds=[], or data.mics=[0]"
             )
         super().__init__(base.names, base.lengths, base.n_src, base.sample_rate, None, seed)
         self.base, self.percents = base, percents(speeds)

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
+from asteroid_stab.microphones import check_single
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.variants import find_variant
@@ -65,7 +66,7 @@ class Separator:
             trained with a varying number of sources; else None.
 
     Raises:
-        StabError: the model, the device or the windows cannot be used.
+        StabError: the model, the device or the windows cannot be used, or the model takes several microphones.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Separator:
         variant = find_variant(source, None)
         with trusting(trusted_names(config_dir)):
             model = to_device(variant.load(), device)
+        check_single(model, "the demo")
         self.source, self.kind = source, type(model).__name__
         self.sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
         self.n_parameters = sum(weight.numel() for weight in model.parameters())
@@ -116,6 +118,7 @@ class Separator:
             has = "one channel" if n_channels == 1 else f"{n_channels} channels"
             raise StabError(f"it has {has}, so that there is no channel {channel + 1}")
         mixture, done = folder / f"{recording.stem}_mixture.wav", 0
+        channels = channel if isinstance(channel, str) else [channel]
 
         def count(n_more: int) -> None:
             nonlocal done
@@ -123,12 +126,12 @@ class Separator:
             advance(done / n_samples)
 
         with (
-            AudioInput(recording, self.sample_rate, channel, resample=True) as audio,
+            AudioInput(recording, self.sample_rate, channels, resample=True) as audio,
             sf.SoundFile(mixture, "w", self.sample_rate, 1, "FLOAT", format="WAV") as copy,
         ):
             for block in audio.blocks():
                 copy.write(block)
-        with AudioInput(recording, self.sample_rate, channel, resample=True) as audio:
+        with AudioInput(recording, self.sample_rate, channels, resample=True) as audio:
             estimates = separate_file(self._forward, audio, folder, self._windows, count, self.active_db)
         notes = []
         if n_channels > 1:

@@ -77,6 +77,8 @@ class PretextSystem(StepSystem):
     def check(self, plan: RunPlan) -> None:
         """Checks that model and mixtures have one source, and that no callback waits for assignments in vain."""
         super().check(plan)
+        if (n_mics := getattr(plan.train_set, "n_mics", 1)) > 1:
+            raise StabError(f"a pretext task learns from one microphone, got {n_mics}: set data.mics=[0]")
         if isinstance(plan.train_set, PaddedMixtures):
             raise StabError(
                 "a pretext task would learn from padding: set loader.pad_short=false, which leaves short mixtures out"

@@ -19,6 +19,7 @@ from asteroid_stab.data.datamodule import MixtureDataModule
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.weighting import weighted_mean
+from asteroid_stab.microphones import check_takes
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import StepReport
 from asteroid_stab.stabilizers.counts import EpochCounts
@@ -34,7 +35,7 @@ class StepSystem(HostSystem):
     on ``seed``, the epoch and the rank alone, so that a resumed run draws what an undisturbed one does.
 
     Args:
-        model: takes ``[B, T]``, gives ``[B, J, T]``.
+        model: takes ``[B, T]``, or ``[B, C, T]`` of several microphones, gives ``[B, J, T]``.
         optimizer: over all parameters of the model and of the loss.
         loss_func: a module whose own parameters, if it has any, are trained and kept in checkpoints.
         train_loader: as in Asteroid; None where a data module is given to ``Trainer.fit``.
@@ -78,6 +79,7 @@ class StepSystem(HostSystem):
             StabError: it cannot; the message names the override that helps.
         """
         self.check_tasks(getattr(plan.train_set, "tasks", ("separation",)))
+        check_takes(self.model, getattr(plan.train_set, "n_mics", 1))
 
     def check_tasks(self, tasks: Sequence[str]) -> None:
         """Checks that the batches are of the tasks that this system trains on.

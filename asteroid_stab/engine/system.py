@@ -21,6 +21,7 @@ from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.lengths import Lengths, on_true_parts
 from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.microphones import reference
 from asteroid_stab.models.hosted import HostedModel
 from asteroid_stab.run.plan import RunPlan
 from asteroid_stab.stabilizers import Stabilization
@@ -31,6 +32,7 @@ class StabSystem(StepSystem):
 
     A batch is ``(mixture [B, T], sources [B, J, T], id [B])``; the ids may be absent where nothing remembers items. A
     fourth part is the lengths of padded items, see :class:`~asteroid_stab.data.padding.Batch`; padding is never judged.
+    Mixtures of several microphones are ``[B, C, T]``; improvements are measured against the first, the reference.
     The stabilizers are the trainer's callbacks that are ones. Accumulated batches are each normalised on their own, so
     that they are not quite one large batch where items are dropped or weighed.
 
@@ -39,7 +41,7 @@ class StabSystem(StepSystem):
     Plateau schedulers watch ``val/si_sdr``.
 
     Args:
-        model: takes ``[B, T]``, gives ``[B, J, T]``.
+        model: takes ``[B, T]``, or ``[B, C, T]`` of several microphones, gives ``[B, J, T]``.
         optimizer: over the parameters of the model, and of the loss if it has any.
         loss_func: the assignment and its loss; its own parameters, if it has any, are trained and kept in checkpoints.
         train_loader: as in Asteroid; None where a data module is given to ``Trainer.fit``.
@@ -173,7 +175,8 @@ class StabSystem(StepSystem):
         self._val_sums.add(loss=torch.where(scored, loss, 0.0), scored=scored)
         last = est[-1] if est.ndim == 4 else est  # of a model with layers, the last one's
         after = item_loss(self._exact.assign(last, sources, lengths=lengths).loss)
-        before = item_loss(on_true_parts(matched_neg_sdr, lengths, mixture.unsqueeze(1).expand_as(sources), sources))
+        heard = reference(mixture).unsqueeze(1).expand_as(sources)
+        before = item_loss(on_true_parts(matched_neg_sdr, lengths, heard, sources))
         judged = torch.isfinite(after) & torch.isfinite(before) & self.improvable(sources)
         after_judged, before_judged = (torch.where(judged, value, 0.0) for value in (after, before))
         self._val_sums.add(after=after_judged, before=before_judged, items=judged)

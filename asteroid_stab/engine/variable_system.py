@@ -14,6 +14,7 @@ from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.lengths import Lengths
 from asteroid_stab.metrics.counting import ACTIVE_DB, active_estimates, active_sources, check_active_db
+from asteroid_stab.microphones import reference
 from asteroid_stab.run.plan import RunPlan
 
 
@@ -85,7 +86,7 @@ class VariableSourcesSystem(StabSystem):
         last, after = super().judge(mixture, sources, est, lengths)
         n_active = active_sources(sources).sum(1)
         single = (n_active == 1) & torch.isfinite(after)
-        right = active_estimates(last, mixture, self.active_db).sum(1) == n_active
+        right = active_estimates(last, reference(mixture), self.active_db).sum(1) == n_active
         self._val_sums.add(
             single=torch.where(single, after, 0.0), singles=single, right=right, counted=torch.ones_like(right)
         )

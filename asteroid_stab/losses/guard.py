@@ -11,12 +11,12 @@ from asteroid_stab.transfer import readable
 
 
 def blanked(mixture: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns mixtures ``[B, T]`` with zeros for those that are not finite, and a mask ``[B]`` of these.
+    """Returns mixtures ``[B, ..., T]`` with zeros for those that are not finite, and a mask ``[B]`` of these.
 
     A mixture that is not finite would poison a model's weights even if the gradient at the output is zero (0 · nan).
     """
-    broken = ~torch.isfinite(mixture).all(-1)
-    return mixture.masked_fill(broken.unsqueeze(-1), 0.0), broken
+    broken = ~torch.isfinite(mixture).flatten(1).all(1)
+    return mixture.masked_fill(broken.view(-1, *[1] * (mixture.ndim - 1)), 0.0), broken
 
 
 def without_broken(loss: Tensor, mixture: Tensor | None, broken: Tensor | None) -> Tensor:
@@ -24,7 +24,7 @@ def without_broken(loss: Tensor, mixture: Tensor | None, broken: Tensor | None) 
 
     Args:
         loss: [B] or [B, J].
-        mixture: [B, T]; None where there is none.
+        mixture: [B, ..., T]; None where there is none.
         broken: [B] items whose mixture is not finite; None: looks at ``mixture``.
     """
     if broken is None:

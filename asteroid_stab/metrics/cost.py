@@ -79,12 +79,12 @@ def measure_cost(model: nn.Module, mixture: Tensor, sample_rate: int) -> Cost:
     transforms are not. A model whose work depends on the sound, with an early exit for one, is measured on this sound.
 
     Args:
-        model: maps [B, T] to [B, J, T], in evaluation mode.
+        model: maps [B, T], or [B, C, T] of several microphones, to [B, J, T], in evaluation mode.
         mixture: the recording; at least a sample.
         sample_rate: in Hz.
 
     Shapes:
-        - mixture [T].
+        - mixture [T] or [C, T].
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -94,8 +94,8 @@ def measure_cost(model: nn.Module, mixture: Tensor, sample_rate: int) -> Cost:
         (15, 120000)
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    piece = mixture[None, : round(LENGTH_S * sample_rate)].to(device)
-    length_s = piece.shape[1] / sample_rate
+    piece = mixture[None, ..., : round(LENGTH_S * sample_rate)].to(device)
+    length_s = piece.shape[-1] / sample_rate
     try:
         macs: float | None = count_macs(model, piece)
         uncounted = ""
@@ -124,7 +124,7 @@ def count_macs(model: nn.Module, mixture: Tensor) -> float:
         mixture: the batch, on the model's device.
 
     Shapes:
-        - mixture [B, T].
+        - mixture [B, T] or [B, C, T].
 
     Raises:
         UncountedError: the model multiplies and adds in operations that the counter does not know.

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from asteroid_stab.data.corpus import HIGHEST_RATE, Corpus
@@ -22,20 +21,25 @@ from asteroid_stab.metrics.names import COUNTS, INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separated import Separated, separate_whole, separated
 from asteroid_stab.metrics.separation_metrics import Measured, undefined
+from asteroid_stab.microphones import check_takes, noise_for
 
 Separate = Callable[[Sequence[int]], Iterator[Separated]]
 """Gives the estimates of items, of their ids, in any order."""
 
 
 def check_model(model: nn.Module, data: MixtureDataset | Corpus) -> None:
-    """Checks that ``model`` works at the data's sample rate; of a corpus before it makes any file.
+    """Checks that ``model`` works at the data's sample rate, and takes the microphones of a data set.
+
+    Of a corpus, the rate can be checked before it makes any file.
 
     Raises:
-        StabError: it works at another.
+        StabError: it works at another rate, or takes another number of microphones.
     """
     rate = getattr(model, "sample_rate", None)
     if rate is not None and int(rate) != data.sample_rate:
         raise StabError(f"the model works at {int(rate)} Hz, the data are sampled at {data.sample_rate} Hz")
+    if isinstance(data, MixtureDataset):
+        check_takes(model, data.n_mics)
 
 
 def check_sources(model: nn.Module, corpus: Corpus) -> None:
@@ -58,7 +62,7 @@ def count_sources(model: nn.Module, sample_rate: int) -> int:
     Raises:
         StabError: it cannot separate it.
     """
-    noise = 0.1 * torch.randn(min(sample_rate, HIGHEST_RATE), generator=torch.Generator().manual_seed(0))
+    noise = noise_for(model, min(sample_rate, HIGHEST_RATE))
     try:
         return len(separate_whole(model.eval(), noise))
     except Exception as error:  # of any type: a model may be a user's own
@@ -81,7 +85,7 @@ def evaluate(
     already separated.
 
     Args:
-        model: maps [B, T] to [B, J, T]; it is put in evaluation mode. One that is a
+        model: maps [B, T], or [B, C, T] of several microphones, to [B, J, T]; it is put in evaluation mode. A
             :class:`~asteroid_stab.metrics.figures.ModelWithFigures` has its figures in the rows.
         dataset: whole mixtures.
         pool: the processes that measure.
@@ -96,8 +100,8 @@ def evaluate(
     the others are measured.
 
     Raises:
-        StabError: the model works at another sample rate or separates another number of sources, no mixture has a
-            SI-SDR, or the journal cannot be written.
+        StabError: the model works at another sample rate, takes another number of microphones or separates another
+            number of sources, no mixture has a SI-SDR, or the journal cannot be written.
         ValueError: a figure of the model has the name of another column.
     """
     check_model(model, dataset)

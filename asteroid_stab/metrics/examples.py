@@ -14,6 +14,7 @@ from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.metrics.evaluation import Evaluation, pick_examples
 from asteroid_stab.metrics.separated import separate_whole
 from asteroid_stab.metrics.separation_metrics import assign
+from asteroid_stab.microphones import item_reference
 from asteroid_stab.run.layout import ExamplesLayout
 
 PEAK = 0.95
@@ -57,13 +58,14 @@ def write_examples(evaluation: Evaluation, model: nn.Module, dataset: MixtureDat
         evaluation: the evaluation whose rows are picked.
         model: the evaluated model.
         dataset: the data it was evaluated on.
-        place: where the mixtures, their sources and estimates are written, and a list of them.
+        place: where the mixtures (at the reference microphone), their sources and estimates are written, and a list of
+            them.
     """
     listed = []
     for kind, row in pick_examples(evaluation.rows).items():
         mixture, sources, _ = dataset[row["id"]]
         estimates = separate_whole(model, mixture)
-        signals = listenable(*(x.double().numpy() for x in (mixture, sources, estimates)))
+        signals = listenable(*(x.double().numpy() for x in (item_reference(mixture), sources, estimates)))
         _write(place.mixture(kind), signals[0], dataset.sample_rate)
         for path_of, tracks in ((place.source, signals[1]), (place.estimate, signals[2])):
             for j, track in enumerate(tracks, start=1):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.metrics.figures import separate_with_figures
+from asteroid_stab.microphones import item_reference
 
 
 class Separated(NamedTuple):
@@ -19,7 +20,7 @@ class Separated(NamedTuple):
     Attributes:
         item: number of the mixture.
         fault: why it has no estimates that can be measured; empty where it has.
-        mixture: [T].
+        mixture: [T], at the reference microphone.
         sources: [J, T].
         estimates: [J, T], on the CPU.
         figures: of the model.
@@ -34,7 +35,7 @@ class Separated(NamedTuple):
 
 
 def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:
-    """Estimates [J, T] of a mixture [T], on the CPU."""
+    """Estimates [J, T] of a mixture [T], or [C, T] of several microphones, on the CPU."""
     return _separate(model, mixture[None])[0][0]
 
 
@@ -47,7 +48,7 @@ def separated(
     fails, for lack of memory or because of one mixture, its mixtures go through alone, so that the right one is named.
 
     Args:
-        model: maps [B, T] to [B, J, T]; in evaluation mode.
+        model: maps [B, T], or [B, C, T] of several microphones, to [B, J, T]; in evaluation mode.
         dataset: whole mixtures.
         items: their numbers.
         batch_size: mixtures that go together at most; with more than 1 they come in the order of their lengths.
@@ -62,7 +63,7 @@ def separated(
             if isinstance(read, Separated):
                 yield read
             else:
-                groups.setdefault(len(read[1]), []).append(read)
+                groups.setdefault(read[1].shape[-1], []).append(read)
         for group in groups.values():
             yield from _together(model, dataset, group)
 
@@ -84,6 +85,7 @@ def given(dataset: MixtureDataset, read: Callable[[int, Tensor], Tensor], items:
             yield found
             continue
         _, mixture, sources = found
+        mixture = item_reference(mixture)
         try:
             estimates = read(item, mixture)
         except Exception as error:  # of any type: a file may hold anything
@@ -130,11 +132,11 @@ def _together(
         return
     for (item, mixture, sources), (estimates, figures) in zip(group, found, strict=True):
         fault = _fault(estimates, sources, dataset.names[item])
-        yield Separated(item, fault, mixture, sources, estimates, figures)
+        yield Separated(item, fault, item_reference(mixture), sources, estimates, figures)
 
 
 def _separate(model: nn.Module, mixtures: Tensor) -> list[tuple[Tensor, dict[str, float]]]:
-    """Estimates [J, T] of each of the mixtures [B, T], on the CPU, and the figures that the model reports of it."""
+    """Estimates [J, T] of each of the mixtures [B, ..., T], on the CPU, and the figures that the model reports."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with torch.inference_mode():
         estimates, figures = separate_with_figures(model, mixtures.to(device))

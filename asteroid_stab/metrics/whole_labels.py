@@ -25,13 +25,13 @@ def whole_labels(
     """The estimate that each source of each mixture gets: int8 ``[N, J]``, -1 where there is no SI-SDR.
 
     Args:
-        model: maps [B, T] to [B, J, T]; it is put in evaluation mode.
+        model: maps [B, T], or [B, C, T] of several microphones, to [B, J, T]; it is put in evaluation mode.
         dataset: whole mixtures.
         limit: how many mixtures to take, from the first; None takes all.
         advance: called after every mixture.
 
     Raises:
-        StabError: the model works at another sample rate.
+        StabError: the model works at another sample rate, or takes another number of microphones.
 
     References:
         Huang et al., arXiv 2010.15366, Fig. 2: each epoch's checkpoint labels all training utterances as a whole. Our

@@ -12,11 +12,12 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from asteroid_stab.errors import StabError, cause, nearest
+from asteroid_stab.microphones import reference
 from asteroid_stab.models.hosted_outputs import EstimateReader, check_choice
 from asteroid_stab.models.targets import TARGET, build_target, check_extent, plain_values
 from asteroid_stab.trust import check_stored, imported, targets, trusted_names, trusting
 
-INPUTS = {"time": "[B, T]", "channel_time": "[B, 1, T]", "time_lengths": "[B, T] and lengths [B]"}
+INPUTS = {"time": "[B, T]", "channel_time": "[B, C, T]", "time_lengths": "[B, T] and lengths [B]"}
 """What a hosted net may take, by name."""
 _SOURCE = "a hosted model"
 
@@ -43,9 +44,11 @@ class HostedModel(BaseModel):
         output_layers: names within the net of the layers that compute the sources' channels, which
             ``init.new_output`` leaves new.
         keep: positions of the sources among the net's outputs; None: it has no others.
+        n_mics: C, the number of microphones that the net takes, the reference first; None: any number. All but 1 need
+            ``inputs="channel_time"``.
 
     Shapes:
-        - input ``[B, T]``, ``[B, 1, T]`` or ``[T]``; output ``[B, J, T]``, of ``[T]`` ``[J, T]``.
+        - input ``[B, T]`` or ``[T]``, or ``[B, C, T]``; output ``[B, J, T]``, of ``[T]`` ``[J, T]``.
 
     Raises:
         StabError: a name is not trusted, cannot be imported or is no module's; the net refuses its arguments; an
@@ -63,12 +66,17 @@ class HostedModel(BaseModel):
         output_key: str | int | None = None,
         output_layers: Sequence[str] = (),
         keep: Sequence[int] | None = None,
+        n_mics: int | None = 1,
     ):
-        super().__init__(sample_rate)
+        super().__init__(sample_rate, in_channels=n_mics)
         self.target, self.inputs = target, inputs
         check_extent([args, outputs], _SOURCE)
         self.args: dict[str, Any] = plain_values({**(args or {})}, "args")
         check_choice("inputs", inputs, INPUTS)
+        if n_mics is not None and (isinstance(n_mics, bool) or not isinstance(n_mics, int) or n_mics < 1):
+            raise StabError(f"n_mics must be a whole number of at least 1, or null for any number, got {n_mics!r}")
+        if n_mics != 1 and inputs != "channel_time":
+            raise StabError(f"n_mics={n_mics} needs inputs='channel_time', {INPUTS['channel_time']}, got {inputs!r}")
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float)) or not sample_rate > 0:
             raise StabError(f"sample_rate must be a number above 0, in Hz, got {sample_rate!r}")
         if isinstance(output_layers, str):
@@ -106,15 +114,17 @@ class HostedModel(BaseModel):
         """Returns the estimates of mixtures."""
         mixture = wav.unsqueeze(0) if wav.ndim == 1 else wav
         mixture = mixture.squeeze(1) if mixture.ndim == 3 and mixture.shape[1] == 1 else mixture
-        if mixture.ndim != 2:
-            raise ValueError(f"a hosted model takes [B, T], [B, 1, T] or [T], got {list(wav.shape)}")
-        est = self._reader.read(self.raw(mixture), mixture)
+        n_mics = mixture.shape[1] if mixture.ndim == 3 else 1
+        if mixture.ndim not in (2, 3) or self.in_channels not in (None, n_mics):
+            wanted = "[B, T], [B, 1, T] or [T]" if self.in_channels == 1 else f"[B, {self.in_channels or 'C'}, T]"
+            raise ValueError(f"this hosted model takes {wanted}, got {list(wav.shape)}")
+        est = self._reader.read(self.raw(mixture), reference(mixture))
         return est.squeeze(0) if wav.ndim == 1 else est
 
     def raw(self, mixture: Tensor) -> Any:
-        """Returns the net's own output for mixtures ``[B, T]``."""
+        """Returns the net's own output for mixtures ``[B, T]`` or ``[B, C, T]``."""
         if self.inputs == "channel_time":
-            return self.net(mixture.unsqueeze(1))
+            return self.net(mixture.unsqueeze(1) if mixture.ndim == 2 else mixture)
         if self.inputs == "time_lengths":
             lengths = torch.full((mixture.shape[0],), mixture.shape[-1], dtype=torch.long, device=mixture.device)
             return self.net(mixture, lengths)
@@ -134,6 +144,7 @@ class HostedModel(BaseModel):
             "output_key": self._reader.key,
             "output_layers": [name.removeprefix("net.") for name in self.output_layers],
             "keep": self._reader.keep,
+            "n_mics": self.in_channels,
         }
 
     def with_outputs(self, outputs: Sequence[int]) -> HostedModel:
@@ -177,6 +188,7 @@ def hosted(
     outputs: str | Mapping[str, Any] = "sources_time",
     output_key: str | int | None = None,
     output_layers: Sequence[str] = (),
+    n_mics: int | None = 1,
 ) -> HostedModel:
     """Hosts a net, see :class:`HostedModel`; the classes that the caller names are trusted.
 
@@ -189,6 +201,7 @@ def hosted(
         outputs: as of ``HostedModel``.
         output_key: as of ``HostedModel``.
         output_layers: as of ``HostedModel``.
+        n_mics: as of ``HostedModel``.
 
     Raises:
         StabError: as ``HostedModel``; or the class has no name by which another program can import it.
@@ -209,7 +222,7 @@ def hosted(
         raise StabError(f"net must be a class, or {{{TARGET}: its name, and its arguments}}, got {str(net)[:80]}")
     named = [name for _, name in targets([{**given, TARGET: target}, outputs]) if isinstance(name, str)]
     with trusting(named):
-        return HostedModel(target, given, n_src, sample_rate, inputs, outputs, output_key, output_layers)
+        return HostedModel(target, given, n_src, sample_rate, inputs, outputs, output_key, output_layers, n_mics=n_mics)
 
 
 if not hasattr(models, "HostedModel"):  # a reloaded module does not register twice

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.microphones import reference
 from asteroid_stab.models.layer_calls import first_tensor
 
 N_FILTERS = 64
@@ -35,7 +36,8 @@ class LayerMaskHeads(nn.Module):
         sample_rate: in Hz.
 
     Shapes:
-        - a layer's output, from which the first tensor is taken, and mixtures ``[B, T]``; estimates ``[B, J, T]``.
+        - a layer's output, from which the first tensor is taken, and mixtures ``[B, T]`` or ``[B, C, T]``; estimates
+          ``[B, J, T]``.
 
     References:
         Our reading of "layer-wise" for nets whose own head cannot serve: the masks are those of ConvTasNet (Luo and
@@ -58,10 +60,11 @@ class LayerMaskHeads(nn.Module):
         assert hidden is not None  # the layer gave one when its head was made
         items, time = self.axes[k]
         features = torch.movedim(hidden, (items, time), (0, -1)).flatten(1, -2) if hidden.ndim > 2 else hidden[:, None]
-        rep = torch.relu(self.encoder(wav.unsqueeze(1)))
+        heard = reference(wav)
+        rep = torch.relu(self.encoder(heard.unsqueeze(1)))
         masks = interpolate(self.mask_nets[k](features), size=rep.shape[-1], mode="linear")
         masks = torch.sigmoid(masks).view(len(rep), self.n_src, N_FILTERS, -1)
-        return pad_x_to_y(self.decoder(masks * rep.unsqueeze(1)), wav)
+        return pad_x_to_y(self.decoder(masks * rep.unsqueeze(1)), heard)
 
 
 def time_axes(name: str, output: Any, more_items: Any, longer: Any) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from asteroid_stab.errors import StabError, cause, nearest, some
+from asteroid_stab.microphones import noise_for
 from asteroid_stab.models.hosted import HostedModel
 from asteroid_stab.models.layer_calls import first_tensor, in_turn, recorded_calls, replaced_calls, zeros_of
 from asteroid_stab.models.layer_mask_heads import LayerMaskHeads, time_axes
@@ -78,8 +79,7 @@ def _matching(model: HostedModel, layers: str | Sequence[str] | None) -> list[st
 
 def _noise(model: HostedModel, n_items: int = 1, seconds: float = _PROBE_S) -> Tensor:
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    generator = torch.Generator().manual_seed(0)
-    return 0.1 * torch.randn(n_items, round(seconds * model.sample_rate), generator=generator).to(device)
+    return noise_for(model, round(seconds * model.sample_rate), n_items).to(device)
 
 
 def _run(

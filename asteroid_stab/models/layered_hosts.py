@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.functional import fold, unfold
 
 from asteroid_stab.models.layered import LayeredModel
+from asteroid_stab.models.multi_mic_conv_tasnet import MultiMicConvTasNet
 
 
-class LayeredConvTasNet(LayeredModel, ConvTasNet):
-    """A layer is a repeat; its output, which goes to the head, is the sum of the skip connections so far."""
+class _Repeats(LayeredModel):
+    """The layers of a TDConvNet: a repeat, whose output is the sum of the skip connections so far."""
 
-    HEAD, HOST = ("mask_net",), ConvTasNet
+    HEAD = ("mask_net",)
 
     def layers(self, tf_rep: Tensor) -> Iterator[Tensor]:
         net = self.masker
@@ -33,6 +34,18 @@ class LayeredConvTasNet(LayeredModel, ConvTasNet):
     def masks(self, hidden: Tensor, tf_rep: Tensor, head: Mapping[str, nn.Module]) -> Tensor:
         net = self.masker
         return net.output_act(head["mask_net"](hidden).view(len(hidden), net.n_src, net.out_chan, -1))
+
+
+class LayeredConvTasNet(_Repeats, ConvTasNet):
+    """A layer is a repeat; its output, which goes to the head, is the sum of the skip connections so far."""
+
+    HOST = ConvTasNet
+
+
+class LayeredMultiMicConvTasNet(_Repeats, MultiMicConvTasNet):
+    """The same of several microphones."""
+
+    HOST = MultiMicConvTasNet
 
 
 class LayeredDPRNNTasNet(LayeredModel, DPRNNTasNet):

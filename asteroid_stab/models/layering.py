@@ -17,6 +17,7 @@ from asteroid_stab.models.layered_hosts import (
     LayeredConvTasNet,
     LayeredDPRNNTasNet,
     LayeredDPTNet,
+    LayeredMultiMicConvTasNet,
     LayeredSuDORMRFImprovedNet,
 )
 from asteroid_stab.models.layered_refiner import LayeredLatentRefinementNet
@@ -24,6 +25,7 @@ from asteroid_stab.models.layered_refiner import LayeredLatentRefinementNet
 HEADS = ("shared", "dedicated")
 _KINDS: tuple[type[LayeredModel], ...] = (
     LayeredConvTasNet,
+    LayeredMultiMicConvTasNet,
     LayeredDPRNNTasNet,
     LayeredDPTNet,
     LayeredSuDORMRFImprovedNet,
@@ -38,8 +40,8 @@ def layered_model(
     """Makes a model return the estimates of every layer in training; in place, with the same weights.
 
     Args:
-        model: a ConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet, whose layers are known;
-            or a HostedModel.
+        model: a ConvTasNet, MultiMicConvTasNet, DPRNNTasNet, DPTNet, SuDORMRFImprovedNet or LatentRefinementNet, whose
+            layers are known; or a HostedModel.
         head: ``shared``: the model's head serves every layer; ``dedicated``: each layer before the last has its own
             copy (a hosted net, whose head is not known: a mask head), which is trained and saved in checkpoints, but
             not in model files.

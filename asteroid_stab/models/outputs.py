@@ -10,7 +10,7 @@ import torch
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import build_model
 from asteroid_stab.models.hosted import HostedModel
-from asteroid_stab.models.pretrained import OUTPUT_LAYERS, output_layers
+from asteroid_stab.models.pretrained import output_layers
 
 
 def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Module:
@@ -19,8 +19,8 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
     The layer that computes the sources' channels loses the rows of the other sources: a plain model of fewer sources.
 
     Args:
-        model: a ConvTasNet, DPRNNTasNet, DPTNet or SuDORMRFImprovedNet, with layers or without, or a hosted model,
-            whose net still computes all outputs; it is not changed.
+        model: a ConvTasNet, MultiMicConvTasNet, MultiMicFasNetTAC, DPRNNTasNet, DPTNet or SuDORMRFImprovedNet, with
+            layers or without, or a hosted model, whose net still computes all outputs; it is not changed.
         outputs: the outputs to keep, from 0.
 
     Raises:
@@ -40,10 +40,11 @@ def keep_outputs(model: torch.nn.Module, outputs: Sequence[int]) -> torch.nn.Mod
     args, weights = dict(conf["model_args"]), dict(conf["state_dict"])
     if "decoder" in output_layers(model):
         raise StabError(f"{type(model).__name__} mixes what it separates in its decoder: no output can be left out")
-    rows = [f"{layer}.{kind}" for layer in OUTPUT_LAYERS for kind in ("weight", "bias")]
+    layers = output_layers(model)
+    rows = [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
     rows = [name for name in rows if name in weights]
     if not rows:
-        raise StabError(f"{type(model).__name__} has no output layer {' or '.join(OUTPUT_LAYERS)} to take outputs from")
+        raise StabError(f"{type(model).__name__} has no output layer {' or '.join(layers)} to take outputs from")
     n_src = args["n_src"]
     _check_outputs(outputs, n_src)
     if args.get("mask_act") == "softmax":

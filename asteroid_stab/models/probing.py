@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from asteroid_stab.errors import StabError, cause
+from asteroid_stab.microphones import noise_for
 from asteroid_stab.models.hosted import HostedModel
-
-_LEVEL = 0.1  # standard deviation of the noise, as loud as speech
 
 
 def probe(model: HostedModel, n_samples: int, device: str = "cpu") -> None:
@@ -34,7 +33,7 @@ def probe(model: HostedModel, n_samples: int, device: str = "cpu") -> None:
     """
     if lazy := [name for name, one in (*model.named_parameters(), *model.named_buffers()) if is_lazy(one)]:
         raise StabError(f"{model.target} has layers without a size (lazy ones), which a file cannot keep: {lazy[0]}")
-    mixture = _LEVEL * torch.randn(2, n_samples, generator=torch.Generator().manual_seed(0))
+    mixture = noise_for(model, n_samples, n_items=2)
     with untouched(model, device):
         for training in (False, True):
             try:

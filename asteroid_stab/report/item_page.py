@@ -8,6 +8,7 @@ import numpy as np
 
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
+from asteroid_stab.microphones import item_reference
 from asteroid_stab.report.item_history import History
 from asteroid_stab.report.listening import make_player
 from asteroid_stab.report.page import render_sections
@@ -110,6 +111,7 @@ def _listen(name: str, dataset: MixtureDataset, n_src: int) -> Section:
     if where is None:
         raise StabError(f"the training data have no item {name!r}: they have changed since the run")
     mixture, sources = dataset.audio(0, where)
+    mixture = item_reference(mixture)
     if len(sources) != n_src:
         raise StabError(f"item {name!r} must have the {n_src} sources of the run, got {len(sources)}")
     whole_s = len(mixture) / dataset.sample_rate

@@ -18,6 +18,7 @@ from asteroid_stab.engine import StabSystem
 from asteroid_stab.engine.host_system import HostSystem
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.losses import ExactPITLossWrapper
+from asteroid_stab.microphones import check_takes
 from asteroid_stab.models.files import load_model
 from asteroid_stab.run.check import build_part
 from asteroid_stab.run.epochs import shown_epoch
@@ -141,10 +142,14 @@ def validation_score(run: RunFolder, system: HostSystem, data: MixtureDataModule
         system: with the model that is judged.
         data: the run's data.
         device: of torch, such as cpu or cuda.
+
+    Raises:
+        StabError: the data cannot be used, or have another number of microphones than the model takes.
     """
     with within("data"):
         data.prepare_data("validate")
         data.setup("validate")
+    check_takes(system.model, data.valid_set.n_mics)  # type: ignore[union-attr]  # it was just built
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)  # Lightning 2.6 on torch 2.11
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     trainer = pl.Trainer(

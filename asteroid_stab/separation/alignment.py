@@ -39,7 +39,7 @@ class Passage:
     """A part of the recording in which a speaker was heard well.
 
     Attributes:
-        mixture: [N].
+        mixture: [N], or [C, N] of several microphones.
         committed: [J, N], its estimates in the speakers' order.
         power: the mean power of the speaker.
     """
@@ -79,7 +79,7 @@ class SpeakerMemory:
             committed: its estimates in the speakers' order.
 
         Shapes:
-            - mixture [N]; committed [J, N].
+            - mixture [N] or [C, N]; committed [J, N].
         """
         n_passages = committed.shape[1] // self.length
         if n_passages == 0:
@@ -90,7 +90,7 @@ class SpeakerMemory:
             known = self.passages.get(j)
             if power[j, best] > 0 and (known is None or power[j, best] > known.power / 4):
                 part = slice(best * self.length, (best + 1) * self.length)
-                self.passages[j] = Passage(mixture[part].copy(), committed[:, part].copy(), float(power[j, best]))
+                self.passages[j] = Passage(mixture[..., part].copy(), committed[:, part].copy(), float(power[j, best]))
 
     def missing(self, committed: np.ndarray) -> list[int]:
         """Speakers that an overlap does not distinguish: the pausing ones, if they are two or more.

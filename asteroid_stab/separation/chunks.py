@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from asteroid_stab.errors import StabError, cause
+from asteroid_stab.microphones import item_reference
 from asteroid_stab.separation.alignment import SpeakerMemory, match
 
 # Windows begin on multiples of this, so that the frames of a model (strides of 2^n or of 5, 10, 20 samples) are at the
@@ -26,7 +27,7 @@ class Piece(NamedTuple):
     """The next part of a recording.
 
     Attributes:
-        mixture: [N].
+        mixture: [N], at the reference microphone.
         estimates: [J, N], in the speakers' order of the first window.
     """
 
@@ -91,7 +92,7 @@ def layout(window_s: float, overlap_s: float, sample_rate: int) -> Layout:
 
 
 def model_forward(model: nn.Module) -> Forward:
-    """``model`` as a function of arrays, from a mixture [N] to estimates [J, N], on the model's device.
+    """``model`` as a function of arrays, from a mixture [N] or [C, N] to estimates [J, N], on the model's device.
 
     Raises:
         StabError: (the function) the model raises an error, for example because the mixture is shorter than its kernel;
@@ -101,18 +102,17 @@ def model_forward(model: nn.Module) -> Forward:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def forward(mixture: np.ndarray) -> np.ndarray:
+        n_samples = mixture.shape[-1]
         try:
             with torch.inference_mode():
                 estimates = model(torch.from_numpy(mixture)[None].to(device))[0].float().cpu().numpy()
         except torch.OutOfMemoryError as error:
-            raise StabError(
-                f"not enough memory for {len(mixture)} samples at once; shorter windows need less"
-            ) from error
+            raise StabError(f"not enough memory for {n_samples} samples at once; shorter windows need less") from error
         except Exception as error:  # a model may be a user's own
-            raise StabError(f"the model cannot separate {len(mixture)} samples at once: {cause(error)}") from error
-        if estimates.ndim != 2 or estimates.shape[1] != len(mixture):
+            raise StabError(f"the model cannot separate {n_samples} samples at once: {cause(error)}") from error
+        if estimates.ndim != 2 or estimates.shape[1] != n_samples:
             raise StabError(
-                f"the model must give [sources, {len(mixture)}] for {len(mixture)} samples, got {list(estimates.shape)}"
+                f"the model must give [sources, {n_samples}] for {n_samples} samples, got {list(estimates.shape)}"
             )
         if not np.isfinite(estimates).all():
             raise StabError("the model gave estimates that are not finite")
@@ -135,8 +135,9 @@ def separate_blocks(
     one pass over the whole recording.
 
     Args:
-        forward: maps a mixture [N] to estimates [J, N], whose order may change from call to call.
-        blocks: the recording, float32, cut anywhere.
+        forward: maps a mixture [N], or [C, N] of several microphones, to estimates [J, N], whose order may change from
+            call to call.
+        blocks: the recording, float32, cut anywhere in time; of several microphones the reference first.
         n_samples: length of the recording.
         windows: length and overlap of the windows.
         sample_rate: in Hz.
@@ -169,14 +170,15 @@ def separate_blocks(
             estimates[:, :n_shared] = _faded(committed, estimates[:, :n_shared], windows)
         memory.listen(mixture, estimates)
         done = n_samples if stop == n_samples else stop - windows.context - windows.fade
-        yield Piece(mixture[written - start : done - start], estimates[:, written - start : done - start])
+        new = slice(written - start, done - start)
+        yield Piece(item_reference(mixture)[new], estimates[:, new])
         before, before_stop, written = estimates, stop, done
 
 
 def _aligned(forward: Forward, mixture: np.ndarray, committed: np.ndarray, memory: SpeakerMemory) -> np.ndarray:
     """Estimates [J, N] of ``mixture`` in the order of ``committed`` [J, M], the estimates of its beginning."""
     passages = [memory.passages[j] for j in memory.missing(committed)]
-    estimates = forward(np.concatenate([*(p.mixture for p in passages), mixture]))
+    estimates = forward(np.concatenate([*(p.mixture for p in passages), mixture], axis=-1))
     known = np.concatenate([*(p.committed for p in passages), committed], axis=1)
     n_known = known.shape[1]
     order = match(known, estimates[:, :n_known])
@@ -198,18 +200,18 @@ class _Buffer:
 
     def __init__(self, blocks: Iterable[np.ndarray]):
         self.blocks = iter(blocks)
-        self.samples = np.empty(0, dtype=np.float32)
-        self.start = 0
+        self.samples: np.ndarray | None = None
+        self.start = self.stop = 0
 
     def get(self, start: int, stop: int) -> np.ndarray:
         """Samples [start, stop); drops the samples before ``start``."""
-        parts, stop_known = [self.samples], self.start + len(self.samples)
-        while stop_known < stop:
+        parts = [] if self.samples is None else [self.samples]
+        while self.stop < stop:
             block = next(self.blocks, None)
             if block is None:
-                raise ValueError(f"blocks must hold {stop} samples, got {stop_known}")
+                raise ValueError(f"blocks must hold {stop} samples, got {self.stop}")
             parts.append(block)
-            stop_known += len(block)
-        self.samples = np.concatenate(parts)[start - self.start :]
+            self.stop += block.shape[-1]
+        self.samples = np.concatenate(parts, axis=-1)[..., start - self.start :]
         self.start = start
-        return self.samples[: stop - start]
+        return self.samples[..., : stop - start]

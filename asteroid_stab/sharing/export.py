@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, cause
+from asteroid_stab.microphones import check_single
 from asteroid_stab.sharing.exported import Sizes, trace
 from asteroid_stab.sharing.extras import needed
 
@@ -66,8 +67,8 @@ def export_model(
         report: is called with a line about sizes that had to be fixed, before anything is written.
 
     Raises:
-        StabError: a package is missing; the model cannot be exported, or has no sample rate; a length is out of range;
-            or the program differs from the model. Then no file is written.
+        StabError: a package is missing; the model cannot be exported, takes several microphones or has no sample rate;
+            a length is out of range; or the program differs from the model. Then no file is written.
 
     Example:
         >>> import tempfile
@@ -82,6 +83,7 @@ def export_model(
     rate = getattr(model, "sample_rate", None)
     if rate is None:
         raise StabError(f"{type(model).__name__} has no sample_rate, which a program has to name")
+    check_single(model, "an exported program")
     model.eval()
     n_samples = round((fallback_s if seconds is None else seconds) * float(rate))
     if not 1 <= n_samples <= 3600 * float(rate):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asteroid_stab.microphones import reference
 from asteroid_stab.transfer import readable, send
 
 
@@ -57,11 +58,11 @@ class LateChecks:
                 raise ValueError(f"in an earlier step: {message}")
 
 
-def check_mixture(mixture: Any, broken: Any, targets: Tensor, needing: Sequence[str]) -> None:
-    """Checks that there is a mixture ``[B, T]`` for targets ``[B, J, T]`` if one is needed, and its mask ``[B]``.
+def check_mixture(mixture: Any, broken: Any, targets: Tensor, needing: Sequence[str]) -> Tensor | None:
+    """Returns the reference microphone's mixture ``[B, T]`` for targets ``[B, J, T]``; checks its mask ``[B]`` too.
 
     Args:
-        mixture: the mixture, or None.
+        mixture: the mixture, ``[B, T]`` or ``[B, C, T]`` of C microphones, the reference first; or None.
         broken: mask of the mixtures that are not finite, or None.
         targets: the sources.
         needing: class names of the parts that need the mixture.
@@ -74,17 +75,19 @@ def check_mixture(mixture: Any, broken: Any, targets: Tensor, needing: Sequence[
         raise ValueError(
             f"{needing[0]} goes by the improvement over the mixture: call the stabilization with mixture=, got None"
         )
-    if mixture is not None and (not isinstance(mixture, Tensor) or list(mixture.shape) != wanted):
+    heard = reference(mixture) if isinstance(mixture, Tensor) and 0 not in mixture.shape else mixture
+    if mixture is not None and (not isinstance(heard, Tensor) or list(heard.shape) != wanted):
         got = list(mixture.shape) if isinstance(mixture, Tensor) else type(mixture).__name__
         raise ValueError(
-            f"mixture must be a tensor [B, T] of shape {wanted}, as targets {list(targets.shape)} are [B, J, T], got "
-            f"{got}; of several channels, give the one that the improvement is measured against"
+            f"mixture must be a tensor [B, T] of shape {wanted}, as targets {list(targets.shape)} are [B, J, T], or "
+            f"[B, C, T] of several microphones, the reference first, got {got}"
         )
     if broken is None:
-        return
+        return heard
     if not isinstance(broken, Tensor) or broken.dtype != torch.bool or list(broken.shape) != wanted[:1]:
         got = f"{broken.dtype} of shape {list(broken.shape)}" if isinstance(broken, Tensor) else type(broken).__name__
         raise ValueError(f"broken must be a bool tensor of shape {wanted[:1]}, one entry an item, got {got}")
+    return heard
 
 
 def checked_figures(figures: Any, device: torch.device) -> dict[str, Tensor]:

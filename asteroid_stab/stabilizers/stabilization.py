@@ -210,9 +210,9 @@ class Stabilization:
         Args:
             est_targets: estimates, in any order.
             targets: the sources.
-            mixture: what the model separated, or its reference channel; needed by stabilizers that go by an
-                improvement. Where it is not finite, the item has no loss. (The model must not see such a mixture, or
-                its weights become NaN: :func:`asteroid_stab.losses.guard.blanked` replaces it by zeros.)
+            mixture: what the model separated, of several microphones the reference first; needed by stabilizers that go
+                by an improvement. Where it is not finite, the item has no loss. (The model must not see one, or its
+                weights become NaN: :func:`asteroid_stab.losses.guard.blanked` replaces it by zeros.)
             ids: stable ids of the items: numbers from 0, or names. Needed by what remembers items, not checked
                 otherwise.
             step: optimizer steps done before this one, for schedules by the step; None: the calls so far.
@@ -223,8 +223,8 @@ class Stabilization:
             lengths: samples of each item that are no padding; None: no item is padded. Padding is never judged.
 
         Shapes:
-            est_targets: [B, J, T], or [K, B, J, T] for K layers; targets: [B, J, T]; mixture: [B, T]; ids: [B];
-            broken: [B]; what ``complete`` takes and gives: [B, J] or [B]. Returns a scalar.
+            est_targets: [B, J, T], or [K, B, J, T] for K layers; targets: [B, J, T]; mixture: [B, T] or [B, C, T];
+            ids and broken: [B]; what ``complete`` takes and gives: [B, J] or [B]. Returns a scalar.
 
         Raises:
             ValueError: shapes do not fit; an id is out of range, or twice in a batch where something remembers
@@ -235,7 +235,8 @@ class Stabilization:
         if not torch.is_grad_enabled():
             raise ValueError("a step is one of training, with gradients: for a validation call stab.loss(est, targets)")
         comm = self.comm
-        check_mixture(mixture, broken, targets, [type(p).__name__ for p in self.stabilizers if p.needs_mixture])
+        needing = [type(part).__name__ for part in self.stabilizers if part.needs_mixture]
+        heard = check_mixture(mixture, broken, targets, needing)
         figures = checked_figures(figures, targets.device)
         item_ids = self.ids.of(ids, targets, self.remembering, comm.n_ranks)
         assigned = self.loss.assign(est_targets, targets, ids=item_ids, lengths=lengths)
@@ -246,7 +247,7 @@ class Stabilization:
         known = Assignment(loss.detach(), assigned.perm, assigned.figures, assigned.neg_si_sdr)
         if known.neg_si_sdr is not None:
             known.neg_si_sdr = known.loss
-        shown = Step(targets, known, last, clock, mixture, item_ids, comm.n_ranks, layers, lengths)
+        shown = Step(targets, known, last, clock, heard, item_ids, comm.n_ranks, layers, lengths)
 
         for part in self.stabilizers:
             part.n_steps += 1

@@ -7,7 +7,15 @@ import pytest
 import soundfile as sf
 
 from asteroid_stab.audio import file, stream
-from asteroid_stab.audio.file import Header, check_header, probe_headers, read_header, read_headers, read_samples
+from asteroid_stab.audio.file import (
+    Header,
+    check_header,
+    probe_headers,
+    read_channels,
+    read_header,
+    read_headers,
+    read_samples,
+)
 from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
 
@@ -55,10 +63,10 @@ def verdict(path):
     (header,) = probe_headers([str(path)])
     if isinstance(header, StabError):
         with pytest.raises(StabError) as refused:
-            AudioInput(path, 16_000, channel=0, resample=True)
+            AudioInput(path, 16_000, channels=[0], resample=True)
         assert str(header) == f"cannot use the audio file {path}: {refused.value}"
         return str(refused.value)
-    with AudioInput(path, header.sample_rate, channel=0) as audio:
+    with AudioInput(path, header.sample_rate, channels=[0]) as audio:
         assert header.n_frames == audio.n_samples == sum(map(len, audio.blocks()))
     assert len(read_samples(str(path), 0, header.n_frames)) == header.n_frames
     return "whole"
@@ -123,7 +131,7 @@ def test_samples_beyond_one_block_are_joined(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     sf.write(path, np.random.default_rng(0).uniform(-1, 1, (5001, 2)), 16_000)
     np.testing.assert_array_equal(read_samples(str(path), 1, 5001), sf.read(path, dtype="float32")[0][1:, 0])
-    with AudioInput(path, 16_000, channel=0) as audio:
+    with AudioInput(path, 16_000, channels=[0]) as audio:
         assert [len(block) for block in audio.blocks()] == [1000] * 5 + [1]
 
 
@@ -219,3 +227,11 @@ def test_a_wav_whose_frames_are_not_its_bits_is_read_as_libsndfile_reads_it(tmp_
 def test_a_name_that_no_table_can_hold_is_named(tmp_path):
     with pytest.raises(StabError, match=r"a file of a corpus must have a name in UTF-8, got '.*udcff.wav': rename it"):
         read_headers([f"{tmp_path}/\udcff.wav"])
+
+
+def test_some_channels_in_the_wanted_order(tmp_path):
+    signal = np.random.default_rng(0).uniform(-1, 1, (500, 4)).astype(np.float32)
+    sf.write(tmp_path / "a.wav", signal, 8000, "FLOAT")
+    found = read_channels(str(tmp_path / "a.wav"), 20, 120, [3, 0])
+    np.testing.assert_array_equal(found, signal[20:120, [3, 0]].T)
+    assert found.flags.c_contiguous

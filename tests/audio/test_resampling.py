@@ -57,3 +57,12 @@ def test_blocks_come_while_the_signal_is_read_and_little_is_held():
     lengths = [(read[-1], len(piece)) for piece in resample_blocks(blocks(), 100_000, 8000, 44_100)]
     assert sum(n for _, n in lengths) == resampled_length(100_000, 8000, 44_100)
     assert all(150 < n < 250 for last, n in lengths if 0 < last < 99)  # a block's worth: none waits for the end
+
+
+def test_several_signals_are_resampled_as_each_of_them():
+    signals = np.random.default_rng(0).standard_normal((3, 5000))
+    blocks = np.array_split(signals, 7, axis=1)
+    together = np.concatenate(list(resample_blocks(blocks, 5000, 8000, 44_100)), axis=1)
+    for signal, found in zip(signals, together, strict=True):
+        alone = np.concatenate(list(resample_blocks(np.array_split(signal, 3), 5000, 8000, 44_100)))
+        np.testing.assert_array_equal(found, alone)

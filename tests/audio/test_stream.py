@@ -32,12 +32,12 @@ def test_samples(tmp_path, kind, subtype):
 def test_channels(tmp_path):
     signal = noise(1000, 3)
     sf.write(tmp_path / "a.wav", signal, RATE, "FLOAT")
-    np.testing.assert_array_equal(read(tmp_path / "a.wav", 1), signal[:, 1])
+    np.testing.assert_array_equal(read(tmp_path / "a.wav", [1]), signal[:, 1])
     np.testing.assert_allclose(read(tmp_path / "a.wav", "mix"), signal.mean(1), atol=1e-7)
     with pytest.raises(StabError, match="has 3 channels"):
         AudioInput(tmp_path / "a.wav", RATE)
     with pytest.raises(StabError, match="at most 3, got 4"):
-        AudioInput(tmp_path / "a.wav", RATE, 3)
+        AudioInput(tmp_path / "a.wav", RATE, [3])
 
 
 @pytest.mark.parametrize("rate", [44_100, 16_000, 11_025, 4_000])
@@ -81,3 +81,39 @@ def test_samples_that_are_not_finite(tmp_path):
     sf.write(tmp_path / "a.wav", signal, RATE, "FLOAT")
     with pytest.raises(StabError, match=r"a sample at 11\.25 s is not finite"):
         read(tmp_path / "a.wav")
+
+
+def test_several_channels(tmp_path):
+    signal = noise(200_000, 3)
+    sf.write(tmp_path / "a.wav", signal, RATE, "FLOAT")
+
+    def blocks(channels=None, **kwargs):
+        with AudioInput(tmp_path / "a.wav", kwargs.pop("rate", RATE), channels, **kwargs) as audio:
+            found = list(audio.blocks())
+            assert sum(block.shape[-1] for block in found) == audio.n_samples
+            return np.concatenate(found, axis=-1)
+
+    for n_mics in (3, None):
+        np.testing.assert_array_equal(blocks(n_mics=n_mics), signal.T)
+    np.testing.assert_array_equal(blocks([2, 0], n_mics=2), signal.T[[2, 0]])
+    np.testing.assert_array_equal(blocks([2], n_mics=None), signal[:, 2])
+    half = blocks([1, 2], rate=4000, resample=True, n_mics=2)
+    np.testing.assert_array_equal(half[1], blocks([2], rate=4000, resample=True))
+    for channels, n_mics, message in (
+        (None, 2, "it has 3 channels: the model takes 2: --channel 1,2 takes the first ones, the reference microphone"),
+        (None, 4, "it has 3 channels: the model takes 4$"),
+        ([0, 3], 2, "--channel must be at most 3, got 4"),
+        ([0, 1], 3, "--channel of 2 channels does not fit the model, which takes 3 channels"),
+        ([0, 1], 1, "--channel of 2 channels does not fit the model, which takes 1 channel$"),
+        ("mix", 2, "--channel mix does not fit the model, which takes 2 channels"),
+    ):
+        with pytest.raises(StabError, match=message):
+            AudioInput(tmp_path / "a.wav", RATE, channels, n_mics=n_mics)
+
+
+def test_a_sample_that_is_not_finite_in_any_channel_is_named(tmp_path):
+    signal = noise(20_000, 2)
+    signal[12_000, 1] = np.nan
+    sf.write(tmp_path / "a.wav", signal, RATE, "FLOAT")
+    with AudioInput(tmp_path / "a.wav", RATE, n_mics=2) as audio, pytest.raises(StabError, match=r"at 1.50 s is not"):
+        list(audio.blocks())

@@ -118,8 +118,9 @@ def test_rate_and_channels(tmp_path, model):
     assert not np.allclose(second, sf.read(tmp_path / "a_est1.wav")[0])
     with pytest.raises(StabError, match="at most 2, got 3"):
         separate.main([*argv, "3", "--overwrite"])
-    with pytest.raises(SystemExit):
-        separate.main([*argv, "0"])
+    for wrong in ("0", "1,0", "1,1", "1,", "mix,1"):
+        with pytest.raises(SystemExit):
+            separate.main([*argv, wrong])
 
 
 def test_a_variant_of_the_model_separates(tmp_path):
@@ -275,6 +276,11 @@ def test_a_run_folder_shows_whether_its_levels_mean_anything(tmp_path, loud_and_
         assert main.main([*words, *(["--active-db", "-20"] if asked else [])]) == 0
         out = capsys.readouterr().out
         assert [notes[key] in out for key in (False, True)] == [bool(config) and not asked, not config and asked]
+    files = "data: {_target_: asteroid_stab.data.MixtureFilesCorpus, mics: [1, 0]}\n"
+    for channels in ([], ["--channel", "1"]):
+        run.config.write_text(files + plain.splitlines()[1])
+        assert main.main([*words, *channels]) == 0
+        assert ("was trained with data.mics=[1, 0] (counted from 0)" in capsys.readouterr().out) == (not channels)
     run.config.write_text("{")
     assert main.main(words) == 0  # the model is whole
     assert "note: this run" not in capsys.readouterr().out

@@ -367,3 +367,21 @@ def test_a_trainer_that_would_deal_out_twice_is_refused():
 def test_lightning_still_keeps_the_argument_where_we_look():
     trainer = pl.Trainer(use_distributed_sampler=True, logger=False, accelerator="cpu")
     assert trainer._accelerator_connector.use_distributed_sampler is True
+
+
+def test_batches_of_several_microphones_and_sets_that_differ(tiny_data):
+    data = tiny_data(n_mics=3)
+    data.setup("fit")
+    mixture, sources, _ = next(iter(data.train_dataloader()))
+    assert (mixture.shape, sources.shape) == ((4, 3, 800), (4, 2, 800))
+    assert torch.allclose(mixture[:, 0], sources.sum(1), atol=1e-6)
+    other = tiny_data(n_mics=3)
+    dataset = other.corpus.dataset
+
+    def with_one(split, *args):
+        other.corpus.n_mics = 3 if split == "train" else 1
+        return dataset(split, *args)
+
+    other.corpus.dataset = with_one
+    with pytest.raises(StabError, match="must have as many microphones, got train 3, valid 1"):
+        other.setup("fit")

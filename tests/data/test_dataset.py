@@ -107,3 +107,14 @@ def test_fingerprint_changes_with_what_ids_stand_for_only():
     assert Ramps(names=("a", "c", "b", "d")).fingerprint != same
     assert Ramps(segment_s=1.0).fingerprint == same  # "b" is short of both
     assert Ramps(segment_s=0.5).fingerprint != same  # now "b" has an id
+
+
+@pytest.mark.parametrize(("n_mics", "wanted"), [(1, r"\[T\]"), (3, r"\[3, T\]")])
+def test_a_mixture_of_other_microphones_than_its_set_says_is_refused(tiny_corpus, n_mics, wanted):
+    data = tiny_corpus(n_mics=2).dataset("train", 0.1)
+    assert data[0][0].shape == (2, 800)
+    data.n_mics, data.read = n_mics, lambda row, start, stop: (np.zeros((2, stop - start)), np.zeros((2, stop - start)))
+    with pytest.raises(
+        StabError, match=rf"a mixture must be {wanted}, as n_mics={n_mics} .*got \[2, 800\] in item 'tiny-0'"
+    ):
+        data[0]

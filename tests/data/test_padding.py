@@ -106,3 +106,13 @@ def test_dynamic_mixing_and_multitask_refuse():
         DynamicCorpus(ToyCorpus()).padded_dataset("train", 1.0)
     with pytest.raises(StabError, match="data=multitask cannot pad .* loader.pad_short=false"):
         MultiTaskCorpus(ToyCorpus(), ToyCorpus(n_src=1)).padded_dataset("train", 1.0)
+
+
+def test_several_microphones_are_padded_alike(tiny_corpus):
+    corpus = tiny_corpus(n_train=2, n_mics=3)
+    padded = corpus.padded_dataset("train", 0.2)
+    whole = corpus.dataset("train")
+    mixture, _, _, length = padded[1]
+    assert (padded.n_mics, length, mixture.shape) == (3, 1200, (3, 1600))
+    assert torch.equal(mixture[:, :1200], whole[1][0])
+    assert not mixture[:, 1200:].any()

@@ -141,3 +141,9 @@ def test_padding_and_sets_that_crop_themselves_are_refused(tiny_data):
     for base in (Own(), Noises(segment_s=None)):
         with pytest.raises(StabError, match=f"{type(base).__name__} makes its items itself, .* set loader.speeds="):
             SpeedPerturbed(base, SPEEDS)
+
+
+def test_several_microphones_are_refused(tiny_corpus):
+    data = MixtureDataModule(tiny_corpus(n_mics=2), 0.1, speeds=SPEEDS)
+    with pytest.raises(StabError, match=r"each of 2 microphones is not known, .* set loader.speeds=\[\], or data.mics"):
+        data.setup("fit")

@@ -7,6 +7,7 @@ import soundfile as sf
 from asteroid_stab.cli import separate
 from asteroid_stab.demo.separator import Separation, Separator, aligned
 from asteroid_stab.errors import StabError
+from asteroid_stab.models import MultiMicConvTasNet, save_model
 
 
 @pytest.fixture
@@ -81,6 +82,9 @@ def test_a_model_that_cannot_be_used_is_named(tmp_path, model):
         Separator(tmp_path / "other.pth")
     with pytest.raises(StabError, match="half a window"):
         Separator(model, overlap_s=8.0)
+    save_model(MultiMicConvTasNet(2, n_filters=8, n_blocks=1, n_repeats=1), tmp_path / "two.pth")
+    with pytest.raises(StabError, match="the demo is of one microphone, and MultiMicConvTasNet takes 2"):
+        Separator(tmp_path / "two.pth")
 
 
 @pytest.fixture

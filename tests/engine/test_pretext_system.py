@@ -1,5 +1,6 @@
 """Pre-training: what is logged, checkpointed and refused, and that a resume changes nothing."""
 
+import own_nets
 import pandas as pd
 import pytest
 import torch
@@ -8,8 +9,9 @@ from asteroid_stab.callbacks import AssignmentTracker, EpochTable, RunCheckpoint
 from asteroid_stab.data import MixtureDataModule
 from asteroid_stab.engine import PretextSystem
 from asteroid_stab.errors import StabError
-from asteroid_stab.models import load_pretrained
+from asteroid_stab.models import hosted, load_pretrained
 from asteroid_stab.pretext import ContrastivePrediction, MaskedReconstruction
+from asteroid_stab.run.plan import RunPlan
 
 TASKS = {
     "mama": lambda: MaskedReconstruction(n_fft=64, hop=16),
@@ -108,3 +110,11 @@ def test_several_sources_and_trackers_are_refused(tmp_path, make, tiny_data, tin
     trainer = tiny_trainer(tmp_path, callbacks=[AssignmentTracker(save=False)])
     with pytest.raises(StabError, match="AssignmentTracker needs assignments, and a pretext task has none"):
         trainer.fit(make(), datamodule=tiny_data(n_src=1))
+
+
+def test_several_microphones_are_refused(tiny_corpus):
+    net = hosted(own_nets.AllMics, {"n_speakers": 1}, n_src=1, sample_rate=8000, inputs="channel_time", n_mics=2)
+    system = PretextSystem(net, torch.optim.Adam(net.parameters()), TASKS["mama"]())
+    plan = RunPlan(n_src=1, train_set=tiny_corpus(n_src=1, n_mics=2).dataset("train"), model=net, system=system)
+    with pytest.raises(StabError, match=r"a pretext task learns from one microphone, got 2: set data.mics=\[0\]"):
+        plan.ask()

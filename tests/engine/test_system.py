@@ -2,6 +2,7 @@
 
 import warnings
 
+import own_nets
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -16,6 +17,7 @@ from asteroid_stab.engine import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper
 from asteroid_stab.losses.matched import matched_neg_sdr
+from asteroid_stab.models import hosted
 from asteroid_stab.stabilizers import Reweighting, SampleDropout, Stabilizer, StepObserver
 
 
@@ -440,3 +442,22 @@ def test_a_resumed_training_has_the_bits_of_an_undisturbed_one(
         torch.float64 if precision == "64-true" else torch.float32
     }
     torch.testing.assert_close(resumed["state_dict"], whole["state_dict"], rtol=0, atol=0)
+
+
+def test_several_microphones_are_measured_against_the_first(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    """A net that hears the first one alone is trained to the same weights, and scored as with one microphone."""
+    found = []
+    for n_mics, net, inputs in ((1, own_nets.TinyMask, "time"), (3, own_nets.FirstOfMics, "channel_time")):
+        torch.manual_seed(0)
+        model = hosted(net, n_src=2, sample_rate=8000, inputs=inputs, n_mics=n_mics)
+        system, trainer = tiny_system(model), tiny_trainer(tmp_path, max_epochs=2)
+        trainer.fit(system, datamodule=tiny_data(n_mics=n_mics))
+        found.append((weights(system), {name: value.item() for name, value in trainer.callback_metrics.items()}))
+    assert found[0][1] == found[1][1]
+    assert found[0][1].keys() >= {"val/si_sdr_i", "train/loss"}
+    assert torch.equal(found[0][0], found[1][0])
+
+
+def test_a_model_of_another_number_of_microphones_is_refused(tmp_path, tiny_data, tiny_trainer, tiny_system):
+    with pytest.raises(StabError, match=r"ConvTasNet takes 1 microphone, and the mixtures have 2: set data.mics=\[0\]"):
+        tiny_trainer(tmp_path).fit(tiny_system(), datamodule=tiny_data(n_mics=2))

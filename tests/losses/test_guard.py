@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asteroid_stab.losses import guard
-from asteroid_stab.losses.guard import finite_or_zero, guarded
+from asteroid_stab.losses.guard import blanked, finite_or_zero, guarded
 
 NAN, INF = float("nan"), float("inf")
 
@@ -55,3 +55,14 @@ def test_signals_that_are_not_finite_become_zeros(monkeypatch, spoilt):
     assert all(map(torch.equal, *found))
     assert found[0][2].tolist() == [item not in spoilt for item in range(4)]
     assert all((found[0][0][item] == 0).all() for item in spoilt)
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (3, 2, 8)])
+def test_a_mixture_that_is_not_finite_at_any_microphone_is_blanked_whole(shape):
+    mixture = torch.ones(shape)
+    mixture[(1, *[-1] * (len(shape) - 1))] = NAN
+    blank, broken = blanked(mixture)
+    assert broken.tolist() == [False, True, False]
+    assert blank.shape == shape
+    assert not blank[1].any()
+    assert torch.equal(blank[::2], mixture[::2])

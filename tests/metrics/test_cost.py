@@ -104,3 +104,9 @@ def test_the_first_mixture_that_can_be_read_is_taken(tiny_model, tiny_corpus):
         assert first_cost(tiny_model().eval(), data) is None
     finally:
         type(data).read = read
+
+
+def test_several_microphones_last_as_long_as_one():
+    net = nn.Conv1d(3, 2, 5, bias=False).eval()
+    cost = measure_cost(net, torch.randn(3, 8000), 8000)
+    assert (cost.length_s, round(1e9 * cost.gmacs_per_s)) == (1.0, 3 * 2 * 5 * 7996)

@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
+import own_nets
 import pytest
 import torch
 
@@ -11,7 +12,8 @@ from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.metrics.names import FigureInfo
-from asteroid_stab.metrics.separated import separate_whole, separated
+from asteroid_stab.metrics.separated import given, separate_whole, separated
+from asteroid_stab.models import hosted
 
 LENGTHS = [900, 1200, 900, 1050, 1200, 900, 900]
 
@@ -93,3 +95,18 @@ def test_another_number_of_sources_ends_it(tiny_model):
 def test_longest_come_first(net):
     lengths = [len(found.mixture) for found in separated(net, Noise(), range(7), batch_size=2)]
     assert all(one >= other for one, other in pairwise(lengths))
+
+
+def test_several_microphones_come_back_as_the_reference(tiny_corpus):
+    data = tiny_corpus(n_mics=3).dataset("valid")
+    net = hosted(own_nets.AllMics, n_src=2, sample_rate=8000, inputs="channel_time", n_mics=3).eval()
+    found = list(separated(net, data, range(4), batch_size=2))
+    assert [one.fault for one in found] == [""] * 4
+    for one in found:
+        mixture, sources, _ = data[one.item]
+        assert torch.equal(one.mixture, mixture[0])
+        assert torch.equal(one.sources, sources)
+        torch.testing.assert_close(one.estimates, separate_whole(net, mixture))
+    (known,) = given(data, lambda item, mixture: torch.stack([mixture, mixture]), [2])
+    assert torch.equal(known.mixture, data[2][0][0])
+    assert torch.equal(known.estimates[1], known.mixture)

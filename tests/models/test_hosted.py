@@ -198,6 +198,9 @@ def test_arguments_of_a_far_larger_net_are_refused(saved):
         ({"outputs": "[B,J,T]"}, r"outputs must be one of sources_time \(\[B, J, T\]\), .*got '\[B,J,T\]'"),
         ({"outputs": {"_target_": "own_nets.two_of"}}, r"outputs must name a function as \{_target_: NAME, _par"),
         ({"output_key": 1.5}, "output_key must be a key, a position or None, got 1.5"),
+        ({"n_mics": 0}, "n_mics must be a whole number of at least 1, or null for any number, got 0"),
+        ({"n_mics": 2}, r"n_mics=2 needs inputs='channel_time', \[B, C, T\], got 'time'"),
+        ({"n_mics": None, "inputs": "time_lengths"}, "n_mics=None needs inputs='channel_time', .*got 'time_lengths'"),
         ({"output_layers": "mask"}, "output_layers must be a list of names, got 'mask'"),
         ({"output_layers": ["masks"]}, r"layers of own_nets.TinyMask, which has no 'masks' \(did you mean 'mask'"),
         ({"args": {"hiden": 3}}, "own_nets.TinyMask cannot be built with these arguments: TypeError: .*'hiden'"),
@@ -277,3 +280,31 @@ def test_a_net_is_unchanged_by_its_host():
     assert [*model.state_dict()] == [f"net.{name}" for name in net.state_dict()]
     assert all(torch.equal(model.state_dict()[f"net.{name}"], value) for name, value in net.state_dict().items())
     assert copy.deepcopy(model).get_model_args() == model.get_model_args()
+
+
+def test_several_microphones(tmp_path):
+    model = hosted(own_nets.AllMics, n_src=2, sample_rate=8000, inputs="channel_time", n_mics=3)
+    mixture = torch.randn(4, 3, 800)
+    plain = own_nets.TinyMask()
+    plain.load_state_dict(model.net.state_dict())
+    wanted = hosted(own_nets.TinyMask, n_src=2, sample_rate=8000)
+    wanted.net = plain
+    assert torch.equal(model(mixture), wanted(mixture.mean(1)))
+    save_model(model, tmp_path / "model.pth")
+    again = load_model(tmp_path / "model.pth", trust=["own_nets"])
+    assert again.in_channels == 3
+    assert torch.equal(again(mixture), model.eval()(mixture))
+    for wrong in ((4, 800), (4, 2, 800), (4, 1, 800)):
+        with pytest.raises(ValueError, match=r"this hosted model takes \[B, 3, T\], got \[4, "):
+            model(torch.randn(wrong))
+    free = hosted(own_nets.AllMics, n_src=2, sample_rate=8000, inputs="channel_time", n_mics=None)
+    assert {free(torch.randn(4, *mics, 800)).shape for mics in ((), (1,), (5,))} == {(4, 2, 800)}
+    with pytest.raises(ValueError, match=r"this hosted model takes \[B, C, T\], got \[4, 1, 1, 800\]"):
+        free(torch.randn(4, 1, 1, 800))
+
+
+def test_a_file_of_an_earlier_version_takes_one_microphone():
+    with trusting(["own_nets"]):
+        model = hosted(own_nets.TinyMask, n_src=2, sample_rate=8000)
+        args = {name: value for name, value in model.get_model_args().items() if name != "n_mics"}
+        assert HostedModel(**args).in_channels == 1

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from asteroid.losses import pairwise_neg_sisdr
-from own_nets import Added, Chain, TinyMask, UShaped
+from own_nets import Added, AllMics, Chain, TinyMask, UShaped
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
@@ -292,3 +292,11 @@ def test_a_single_layer_is_the_plain_net():
     model = layered_model(hosted(TinyMask, {}, n_src=2, sample_rate=8000), layers="encoder")
     assert isinstance(model, LayeredHostedModel)
     assert model(torch.randn(2, 800)).shape == (1, 2, 2, 800)
+
+
+@pytest.mark.parametrize(("head", "layers"), [("shared", ["mask"]), ("dedicated", ["encoder", "mask"])])
+def test_layers_of_several_microphones(head, layers):
+    kwargs = {"inputs": "channel_time", "n_mics": 2}
+    model = layered_model(hosted(AllMics, n_src=2, sample_rate=8000, **kwargs), head, layers)
+    assert model.train()(torch.randn(3, 2, 800)).shape == (len(layers), 3, 2, 800)
+    assert model.eval()(torch.randn(3, 2, 800)).shape == (3, 2, 800)

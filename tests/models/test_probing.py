@@ -72,3 +72,13 @@ def test_what_cannot_work_is_found(net, message):
 def test_mixtures_that_are_too_short_are_found():
     with pytest.raises(StabError, match=r"shape \[2, 10\] in evaluation mode: RuntimeError: "):
         probe(model_of(own_nets.TinyMask), 10)
+
+
+@pytest.mark.parametrize("n_mics", [3, None])
+def test_several_microphones_are_tried(n_mics):
+    model = model_of(own_nets.AllMics, inputs="channel_time", n_mics=n_mics)
+    probe(model, 800)
+    shape = [2, n_mics or 2, 800]
+    model.net.forward = lambda x: x.mean("no axis")
+    with pytest.raises(StabError, match=rf"cannot separate mixtures of shape \[{shape[0]}, {shape[1]}, 800\]"):
+        probe(model, 800)

@@ -24,6 +24,20 @@ class TinyMask(nn.Module):
         return self.decoder((masks * h.unsqueeze(1)).flatten(0, 1)).view(len(x), self.n_speakers, -1)
 
 
+class FirstOfMics(TinyMask):
+    """The same of the first microphone alone: [B, C, T] -> [B, J, T']."""
+
+    def forward(self, x):
+        return super().forward(x[:, 0])
+
+
+class AllMics(TinyMask):
+    """The same of the mean of any number of microphones."""
+
+    def forward(self, x):
+        return super().forward(x.mean(1))
+
+
 class Lasting(nn.Module):
     """Gives ``output(x)`` for a mixture, with one weight."""
 

@@ -1,5 +1,6 @@
 """Small corpora in their usual trees, made of noise: what their generators leave on disk."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,64 @@ def libri2mix_lists(root, out, names=("train-clean-100", "dev-clean", "test-clea
             table[f"source_{k + 1}_gain"] = 0.8 + 0.4 * k
         pd.DataFrame(table).to_csv(Path(out) / f"libri2mix_{name}.csv", index=False)
     return Path(out)
+
+
+def array(root, parts=("tr", "cv", "tt"), n_mics=2, n_src=2, n_mixtures=4, images=False, rate=RATE):
+    """``root/PART/{mix,s1,...}/NAME.wav``: delayed sources at each microphone; sources at the first one, or at all."""
+    for number, part in enumerate(parts):
+        rng = np.random.default_rng(number)
+        for i in range(n_mixtures):
+            dry = 0.1 * rng.standard_normal((n_src, 5000 + 700 * i))
+            at = np.empty((n_src, n_mics, dry.shape[1]))
+            for mic in range(n_mics):
+                for j in range(n_src):
+                    at[j, mic] = np.roll(dry[j], 3 * mic * (j + 1)) / (1 + mic)
+            name = f"0{i}.wav"
+            write(Path(root) / part / "mix" / name, at.sum(0).T, rate)
+            for j in range(n_src):
+                write(Path(root) / part / f"s{j + 1}" / name, at[j].T if images else at[j, 0], rate)
+    return Path(root)
+
+
+def whamr(root, n_mics=1, n_mixtures=4, rate=RATE):
+    """``root/wav8k/min``: in rooms, a source is followed by an echo; the second microphone hears all of it later."""
+    for number, part in enumerate(("tr", "cv", "tt")):
+        rng = np.random.default_rng(number)
+        for i in range(n_mixtures):
+            dry, noise = (
+                0.1 * rng.standard_normal((2, 5000 + 700 * i)),
+                0.05 * rng.standard_normal((n_mics, 5000 + 700 * i)),
+            )
+            at = np.stack([np.roll(dry, 2 * mic, axis=1) for mic in range(n_mics)], 1)  # [J, C, T]
+            for place, image in (("anechoic", at), ("reverb", at + 0.5 * np.roll(at, 100, axis=-1))):
+                signals = {f"s{j + 1}_{place}": image[j] for j in (0, 1)} | {"noise": noise}
+                signals[f"mix_single_{place}"] = image[0] + noise
+                signals[f"mix_clean_{place}"] = image.sum(0)
+                signals[f"mix_both_{place}"] = image.sum(0) + noise
+                for role, signal in signals.items():
+                    write(Path(root) / "wav8k" / "min" / part / role / f"0{i}a_1.5_0{i}b_-1.5.wav", signal.T, rate)
+    return Path(root)
+
+
+def sms_wsj(root, n_mixtures=3, n_mics=6, rate=RATE):
+    """``root/sms_wsj.json`` and the files that it names: the generator's with ``write_all=True``."""
+    root, datasets = Path(root), {}
+    for number, name in enumerate(("train_si284", "cv_dev93", "test_eval92")):
+        rng, examples = np.random.default_rng(number), datasets.setdefault(name, {})
+        for i in range(n_mixtures):
+            early, tail = 0.1 * rng.standard_normal((2, 2, n_mics, 5000 + 700 * i))
+            noise = 0.01 * rng.standard_normal(early.shape[1:])
+            example, paths = f"{i}_4k0c030{i}_4k6c030t", {}
+            for kind, images in (("early", early), ("tail", tail)):
+                paths[f"speech_reverberation_{kind}"] = files = []
+                for j in (0, 1):
+                    files.append(f"{kind}/{name}/{example}_{j}.wav")
+                    write(root / files[-1], images[j].T, rate)
+            paths["observation"], paths["noise_image"] = (
+                f"{kind}/{name}/{example}.wav" for kind in ("observation", "noise")
+            )
+            write(root / paths["observation"], (early + tail).sum(0).T + noise.T, rate)
+            write(root / paths["noise_image"], noise.T, rate)
+            examples[example] = {"example_id": example, "num_speakers": 2, "audio_path": paths}
+    (root / "sms_wsj.json").write_text(json.dumps({"datasets": datasets}))
+    return root

@@ -12,7 +12,7 @@ import yaml
 from hosted_recipes import OF_PACKAGES, is_lacking
 from metric_page import undocumented
 from omegaconf import OmegaConf
-from trees import librispeech, wham, wsj0_mix
+from trees import librispeech, wham, whamr, wsj0_mix
 
 from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
@@ -31,6 +31,7 @@ SMALL = ["model.n_filters=32", "model.n_blocks=2", "model.n_repeats=1", "model.b
 
 SMALLER = {
     "LatentRefinementNet": SMALL_REFINER,
+    "MultiMicConvTasNet": [*SMALL, "model.n_spatial=8"],
     "conv_tasnet": SMALL,
     "dprnn_tasnet": SMALL_DPRNN,
     "dptnet": SMALL_DPTNET,
@@ -62,10 +63,11 @@ def speech(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trees(tmp_path_factory):
-    """WSJ0-2mix and WHAM! on disk, and folders of LibriSpeech."""
+    """WSJ0-2mix, WHAM! and WHAMR! on disk, and folders of LibriSpeech."""
     root = tmp_path_factory.mktemp("trees")
     wsj0_mix(root / "wsj0-mix")
     wham(root / "wham")
+    whamr(root / "whamr", n_mics=2)
     librispeech(root / "LibriSpeech", ("train-clean-360", "train-clean-100", "dev-clean", "test-clean", "test-other"))
     return root
 
@@ -88,6 +90,8 @@ def small_data(node, at, speech, esc, trees):
         words = [f"root={trees / 'wsj0-mix'}"]
     elif kind == "WhamCorpus":
         words = [f"root={trees / 'wham'}"]
+    elif kind == "WhamrCorpus":
+        words = [f"root={trees / 'whamr'}"]
     elif kind == "LibriSpeechCorpus":
         words = [f"root={speech}", f"list_root={speech}"]
     else:

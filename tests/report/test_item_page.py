@@ -87,3 +87,11 @@ def test_data_that_have_changed_are_named(dataset):
         render_item("other", 0, {"pit": history([0, 1, 2])}, dataset, None)
     with pytest.raises(StabError, match="item 'tiny-0' must have the 2 sources of the run, got 3"):
         render_item("tiny-0", 0, {"pit": history([0, 1])}, dataset, None)
+
+
+def test_of_several_microphones_the_first_is_played(tiny_corpus):
+    runs = {"pit": history([0, 1, 2])}
+    pages = [
+        render_item("tiny-3", 3, runs, tiny_corpus(n_src=3, n_mics=n_mics).dataset("train"), None) for n_mics in (1, 2)
+    ]
+    assert pages[0] == pages[1]

@@ -22,6 +22,8 @@ CONF = Path(next(iter(asteroid_stab.conf.__path__)))
 SMALL = {
     "convtasnet": ["n_filters=16", "n_blocks=2", "n_repeats=1", "bn_chan=4", "hid_chan=4", "skip_chan=4"],
     "convtasnet_small": ["n_filters=16", "n_blocks=2", "bn_chan=4", "hid_chan=4", "skip_chan=4"],
+    "convtasnet_mics": ["n_filters=16", "n_spatial=4", "n_blocks=2", "n_repeats=1", "bn_chan=4", "hid_chan=4"],
+    "fasnet_tac": ["enc_dim=4", "feature_dim=4", "hidden_dim=4", "n_layers=1", "tac_hidden_dim=4"],
     "dprnn": ["n_filters=16", "n_repeats=1", "bn_chan=4", "hid_size=4"],
     "dptnet": ["n_filters=16", "n_repeats=1", "ff_hid=4"],
     "sudormrf": ["n_filters=16", "bn_chan=4", "num_blocks=1", "upsampling_depth=2"],

@@ -200,3 +200,23 @@ def test_lengths_that_are_no_number_of_seconds_are_refused(value):
         layout(value, 0.5, 8000)
     with pytest.raises(StabError, match="the overlap must be at most 86400 s, got"):
         layout(2.0, value, 8000)
+
+
+def test_several_microphones_are_separated_as_the_first_that_the_model_hears():
+    """With pauses, so that passages are put before a window; the result is that of one microphone."""
+    signals = with_pauses(2, 0)
+    mixture = signals.sum(0).astype(np.float32)
+    others = np.random.default_rng(0).standard_normal((2, len(mixture))).astype(np.float32)
+    windows, model = layout(2.0, 0.5, RATE), FlippingModel(2)
+    alone = separated(model, mixture, windows)
+    shapes = []
+
+    def forward(given):
+        shapes.append(given.shape[:-1])
+        return model(given[0])
+
+    blocks = np.array_split(np.concatenate([mixture[None], others]), 11, axis=1)
+    pieces = list(separate_blocks(forward, blocks, len(mixture), windows, RATE))
+    np.testing.assert_array_equal(np.concatenate([piece.mixture for piece in pieces]), mixture)
+    np.testing.assert_array_equal(np.concatenate([piece.estimates for piece in pieces], axis=1), alone)
+    assert {*shapes} == {(3,)}

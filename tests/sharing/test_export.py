@@ -13,6 +13,7 @@ from torch import nn
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import (
     LatentRefinementNet,
+    MultiMicConvTasNet,
     conv_tasnet,
     dprnn_tasnet,
     dptnet,
@@ -222,6 +223,9 @@ def test_lengths_out_of_range_and_unknown_kinds_are_refused(tmp_path):
         export_model(made("conv"), tmp_path / "a.pt2", "torch", {}, seconds=9000)
     with pytest.raises(StabError, match="--to must be torch or onnx, got 'tflite'"):
         export_model(made("conv"), tmp_path / "a", "tflite", {})
+    several = MultiMicConvTasNet(2, n_filters=8, n_blocks=1, n_repeats=1)
+    with pytest.raises(StabError, match="an exported program is of one microphone, and MultiMicConvTasNet takes 2"):
+        export_model(several, tmp_path / "a.pt2", "torch", {})
 
 
 def test_onnx_without_its_packages_names_the_extra(tmp_path, monkeypatch):

@@ -392,7 +392,7 @@ def test_a_logit_that_is_no_number_is_refused_unless_the_item_has_no_loss(wrong)
     assert stab(est, sources).isfinite()
 
 
-@pytest.mark.parametrize("mixture", [torch.zeros(4, 1, 100), torch.zeros(4, 99), torch.zeros(100), torch.zeros(1, 100)])
+@pytest.mark.parametrize("mixture", [torch.zeros(4, 1, 99), torch.zeros(4, 99), torch.zeros(100), torch.zeros(1, 100)])
 def test_a_mixture_of_another_shape_is_refused(mixture):
     est, sources, *_ = batch()
     stab = make()
@@ -529,3 +529,20 @@ def test_another_number_of_layers_within_an_epoch_is_refused():
     stab(est.expand(2, *est.shape), sources, ids=range(4))
     with pytest.raises(ValueError, match="as many layers in every step of an epoch, got 2, now 1"):
         stab(est.expand(1, *est.shape), sources, ids=range(4))
+
+
+def test_of_several_microphones_the_first_is_what_improvements_are_measured_against():
+    est, sources, mixture, ids = batch()
+    several = torch.stack([mixture, torch.randn(4, 100)], 1)
+    losses = []
+    for given in (mixture, mixture.unsqueeze(1), several):
+        stab = make([Reweighting(alpha=0.3)], 4)
+        stab.begin_epoch(0)
+        losses.append(stab(est.requires_grad_(), sources, mixture=given, ids=ids))
+    assert losses[0].isfinite()
+    assert losses[0] == losses[1] == losses[2]
+    several[2, 1, 7] = torch.nan  # the model heard it
+    stab = make(items=4)
+    stab.begin_epoch(0)
+    stab(est, sources, mixture=several, ids=ids)
+    assert stab.end_epoch()["nonfinite_items"] == 1

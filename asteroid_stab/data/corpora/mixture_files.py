@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from asteroid_stab.audio.file import read_samples
+from asteroid_stab.audio.file import Header, probe_headers, read_channels
+from asteroid_stab.data.corpora.checked_files import check_files
 from asteroid_stab.data.corpora.file_rules import NAME, NUMBER, check_rule, files_by_rule, path_by_rule
-from asteroid_stab.data.corpora.mixture_folders import check_files
 from asteroid_stab.data.corpus import HIGHEST_RATE, Corpus, check_count, check_folder, check_split
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.lists.mixture_list import source_numbers
 from asteroid_stab.data.lists.table import ListTable
 from asteroid_stab.errors import StabError
+from asteroid_stab.microphones import MicChoice, check_mics
 from asteroid_stab.paths import inside
 
 MIXTURE, TABLE = "mixture", "table of mixtures"
@@ -32,12 +33,17 @@ class MixtureFiles(MixtureDataset):
         sample_rate: of the files, in Hz.
         segment_s: length of a crop, in seconds; None gives whole mixtures.
         seed: seed of the crops.
+        choice: the microphones, of files with several channels; None wants files of one channel.
+        n_parts: number of files that a source is the sum of, which are as many roles, one after the other.
+
+    A source's files have one channel, or as many as the mixtures', of which the reference's is the source.
 
     Attributes:
         has_mixtures: whether there are files of the mixtures; else they are the sums of their sources.
 
     Raises:
-        StabError: a file is missing or does not fit the others, or two mixtures have one name.
+        StabError: a file is missing or does not fit the others, two mixtures have one name, or the files have no such
+            channel.
     """
 
     def __init__(
@@ -48,17 +54,36 @@ class MixtureFiles(MixtureDataset):
         sample_rate: int,
         segment_s: float | None = None,
         seed: int = 0,
+        choice: MicChoice | None = None,
+        n_parts: int = 1,
     ):
-        self.paths = paths
+        self.paths, self.n_parts = paths, n_parts
         self.has_mixtures = MIXTURE in paths
         first = "mixture" if self.has_mixtures else "first source"
-        lengths = check_files(paths, sample_rate, folder, first)
-        super().__init__(names, lengths, len(paths) - self.has_mixtures, sample_rate, segment_s, seed)
+        roles = [*paths]
+        mixed, source = (1, 1) if choice is None else (_n_channels(paths[roles[i]]) for i in (0, self.has_mixtures))
+        of_source = (source,) if source in (1, mixed) else (1, mixed)
+        channels = {role: (mixed,) if role == MIXTURE else of_source for role in roles}
+        lengths = check_files(paths, sample_rate, folder, first, channels)
+        n_src = (len(paths) - self.has_mixtures) // n_parts
+        super().__init__(names, lengths, n_src, sample_rate, segment_s, seed)
+        chosen = (0,) if choice is None else choice.channels(mixed)
+        self.n_mics = len(chosen)
+        self.channels = {role: chosen if role == MIXTURE or source > 1 else (0,) for role in roles}
 
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        signals = {role: read_samples(paths[row], start, stop) for role, paths in self.paths.items()}
-        sources = np.stack([signal for role, signal in signals.items() if role != MIXTURE])
-        return signals.get(MIXTURE, sources.sum(0)), sources
+        found = {role: read_channels(of[row], start, stop, self.channels[role]) for role, of in self.paths.items()}
+        images = [signals for role, signals in found.items() if role != MIXTURE]
+        if self.n_parts > 1:
+            images = [np.stack(images[i : i + self.n_parts]).sum(0) for i in range(0, len(images), self.n_parts)]
+        mixture = found[MIXTURE] if self.has_mixtures else np.stack(images).sum(0)
+        return mixture if self.n_mics > 1 else mixture[0], np.stack([image[0] for image in images])
+
+
+def _n_channels(paths: Sequence[str]) -> int:
+    """Number of channels of the first file that can be read; 1 where none can."""
+    found = next((one for path in paths for one in probe_headers([path]) if isinstance(one, Header)), None)
+    return 1 if found is None else found.n_channels
 
 
 def find_mixtures(
@@ -152,6 +177,9 @@ class MixtureFilesCorpus(Corpus):
             may be left out where there is one source.
         n_src: sources in a mixture.
         sample_rate: in Hz.
+        mics: microphones that the model sees: channels of the mixtures' files, from 0; None: all.
+        ref_mic: the reference among them, which the model sees first, and where the sources are: channel of the
+            sources' files where these have as many channels as the mixtures'; None: the first of ``mics``.
 
     A table has the columns ``source_1_path``, ... and, unless a mixture is the sum of its sources, ``mixture_path``;
     ``mixture_ID`` names the mixtures. Paths start from the table's folder, unless they are absolute.
@@ -170,9 +198,11 @@ class MixtureFilesCorpus(Corpus):
         source_path: str = "s{j}/{name}.wav",
         n_src: int = 2,
         sample_rate: int = 8000,
+        mics: Sequence[int] | None = None,
+        ref_mic: int | None = None,
     ):
         super().__init__(n_src, check_count("sample_rate", sample_rate, 1, HIGHEST_RATE))
-        self.root = root
+        self.root, self.choice = root, check_mics(mics, ref_mic)
         self.parts = {"train": train_path, "valid": valid_path, "test": test_path}
         self.mixture_path = None if mixture_path is None else check_rule("mixture_path", mixture_path, [NAME], [NAME])
         self.source_path = check_rule("source_path", source_path, [NAME, *([NUMBER] if n_src > 1 else [])])
@@ -185,4 +215,4 @@ class MixtureFilesCorpus(Corpus):
             raise StabError(f"{{argument}} is not set; {mend}", f"{split}_path")
         place = Path(root, inside(part, f"{split}_path"))
         names, paths, folder = find_mixtures(place, self.mixture_path, self.source_path, self.n_src)
-        return MixtureFiles(names, paths, folder, self.sample_rate, segment_s, seed)
+        return MixtureFiles(names, paths, folder, self.sample_rate, segment_s, seed, self.choice)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from asteroid_stab.audio.file import Header, probe_headers, read_samples
+from asteroid_stab.data.corpora.mixture_files import MIXTURE, MixtureFiles
 from asteroid_stab.data.corpora.mixture_tracks import MODES
 from asteroid_stab.data.corpus import Corpus, check_choice, check_rate, check_split
-from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.errors import StabError, some
+from asteroid_stab.microphones import MicChoice
 
 _AUDIO = (".wav", ".flac")
 _PARTS = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
-class FolderMixtures(MixtureDataset):
+class FolderMixtures(MixtureFiles):
     """The mixtures of ``folder/ROLE/NAME.wav`` or ``.flac``: an item's id is its name's place in sorted order.
 
     Every file's header is checked first. Of the audio only the crop is read.
@@ -31,11 +29,11 @@ class FolderMixtures(MixtureDataset):
         sample_rate: of the files, in Hz.
         segment_s: length of a crop, in seconds; None gives whole mixtures.
         seed: seed of the crops.
+        choice: the microphones, of files with several channels; None wants files of one channel.
 
     Raises:
-        StabError: a role's folder is not there or empty; or a file is missing in a role, has another sample rate,
-            another length than its mixture, no samples, or more than one channel. All such files are counted, and the
-            first three are named.
+        StabError: a role's folder is not there or empty; or a file is missing in a role, or does not fit the others.
+            All such files are counted, and the first three are named.
     """
 
     def __init__(
@@ -46,15 +44,11 @@ class FolderMixtures(MixtureDataset):
         sample_rate: int,
         segment_s: float | None = None,
         seed: int = 0,
+        choice: MicChoice | None = None,
     ):
-        self.roles = [mixture, *sources]
-        names, self.paths = _role_paths(Path(folder), self.roles)
-        lengths = check_files(self.paths, sample_rate, Path(folder))
-        super().__init__(names, lengths, len(sources), sample_rate, segment_s, seed)
-
-    def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        mixture, *sources = (read_samples(self.paths[role][row], start, stop) for role in self.roles)
-        return mixture, np.stack(sources)
+        names, found = _role_paths(Path(folder), [mixture, *sources])
+        paths = {MIXTURE if role == mixture else role: of_role for role, of_role in found.items()}
+        super().__init__(names, paths, Path(folder), sample_rate, segment_s, seed, choice)
 
 
 def _role_paths(folder: Path, roles: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -65,46 +59,6 @@ def _role_paths(folder: Path, roles: Sequence[str]) -> tuple[list[str], dict[str
     return names, {
         role: [f"{folder}/{role}/{found[role].get(name, name + '.wav')}" for name in names] for role in roles
     }
-
-
-def check_files(
-    paths: Mapping[str, Sequence[str]], sample_rate: int, folder: Path, first: str = "mixture"
-) -> list[int]:
-    """Checks that the files of mixtures are there and fit each other; returns the mixtures' lengths.
-
-    Args:
-        paths: the files of each role, one for each mixture; the first role gives the lengths.
-        sample_rate: of the files, in Hz.
-        folder: that holds them, for messages.
-        first: what the first role is, for messages.
-
-    Raises:
-        StabError: a file is missing, damaged or empty, has another sample rate, several channels, or another length
-            than the first role's. All such files are counted, and the first three are named.
-    """
-    roles = list(paths)
-    headers = {role: probe_headers(paths[role]) for role in roles}
-    faults = []
-    for i in range(len(paths[roles[0]])):
-        mixture = headers[roles[0]][i]
-        for role in roles:
-            header, file = headers[role][i], os.path.relpath(paths[role][i], folder)
-            if header is None:
-                faults.append(f"{file} is missing")
-            elif isinstance(header, StabError):
-                faults.append(str(header))
-            elif header.sample_rate != sample_rate:
-                faults.append(f"{file} is sampled at {header.sample_rate} Hz instead of {sample_rate}")
-            elif header.n_channels != 1:
-                faults.append(f"{file} has {header.n_channels} channels instead of 1")
-            elif header.n_frames == 0:
-                faults.append(f"{file} has no samples")
-            elif isinstance(mixture, Header) and header.n_frames != mixture.n_frames:
-                faults.append(f"{file} has {header.n_frames} samples, its {first} {mixture.n_frames}")
-    if faults:
-        n_files = len(paths[roles[0]]) * len(roles)
-        raise StabError(f"{len(faults)} of the {n_files} files of {folder} cannot be used: {some(faults)}")
-    return [header.n_frames for header in headers[roles[0]] if isinstance(header, Header)]
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -141,6 +95,7 @@ class FolderMixtureCorpus(Corpus):
         sources: roles of the sources.
         mode: ``min`` or ``max``.
         sample_rate: in Hz, 8000 or 16000.
+        choice: the microphones, of files with several channels; None wants files of one channel.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -154,11 +109,12 @@ class FolderMixtureCorpus(Corpus):
         sources: Sequence[str],
         mode: str,
         sample_rate: int,
+        choice: MicChoice | None = None,
     ):
         super().__init__(len(sources), check_rate(sample_rate))
         check_choice("mode", mode, MODES)
         self.root, self.what, self.mode = root, what, mode
-        self.mixture, self.sources = mixture, list(sources)
+        self.mixture, self.sources, self.choice = mixture, list(sources), choice
 
     @abstractmethod
     def places(self, root: Path) -> list[Path]:
@@ -169,7 +125,7 @@ class FolderMixtureCorpus(Corpus):
         if not folder.is_dir():
             raise StabError(f"{self.what} has no {folder}: its generator makes tr, cv and tt")
         self.check_part(folder)
-        return FolderMixtures(folder, self.mixture, self.sources, self.sample_rate, segment_s, seed)
+        return FolderMixtures(folder, self.mixture, self.sources, self.sample_rate, segment_s, seed, self.choice)
 
     def check_part(self, folder: Path) -> None:
         """Checks that ``folder``, a split's, has the mixtures that the arguments describe; by default it does."""

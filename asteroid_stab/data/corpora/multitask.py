@@ -13,6 +13,7 @@ from asteroid_stab.data.padding import PaddedMixtures
 from asteroid_stab.data.sampler import EpochSampler, TaskSampler
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, within
+from asteroid_stab.microphones import check_same
 
 
 class JoinedMixtures(MixtureDataset):
@@ -21,12 +22,16 @@ class JoinedMixtures(MixtureDataset):
     Args:
         separation: the mixtures to separate.
         enhancement: mixtures of one source and noise.
+
+    Raises:
+        StabError: the two have different numbers of microphones.
     """
 
     tasks = ("separation", "enhancement")
 
     def __init__(self, separation: MixtureDataset, enhancement: MixtureDataset):
         self.separation, self.enhancement = separation, enhancement
+        self.n_mics = check_same({"separation": separation.n_mics, "enhancement": enhancement.n_mics})
         names = [*separation.names, *(f"enhancement: {name}" for name in enhancement.names)]
         lengths = [*separation.lengths, *enhancement.lengths]
         super().__init__(names, lengths, separation.n_src, separation.sample_rate, seed=separation.seed)

@@ -11,6 +11,7 @@ from asteroid_stab.data.corpus import Corpus
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.utterances import Utterances
 from asteroid_stab.errors import StabError, within
+from asteroid_stab.microphones import check_same
 
 VARIABLE_TASK = "separation of a varying number of sources"
 
@@ -30,7 +31,8 @@ class VariableMixtures(MixtureDataset):
         n_active: number of sources of each item that are not silent throughout, ``[N]``.
 
     Raises:
-        StabError: a set makes its own crops (dynamic mixing), or no item is as long as the segment.
+        StabError: a set makes its own crops (dynamic mixing), no item is as long as the segment, or the sets have
+            different numbers of microphones.
     """
 
     tasks = (VARIABLE_TASK,)
@@ -43,6 +45,7 @@ class VariableMixtures(MixtureDataset):
                     f"{type(part).__name__} makes the crops itself",
                     argument="parts",
                 )
+        self.n_mics = check_same({name: part.n_mics for name, part in parts.items()})
         self.parts = list(parts.values())
         all_items = [(part, item) for part in self.parts for item in range(len(part))]
         self._items = sorted(all_items, key=lambda one: (one[1] + 0.5) / len(one[0]))

@@ -18,11 +18,13 @@ from asteroid_stab.data import (
     MixtureFilesCorpus,
     MultiTaskCorpus,
     NoisyCorpus,
+    SmsWsjCorpus,
     SpeechEscCorpus,
     SpeechFolders,
     ToyCorpus,
     VariableSourcesCorpus,
     WhamCorpus,
+    WhamrCorpus,
     Wsj0MixCorpus,
 )
 from asteroid_stab.data.corpus import SPLITS
@@ -64,6 +66,7 @@ MAKERS = {
     ),
     "MultiTaskCorpus": lambda root, cache: MultiTaskCorpus(libri2mix(root, cache), noisy(root, cache, folders(root))),
     "NoisyCorpus": noisy,
+    "SmsWsjCorpus": lambda root, cache: SmsWsjCorpus(str(root / "sms_wsj")),
     "SpeechEscCorpus": lambda root, cache: SpeechEscCorpus(
         str(root / "esc"), str(root / "speech"), *(SUBSETS[split] for split in SPLITS), cache_dir=str(cache), **SIZES
     ),
@@ -73,6 +76,7 @@ MAKERS = {
         {"one": libri1mix(root), "two": libri2mix(root, cache)}
     ),
     "WhamCorpus": lambda root, cache: WhamCorpus(str(root / "wham")),
+    "WhamrCorpus": lambda root, cache: WhamrCorpus(str(root / "whamr")),
     "Wsj0MixCorpus": lambda root, cache: Wsj0MixCorpus(str(root / "wsj0")),
 }
 NO_FILES = ("ToyCorpus",)
@@ -87,6 +91,8 @@ def all_trees(tmp_path_factory, esc):
     trees.noises(root / "noise", n_files=2)
     trees.wsj0_mix(root / "wsj0", n_mixtures=2)
     trees.wham(root / "wham", n_mixtures=2)
+    trees.sms_wsj(root / "sms_wsj", n_mixtures=2, n_mics=2)
+    trees.whamr(root / "whamr", n_mics=2, n_mixtures=2)
     trees.libri1mix(root / "libri1mix", n_mixtures=2)
     shutil.copytree(esc, root / "esc")
     return root
@@ -95,6 +101,7 @@ def all_trees(tmp_path_factory, esc):
 def files_of(root, split):
     """All files that belong to a split alone."""
     names = {SUBSETS[split], PARTS[split], {"train": "train-360", "valid": "dev", "test": "test"}[split]}
+    names.add({"train": "train_si284", "valid": "cv_dev93", "test": "test_eval92"}[split])
     for file in root.rglob("*"):
         of_folder = names & {*file.relative_to(root).parts}
         of_list = file.stem in {f"libri2mix_{SUBSETS[split]}", *(f"mixture_{one}_mix_single" for one in names)}

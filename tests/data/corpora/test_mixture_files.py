@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from trees import RATE, write, wsj0_mix
+from trees import RATE, array, write, wsj0_mix
 
 from asteroid_stab.data import MixtureFilesCorpus, Wsj0MixCorpus
 from asteroid_stab.data.corpora.mixture_files import listed_sources
@@ -102,3 +102,72 @@ def test_tables_that_are_none(tmp_path):
         MixtureFilesCorpus(str(tmp_path), test_path="list.csv").dataset("test")
     with pytest.raises(StabError, match="2 of the 2 files of .* cannot be used: a.wav is missing, b.wav is missing"):
         MixtureFilesCorpus(str(tmp_path), test_path="list.csv", n_src=1).dataset("test")
+
+
+def files(root, **kwargs):
+    return MixtureFilesCorpus(str(root), "tr", "cv", "tt", **kwargs).dataset("train")
+
+
+def test_several_microphones_in_the_chosen_order(tmp_path):
+    root = array(tmp_path / "array", n_mics=3)
+    mixed = soundfile.read(root / "tr" / "mix" / "01.wav", dtype="float32")[0].T
+    for kwargs, channels in (
+        ({}, [0, 1, 2]),
+        ({"mics": [0, 2]}, [0, 2]),
+        ({"mics": [2, 0], "ref_mic": 0}, [0, 2]),
+        ({"ref_mic": 0}, [0, 1, 2]),
+    ):
+        data = files(root, **kwargs)
+        mixture, sources, _ = data[1]
+        assert (data.n_mics, [*mixture.shape], [*sources.shape]) == (len(channels), [len(channels), 5700], [2, 5700])
+        np.testing.assert_array_equal(mixture, mixed[channels])
+        np.testing.assert_allclose(sources.sum(0), mixture[0], atol=1e-4)  # 16 bits each
+
+
+def test_sources_of_several_channels_are_taken_at_the_reference(tmp_path):
+    root = array(tmp_path / "array", n_mics=3, images=True)
+    data = files(root, mics=[0, 2], ref_mic=2)
+    mixture, sources, _ = data[0]
+    for j in (0, 1):
+        image = soundfile.read(root / "tr" / f"s{j + 1}" / "00.wav", dtype="float32")[0]
+        np.testing.assert_array_equal(sources[j], image[:, 2])
+    summed = files(root, mics=[0, 2], ref_mic=2, mixture_path=None)
+    assert (summed.n_mics, summed.has_mixtures) == (2, False)
+    assert torch.allclose(summed[0][0], mixture, atol=1e-4)
+    assert torch.equal(summed[0][0][0], sources.sum(0))
+    crop = MixtureFilesCorpus(str(root), "tr", mics=[0, 2], ref_mic=2).dataset("train", 0.1, seed=3)
+    start = next(i for i in range(5000) if torch.equal(mixture[:, i : i + 800], crop[0][0]))
+    assert torch.equal(crop[0][1], sources[:, start : start + 800])
+
+
+def test_one_microphone_is_bit_equal_to_files_of_one_channel(tmp_path):
+    several, one = array(tmp_path / "array", n_mics=2), tmp_path / "one"
+    for file in several.glob("*/*/*.wav"):
+        samples, rate = soundfile.read(file, dtype="int16", always_2d=True)
+        write(one / file.relative_to(several), samples[:, 0], rate)
+    sets = [files(several, mics=[0]), files(one), files(one, mics=[0], ref_mic=0)]
+    assert [data.n_mics for data in sets] == [1, 1, 1]
+    assert len({data.fingerprint for data in sets}) == 1
+    for data in sets[1:]:
+        for item in range(4):
+            for ours, theirs in zip(data[item][:2], sets[0][item][:2], strict=True):
+                assert torch.equal(ours, theirs)
+                assert ours.shape == theirs.shape
+
+
+def test_files_of_other_channels_are_named(tmp_path):
+    root = array(tmp_path / "array", n_mics=2)
+    with pytest.raises(StabError, match="mics must be of the 2 channels of the mixtures, from 0 to 1, got 2"):
+        files(root, mics=[0, 2])
+    with pytest.raises(ValueError, match=r"ref_mic must be one of mics=\[1\]"):
+        files(root, mics=[1], ref_mic=0)
+    write(root / "tr" / "s2" / "03.wav", np.zeros((7100, 2)), RATE)
+    with pytest.raises(
+        StabError, match="1 of the 12 files of .* cannot be used: s2/03.wav has 2 channels instead of 1"
+    ):
+        files(root)
+    write(root / "tr" / "mix" / "02.wav", np.zeros((6400, 3)), RATE)
+    write(root / "tr" / "s1" / "00.wav", np.zeros((5000, 3)), RATE)
+    found = "s1/00.wav has 3 channels instead of 1 or 2, mix/02.wav has 3 channels instead of 2"
+    with pytest.raises(StabError, match=f"2 of the 12 files of .* cannot be used: {found}"):
+        files(root)

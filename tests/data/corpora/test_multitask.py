@@ -125,3 +125,11 @@ def test_its_fingerprint_is_that_of_both_sets(tiny_corpus):
     )
     assert first == same
     assert len({first, more, fewer}) == 3
+
+
+def test_several_microphones(tiny_corpus):
+    base = tiny_corpus(n_mics=2)
+    both = MultiTaskCorpus(base, tiny_corpus(n_src=1, n_mics=2)).dataset("train", 0.1)
+    assert (both.n_mics, both[0][0].shape, both[len(both) - 1][0].shape) == (2, (2, 800), (2, 800))
+    with pytest.raises(StabError, match="as many microphones, got separation 2, enhancement 1"):
+        MultiTaskCorpus(base, tiny_corpus(n_src=1)).dataset("train", 0.1)

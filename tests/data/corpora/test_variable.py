@@ -108,3 +108,12 @@ def test_faults_of_a_part_carry_its_name(tiny_corpus):
     for call in (corpus.dataset, corpus.utterances):
         with pytest.raises(StabError, match=r"parts\.two\.root is not set"):
             call("train")
+
+
+def test_several_microphones(tiny_corpus):
+    parts = {n: tiny_corpus(n_train=3, n_src=n, n_mics=2) for n in (1, 2)}
+    data = VariableSourcesCorpus({f"of {n}": part for n, part in parts.items()}).dataset("train", 0.1)
+    assert (data.n_mics, data[0][0].shape, data[0][1].shape) == (2, (2, 800), (2, 800))
+    mixed = VariableSourcesCorpus({"one": parts[1], "two": tiny_corpus(n_src=2)})
+    with pytest.raises(StabError, match=r"must have as many microphones, got one 2, two 1: mics=\[0\] takes one"):
+        mixed.dataset("train")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from asteroid.data import WhamDataset, Wsj0mixDataset
-from trees import RATE, wham, write, wsj0_mix
+from asteroid.data import WhamDataset, WhamRDataset, Wsj0mixDataset
+from trees import RATE, wham, whamr, write, wsj0_mix
 
-from asteroid_stab.data import WhamCorpus, Wsj0MixCorpus
+from asteroid_stab.data import WhamCorpus, WhamrCorpus, Wsj0MixCorpus
 from asteroid_stab.data.dataset import crop_start
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.check import build, check_config
@@ -228,3 +228,53 @@ def test_configs(kind, wsj0_2mix, wham_tree):
     assert [len(corpus.dataset(split, 0.5)) for split in ("train", "valid", "test")] == [4, 4, 4]
     data = build(config.loader, corpus)
     assert (data.seed, data.segment_s, data.batch_size) == (5, 3.0, 24)  # the recipe's
+
+
+@pytest.mark.parametrize("task", ["sep_clean", "sep_noisy", "sep_reverb", "sep_reverb_noisy"])
+def test_whamrs_tasks_are_asteroids(tmp_path, task):
+    root = whamr(tmp_path / "whamr")
+    (tmp_path / "lists").mkdir()
+    theirs = WhamRDataset(json_lists(root / "wav8k/min/tr", tmp_path / "lists"), task, segment=None)
+    assert_same(WhamrCorpus(str(root), task).dataset("train"), theirs)
+
+
+@pytest.mark.parametrize("target", ["anechoic", "reverb"])
+def test_whamr_with_two_microphones(tmp_path, target):
+    root = whamr(tmp_path / "whamr", n_mics=2)
+    folder = root / "wav8k" / "min" / "cv"
+    name = "01a_1.5_01b_-1.5"
+
+    def channel(role, mic):
+        return torch.from_numpy(soundfile.read(folder / role / f"{name}.wav", dtype="float32")[0][:, mic].copy())
+
+    for mics, ref_mic, order in ((None, None, [0, 1]), (None, 1, [1, 0]), ([1], None, [1])):
+        data = WhamrCorpus(str(root), target=target, mics=mics, ref_mic=ref_mic).dataset("valid")
+        assert data.n_mics == len(order)
+        mixture, sources, _ = data[data.names.index(name)]
+        assert torch.equal(mixture.reshape(len(order), -1), torch.stack([channel("mix_both_reverb", m) for m in order]))
+        for j in (0, 1):
+            assert torch.equal(sources[j], channel(f"s{j + 1}_{target}", order[0]))
+    single = WhamrCorpus(str(root), "enh_single_reverb", target, n_src=1, mics=[0]).dataset("valid")
+    assert torch.equal(single[1][0], channel("mix_single_reverb", 0))
+    assert single[1][1].shape == (1, 5700)
+    with pytest.raises(StabError, match="mics must be of the 2 channels of the mixtures, from 0 to 1, got 2"):
+        WhamrCorpus(str(root), mics=[0, 2]).dataset("valid")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "sep_revreb"}, r"task must be one of sep_clean, .*got 'sep_revreb' \(did you mean 'sep_reverb'\?\)"),
+        ({"target": "dry"}, "target must be one of anechoic, reverb, got 'dry'"),
+        (
+            {"task": "sep_noisy", "target": "reverb"},
+            "target must be anechoic for task sep_noisy, whose mixtures are in no",
+        ),
+        ({"task": "enh_single_reverb"}, "n_src must be 1 for task enh_single_reverb, got 2"),
+        ({"n_src": 1}, "n_src must be 2 for task sep_reverb_noisy, got 1"),
+        ({"ref_mic": "left"}, "ref_mic must be a channel from 0, or null for the first, got 'left'"),
+    ],
+)
+def test_whamr_arguments_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        WhamrCorpus("x", **options)
