@@ -141,7 +141,9 @@ def trainings_of(verb, words):
     if verb == "study":
         files = [file for word in words if word.endswith(".rows") for file in sorted(ROOT.glob(word)) or [ROOT / word]]
         rows = [row for row in read_rows(files) if not is_lacking(row.recipe)]  # planning composes each row
-        runs = plan(rows, [1], Path("runs/study"), [word for word in words if "=" in word])
+        runs = plan(
+            rows, [1], Path("runs/study"), [word for word in words if "=" in word and not word.startswith("--")]
+        )
         return [run.training[1:] for run in runs]
     return []
 

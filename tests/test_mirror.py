@@ -20,6 +20,7 @@ FEATURES = {
     "cli/test_refinement.py": "the same for latent refinement",
     "cli/test_stabilizers.py": "the same for stabilizers",
     "cli/test_unused_sets.py": "every verb, without the sets that it does not use",
+    "cli/test_within_epoch.py": "recipes of many methods, ended within an epoch and resumed",
     "cli/test_variable_sources.py": "one recipe from training to page",
     "data/corpora/test_contract.py": "every corpus",
     "docs/test_pages.py": "what the pages promise to hold",

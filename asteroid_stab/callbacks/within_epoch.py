@@ -1,4 +1,4 @@
-"""What each process of a training knows within an epoch, which a checkpoint of an epoch's end need not hold."""
+"""State of each process within an epoch, for a checkpoint that is written there."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _OURS = ("dependency", "additional_parameters", "array_parallelism", "folder", "
 
 @dataclass
 class StudyJob:
-    """What a job does: the steps of one run that are left. submitit keeps it in a file and calls it on a node.
+    """Steps of one run that are left, as a job runs them: submitit keeps this in a file and calls it on a node.
 
     Args:
         run: the run.
@@ -152,7 +152,7 @@ class SubmittedStudy:
         return None if number is None else SlurmJob(self.study.jobs, number)
 
     def _ended(self, steps: Steps, asks: bool) -> str | None:
-        """None while the job of a run lives; then why it has failed, empty where it has not."""
+        """Returns why the job of a run has failed, empty where it has not; None while it lives."""
         job = self._job(steps)
         if not job.done(force_check=asks):
             return None
