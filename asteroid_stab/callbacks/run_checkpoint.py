@@ -177,7 +177,9 @@ class RunCheckpoint(Checkpoint):
                 f"{trainer.world_size}: take one of a whole epoch"
             )
         self._own = states[trainer.global_rank]
-        checkpoint["callbacks"] = self._own["callbacks"]
+        # A callback before this one may have taken a state out, as the clock of trainer.max_time.
+        gone = {*states[0]["callbacks"]} - {*checkpoint["callbacks"]}
+        checkpoint["callbacks"] = {name: one for name, one in self._own["callbacks"].items() if name not in gone}
 
     def state_dict(self) -> dict[str, Any]:
         """Score and epoch of the best model so far."""
