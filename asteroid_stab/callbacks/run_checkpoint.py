@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -186,5 +187,12 @@ class RunCheckpoint(Checkpoint):
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes score and epoch of a checkpoint."""
-        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        """Takes score and epoch of a checkpoint.
+
+        Raises:
+            ValueError: they are no numbers.
+        """
+        score, epoch = state_dict["best_score"], state_dict["best_epoch"]
+        if not isinstance(score, (int, float, NoneType)) or not isinstance(epoch, (int, NoneType)):
+            raise ValueError(f"score and epoch of the best model must be numbers, got {score!r} and {epoch!r}")
+        self.best_score, self.best_epoch = score, epoch
