@@ -151,7 +151,8 @@ def test_tested_pair_is_pinned():
 
 def test_toolkits_are_pinned_beside_the_environment():
     """A package that both files pin is there in two versions, of which the toolkits' hides the other."""
-    both = {name for name, _, _ in pins("constraints-toolkits.txt")} & {name for name, _, _ in pins()}
+    here = {name for name, _, marker in pins() if "<" not in (marker or "")}  # the others are for Python 3.10 alone
+    both = {name for name, _, _ in pins("constraints-toolkits.txt")} & here
     assert both == {"torchmetrics"}
 
 
