@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -177,12 +178,21 @@ class RunCheckpoint(Checkpoint):
                 f"{trainer.world_size}: take one of a whole epoch"
             )
         self._own = states[trainer.global_rank]
-        checkpoint["callbacks"] = self._own["callbacks"]
+        # A callback before this one may have taken a state out, as the clock of trainer.max_time.
+        gone = {*states[0]["callbacks"]} - {*checkpoint["callbacks"]}
+        checkpoint["callbacks"] = {name: one for name, one in self._own["callbacks"].items() if name not in gone}
 
     def state_dict(self) -> dict[str, Any]:
         """Score and epoch of the best model so far."""
         return {"best_score": self.best_score, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes score and epoch of a checkpoint."""
-        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        """Takes score and epoch of a checkpoint.
+
+        Raises:
+            ValueError: they are no numbers.
+        """
+        score, epoch = state_dict["best_score"], state_dict["best_epoch"]
+        if not isinstance(score, (int, float, NoneType)) or not isinstance(epoch, (int, NoneType)):
+            raise ValueError(f"score and epoch of the best model must be numbers, got {score!r} and {epoch!r}")
+        self.best_score, self.best_epoch = score, epoch

@@ -30,6 +30,7 @@ def within_epoch(trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, A
         "n_ranks": n_ranks,
         "batch_size": getattr(trainer.train_dataloader, "batch_size", None),
         "accumulate": trainer.accumulate_grad_batches,
+        "limit": trainer.limit_train_batches,  # with fewer batches the epoch may be over, which Lightning does not end
     }
 
 

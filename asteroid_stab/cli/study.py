@@ -76,6 +76,8 @@ def options_of(argv: list[str]) -> argparse.Namespace:
         parser.error("--slurm is for jobs of a cluster: add --submit slurm")
     if options.submit and options.jobs > 1:
         parser.error("--jobs is for the runs of this machine, and --submit slurm submits all: leave one of them out")
+    if options.submit and not any(word.startswith("time=") for word in options.slurm):
+        parser.error("--submit slurm needs --slurm time=MINUTES, after which a job goes on in the next one")
     if not options.files:
         parser.error("which rows? FILE is needed, such as egs/toy/dsd_lo.rows")
     return options
@@ -131,8 +133,8 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="with --submit slurm: an option of sbatch, such as partition=gpu, time=120 (minutes) or gpus_per_node=1; "
-        "may be given several times",
+        help="with --submit slurm: an option of sbatch, such as partition=gpu or gpus_per_node=1; may be given several "
+        "times, and time=MINUTES is needed: the time of a job, which goes on in the next one",
     )
     add_trust(parser)
     return parser

@@ -21,7 +21,7 @@ from asteroid_stab.run.layout import RunLayout
 
 
 class RunDescription(pl.Callback):
-    """Describes a run when its first epoch begins. All checks come before, so a refused resume changes no file.
+    """Describes a run before its first step. All checks come before, so a refused resume changes no file.
 
     Args:
         config: the run's.
@@ -33,6 +33,13 @@ class RunDescription(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Describes the run, once; Lightning has set up data, state and loaders by now."""
+        self._describe(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        """Describes a run that goes on within an epoch, which does not start again."""
+        self._describe(trainer, pl_module)
+
+    def _describe(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero and not self._done:
             self._done = True
             Path(self.config.run_dir).mkdir(parents=True, exist_ok=True)

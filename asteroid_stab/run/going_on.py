@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from asteroid_stab.errors import StabError, cause
+from asteroid_stab.run.layout import RunLayout
 
 # How Lightning, torch and callbacks stumble over a state that is not of the form that they wrote.
 _STUMBLES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -58,7 +59,9 @@ class GoingOn(pl.Callback):
         ours = isinstance(error, _STUMBLES) and not isinstance(error, StabError)
         if ours and self.resumed and not self.has_stepped and not os.environ.get("ASTEROID_STAB_TRACEBACK"):
             assert error is not None
+            within = self.checkpoint.name == RunLayout("").within_checkpoint.name
+            mend = "remove it to go on without it" if within else "start a new run"
             raise StabError(
-                f"{self.checkpoint} is of no training that this one can go on from: {cause(error)} (start a new run; "
+                f"{self.checkpoint} is of no training that this one can go on from: {cause(error)} ({mend}; "
                 "ASTEROID_STAB_TRACEBACK=1 shows where it failed)"
             ) from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,12 @@ from asteroid_stab.run.study_steps import Steps
 _POLL_S = 5.0
 _ASK_EVERY_S = 60.0  # SLURM itself; that a job has ended well or with an error is seen in the folder at once
 _MOST_TIMEOUTS = 1000  # a job goes on in the next one as often as its time is over
-_OURS = ("dependency", "additional_parameters", "array_parallelism", "folder", "job_name")
+_OURS = (
+    *("dependency", "additional_parameters", "array_parallelism", "folder", "job_name", "nodes", "ntasks_per_node"),
+    *("setup", "teardown", "srun_args", "use_srun", "stderr_to_stdout"),
+)
+_PROGRAMS = ("sbatch", "srun", "sacct", "scontrol")
+_OF_TASKS = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NPROCS")
 
 
 @dataclass
@@ -45,6 +51,8 @@ class StudyJob:
         Raises:
             StabError: one has failed.
         """
+        for name in _OF_TASKS:  # by which Lightning would take the job's one task for all processes of a training
+            os.environ.pop(name, None)
         runner = StudyRunner([self.run], self.study, self.program, 1, lambda line: print(shown(line), flush=True))
         runner.run()
         if runner.failures:
@@ -75,7 +83,7 @@ class SubmittedStudy:
         failures: the runs that failed, or wait for one that failed.
 
     Raises:
-        StabError: submitit or SLURM is not there, or an option is unknown.
+        StabError: submitit or SLURM is not there, an option is unknown, or the file with the numbers is damaged.
     """
 
     def __init__(
@@ -91,7 +99,9 @@ class SubmittedStudy:
         self.waiting = [steps for steps in (Steps(run, study) for run in runs) if steps.next() is not None]
         self.failures: list[Failure] = []
         self._executor = _executor(study.jobs, parameters(options))
+        self._file = study.jobs / "submitted.json"
         self._numbers = self._read()
+        self._unknown: set[str] = set()
         self._started = self._asked = time.monotonic()
 
     def run(self) -> None:
@@ -105,6 +115,8 @@ class SubmittedStudy:
             self._asked = time.monotonic() if asks else self._asked
             for steps in [*self.waiting]:
                 if (reason := self._ended(steps, asks)) is None:
+                    if asks:
+                        self._name_unknown(steps)
                     continue
                 self.waiting.remove(steps)
                 if reason:
@@ -134,7 +146,7 @@ class SubmittedStudy:
             except Exception as error:  # sbatch's refusal, as submitit hands it on
                 raise StabError(f"{steps.run.name} could not be submitted: {cause(error)}") from error
             self._numbers[steps.run.name] = job.job_id
-            write_text(self.study.jobs / "submitted.json", json.dumps(self._numbers))
+            write_text(self._file, json.dumps(self._numbers))
             left.remove(steps)
             keys.discard(steps.run.key)
             new += 1
@@ -163,12 +175,28 @@ class SubmittedStudy:
             return f"not started, as {lost[0]} has failed"
         return f"job {job.job_id} {_why(job)}; its output is {job.paths.stderr} and {job.paths.stdout}"
 
+    def _name_unknown(self, steps: Steps) -> None:
+        """Reports, once, a job that SLURM does not know: such a job would be waited for without end."""
+        number = self._numbers[steps.run.name]
+        if number not in self._unknown and self._job(steps).state == "UNKNOWN":
+            self._unknown.add(number)
+            self.report(
+                f"{steps.run.name}: sacct does not know job {number}; if squeue does not either, end this command and "
+                f"remove {self._file}: then the run is submitted again"
+            )
+
     def _read(self) -> dict[str, str]:
-        with suppress(OSError, ValueError):
-            known = json.loads((self.study.jobs / "submitted.json").read_text(encoding="utf-8"))
-            if isinstance(known, dict):
-                return {str(name): str(number) for name, number in known.items()}
-        return {}
+        """Returns the numbers of the jobs that were submitted before, by the name of their run."""
+        fault = "it must hold the numbers of jobs by the names of their runs"
+        try:
+            known = json.loads(self._file.read_text(encoding="utf-8"))
+            if isinstance(known, dict) and all(isinstance(n, str) and n.isdecimal() for n in known.values()):
+                return known
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            fault = cause(error)
+        raise StabError(f"{self._file} cannot be used ({fault}): remove it once no job of the study is in the queue")
 
 
 def _why(job: Any) -> str:
@@ -193,6 +221,10 @@ def parameters(options: Sequence[str]) -> dict[str, Any]:
         name, equals, value = option.partition("=")
         if not equals or not value:
             raise StabError(f"--slurm must be NAME=VALUE, such as partition=gpu, got {option!r}")
+        if name in _OURS:
+            raise StabError(f"--slurm cannot set {name}: a study submits each run as one task, and says how itself")
+        if name == "time" and not value.isdecimal():
+            raise StabError(f"--slurm time must be a number of minutes, such as time=240, got {value!r}")
         if name not in known:
             raise StabError(f"--slurm has no {name!r}{nearest(name, known)}: it knows {', '.join(known)}")
         found[name] = int(value) if value.isdecimal() else value
@@ -200,11 +232,12 @@ def parameters(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _executor(folder: Path, given: dict[str, Any]) -> Any:
-    try:
-        executor = _submitit().SlurmExecutor(folder, max_num_timeout=_MOST_TIMEOUTS)
-    except RuntimeError as error:
-        raise StabError("--submit slurm needs SLURM's programs (sbatch, srun, sacct) on the PATH: this is no machine "
-                        "that submits jobs") from error  # fmt: skip
+    if absent := [name for name in _PROGRAMS if shutil.which(name) is None]:
+        raise StabError(
+            f"--submit slurm needs SLURM's programs {', '.join(_PROGRAMS)} on the PATH: this is no machine that "
+            f"submits jobs, as it has no {', '.join(absent)}"
+        )
+    executor = _submitit().SlurmExecutor(folder, max_num_timeout=_MOST_TIMEOUTS)
     executor.update_parameters(**given)
     return executor
 

@@ -40,23 +40,22 @@ def train(config: DictConfig, resume: str | None, unfinished: int) -> int:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it advertises services on every start
     run_dir = Path(config.run_dir)
     run = RunLayout(run_dir)
-    built = build_run(config, resumed=run.last_checkpoint.exists())
+    built, start = _start(config, run)
     trainer, signals = built.trainer, present()
-    start = find_start(run, trainer.world_size, built.data.batch_size, trainer.accumulate_grad_batches)
     going_on = GoingOn(start.checkpoint or run.last_checkpoint, trainer, resumed=False)
     try:
-        with going_on, RankWatch(trainer, lambda text: _report(text, run_dir)) as watch:
+        with going_on, RankWatch(trainer, lambda text: _report(text, run_dir, start)) as watch:
             if signals is not None:
                 signals.hurry = trainer.world_size > 1
                 signals.noticed.append(lambda n: watch.leave(f"was ended by {Signals(n).name}", 128 + n))
             if not _fit(built, config, resume, start, going_on, watch):
                 return 0
     except RankLostError as lost:
-        _report(str(lost), run_dir)
+        _report(str(lost), run_dir, start)
         return lost.status
     except EndedWithinEpochError as error:
         if trainer.is_global_zero:
-            print(f"{error}: {_how_to_go_on(run_dir)}", flush=True)
+            print(f"{error}: {_how_to_go_on(run_dir, start)}", flush=True)
         return unfinished
     if trainer.is_global_zero:
         show_summary(run_dir, config)
@@ -65,11 +64,22 @@ def train(config: DictConfig, resume: str | None, unfinished: int) -> int:
         if trainer.is_global_zero:
             print(
                 f"ended after {trainer.global_step} of trainer.max_steps={whole.max_steps} steps: the next epoch would "
-                f"not be whole, and only whole epochs are kept ({_how_to_go_on(run_dir)})",
+                f"not be whole, and only whole epochs are kept ({_how_to_go_on(run_dir, start)})",
                 flush=True,
             )
         return unfinished
     return 0
+
+
+def _start(config: DictConfig, run: RunLayout) -> tuple[Built, Start]:
+    """Builds the run, and finds where it starts: with the weights of ``init`` only where no checkpoint has others."""
+    built = build_run(config, resumed=run.has_checkpoint())
+    trainer = built.trainer
+    sizes = (built.data.batch_size, trainer.accumulate_grad_batches, trainer.limit_train_batches)
+    start = find_start(run, trainer.world_size, *sizes)
+    if start.checkpoint is None and run.has_checkpoint():  # one within an epoch, of other batches
+        built = build_run(config)
+    return built, start
 
 
 def _fit(
@@ -109,7 +119,7 @@ def _fit(
     elif resume and not start.note:
         print(f"{resume} has no checkpoint yet (it ended before its first epoch did): starts over", flush=True)
     if (signals := present()) is not None:
-        signals.hint = lambda: _how_to_go_on(run_dir)
+        signals.hint = lambda: _how_to_go_on(run_dir, start)
     trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
     trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return True
@@ -124,15 +134,15 @@ def _trust_own(config: DictConfig) -> None:
         print(f"note: to resume or evaluate this run, --trust is needed: {error}", flush=True)
 
 
-def _report(text: str, run_dir: Path) -> None:
+def _report(text: str, run_dir: Path, start: Start) -> None:
     """Prints why a training of several processes has ended."""
-    print(f"asteroid-stab train: error: {text}; {_how_to_go_on(run_dir)}", file=sys.stderr, flush=True)
+    print(f"asteroid-stab train: error: {text}; {_how_to_go_on(run_dir, start)}", file=sys.stderr, flush=True)
 
 
-def _how_to_go_on(run_dir: Path) -> str:
+def _how_to_go_on(run_dir: Path, start: Start) -> str:
     """Returns what a training that has not come to its end leaves, and how it goes on."""
     run = RunLayout(run_dir)
-    if run.within_checkpoint.exists():
+    if start.has_within(run):
         return f"resume={run_dir} goes on after the last checkpoint within the epoch"
     if run.last_checkpoint.exists():
         return f"resume={run_dir} goes on after the last whole epoch"

@@ -66,7 +66,14 @@ class EpochSums:
         return {name: _as_one(value).cpu() for name, value in self._sums.items()}
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Takes saved sums."""
+        """Takes saved sums.
+
+        Raises:
+            ValueError: one is not a number.
+        """
+        for name, value in state_dict.items():
+            if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+                raise ValueError(f"the saved sum {name!r} must be a number, got {value!r}")
         self._sums = dict(state_dict)
 
 

@@ -102,7 +102,15 @@ class SwitchCounter(StepObserver):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a saved state; one of an earlier version has no present epoch."""
+        """Goes on from a saved state; one of an earlier version has no present epoch.
+
+        Raises:
+            ValueError: its assignments are no tables.
+        """
+        for name in ("previous", "current"):
+            table = state_dict.get(name)
+            if table is not None and not (isinstance(table, Tensor) and table.ndim == 3):
+                raise ValueError(f"the saved assignments {name!r} must be a table [K, N, J], got {table!r}")
         self.rows, self.previous = list(state_dict["rows"]), state_dict["previous"]
         self._fingerprint = state_dict["fingerprint"] or ""
         current = state_dict.get("current")

@@ -133,6 +133,12 @@ def test_without_validation_every_epoch_is_kept(tmp_path, tiny_data, tiny_traine
     assert torch.load(tmp_path / "best_model.pth", weights_only=True)["infos"]["epoch"] == 1
 
 
+@pytest.mark.parametrize("state", [{"best_score": [1.0], "best_epoch": 0}, {"best_score": 1.0, "best_epoch": "0"}])
+def test_a_damaged_score_is_refused(state):
+    with pytest.raises(ValueError, match="score and epoch of the best model must be numbers, got"):
+        RunCheckpoint().load_state_dict(state)
+
+
 def test_mode_is_checked():
     with pytest.raises(ValueError, match="mode must be 'max' or 'min', got 'largest'"):
         RunCheckpoint(mode="largest")

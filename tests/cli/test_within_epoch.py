@@ -14,6 +14,7 @@ from trainings import TWO
 
 from asteroid_stab.callbacks import RunCheckpoint
 from asteroid_stab.cli.main import main
+from asteroid_stab.run.folder import RunFolder
 
 COMMON = [*SMALL, "logger=none", "trainer.max_epochs=3", "loader.batch_size=4", "data.n_train=16"]
 DPTNET = ["model=dptnet", *(f"~{word.partition('=')[0]}" for word in SMALL if word.startswith("model."))]
@@ -134,6 +135,8 @@ def test_a_kill_between_the_end_of_an_epoch_and_the_removal_goes_on_after_the_ep
     ("change", "words"),
     [("loader.batch_size=2", "loader.batch_size=4, now it is 2"),
      pytest.param("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=1, now it is 2",
+                  marks=pytest.mark.slow),
+     pytest.param("trainer.limit_train_batches=1", "trainer.limit_train_batches=1.0, now it is 1",
                   marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_other_batches_go_on_after_the_last_whole_epoch(tmp_path, monkeypatch, capsys, change, words):
@@ -226,3 +229,40 @@ def test_two_ranks_go_on_within_an_epoch(tmp_path):
 def test_nothing_is_written_within_an_epoch_unless_asked(tmp_path, monkeypatch):
     killed_after(monkeypatch, (1, 1), tmp_path, "baseline/toy", *COMMON, "--or-resume")
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["best.ckpt", "last.ckpt"]
+
+
+def test_the_clock_of_max_time_starts_again_within_an_epoch(tmp_path, monkeypatch):
+    """A job's time is its own: with the clock of the job before, each would end at once."""
+    run = tmp_path / "run"
+    words = ["baseline/toy", *COMMON, "trainer.max_epochs=1", "+trainer.max_time=00:01:00:00"]
+    killed_after(monkeypatch, (0, 1), run, *words, "checkpoint.every_n_steps=1")
+    within = run / "checkpoints" / "within.ckpt"
+    saved = torch.load(within, weights_only=True)
+    for clocks in (saved["callbacks"], saved["within_epoch"]["ranks"][0]["callbacks"]):
+        clocks["Timer"]["time_elapsed"]["train"] = 2 * 24 * 3600.0
+    torch.save(saved, within)
+    assert train(run, *words, "--or-resume") == 0
+    assert pd.read_csv(run / "metrics.csv")["step"].tolist() == [4]
+
+
+def test_what_a_resumed_run_changes_within_an_epoch_is_kept(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    words = ["baseline/toy", *COMMON, "checkpoint.every_n_steps=1"]
+    killed_after(monkeypatch, (0, 1), run, *words)
+    killed_after(monkeypatch, (0, 2), run, *words, "loader.num_workers=1", "--or-resume")
+    assert RunFolder(run).config.loader.num_workers == 1
+
+
+@pytest.mark.slow
+def test_weights_of_init_are_asked_for_where_no_checkpoint_has_others(tmp_path, monkeypatch, capsys):
+    words = ["baseline/toy", *COMMON, "trainer.max_epochs=1"]
+    first, run = tmp_path / "first", tmp_path / "run"
+    train(first, *words)
+    killed_after(monkeypatch, (0, 1), run, *words, f"init.path={first}", "checkpoint.every_n_steps=1")
+    shutil.copytree(run, tmp_path / "other")
+    shutil.rmtree(first)
+    capsys.readouterr()
+    assert main(["train", f"resume={run}"]) == 0
+    assert str(first) not in capsys.readouterr().out
+    assert main(["train", f"resume={tmp_path / 'other'}", "loader.batch_size=8"]) == 2
+    assert str(first) in capsys.readouterr().err

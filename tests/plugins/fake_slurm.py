@@ -101,7 +101,8 @@ def sacct(*words):
     numbers = [word for before, word in pairwise(words) if before == "-j"]
     print("JobID|State|NodeList")
     for number in numbers:
-        print(f"{number}|{state_of(number)}|node1")
+        if (queue() / number).exists():
+            print(f"{number}|{state_of(number)}|node1")
 
 
 def scontrol(verb, number):

@@ -24,6 +24,12 @@ def test_an_error_before_the_first_step_is_the_checkpoint_s(error):
         raise error
 
 
+def test_one_within_an_epoch_is_not_needed_to_go_on():
+    within = GoingOn(FILE.with_name("within.ckpt"), types.SimpleNamespace(callbacks=[]), resumed=True)
+    with pytest.raises(StabError, match=r"within.ckpt is of no training .*\(remove it to go on without it; "), within:
+        raise KeyError("params")
+
+
 def test_other_errors_stay(monkeypatch):
     for kind in (OSError, StabError, KeyboardInterrupt):
         with pytest.raises(kind, match="^mine$"), watch():

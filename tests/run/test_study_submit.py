@@ -10,12 +10,13 @@ from pathlib import Path
 import fake_slurm
 import pytest
 import submitit
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from studies import PROGRAM, calls, results, runner_in, runs_in
 
 from asteroid_stab.cli.main import main
 from asteroid_stab.errors import StabError
 from asteroid_stab.run.layout import StudyLayout
-from asteroid_stab.run.study_submit import SubmittedStudy, parameters
+from asteroid_stab.run.study_submit import StudyJob, SubmittedStudy, parameters
 
 ALL = ["other/1", "other/2", "pit/1", "pit/2", "tuned/1", "tuned/2"]
 
@@ -141,7 +142,9 @@ def _descendants(pid):
     ("option", "error"),
     [("partition", "must be NAME=VALUE, such as partition=gpu, got 'partition'"), ("partition=", "must be NAME=VALUE"),
      ("partitoin=gpu", "no 'partitoin' .did you mean 'partition'.*: it knows .*account"),
-     ("dependency=1", "no 'dependency'")],
+     ("dependency=1", "cannot set dependency: a study submits each run as one task"),
+     ("nodes=2", "cannot set nodes"), ("setup=module", "cannot set setup"),
+     ("time=4:00:00", "time must be a number of minutes, such as time=240, got '4:00:00'")],
 )  # fmt: skip
 def test_options_that_sbatch_does_not_have_are_refused(option, error):
     with pytest.raises(StabError, match=f"--slurm.*{error}"):
@@ -158,11 +161,64 @@ def test_a_refusal_of_sbatch_is_passed_on(slurm, tmp_path, monkeypatch):
         study_in(tmp_path).run()
 
 
-def test_a_machine_without_slurm_is_named(tmp_path, capsys):
+def test_a_machine_without_slurm_is_named(slurm, tmp_path, capsys):
     (tmp_path / "s.rows").write_text("pit baseline/toy\n")
-    words = ["study", str(tmp_path / "s.rows"), "--out", str(tmp_path / "out"), "--submit", "slurm"]
+    words = ["study", str(tmp_path / "s.rows"), "--out", str(tmp_path / "out"), "--submit", "slurm", "--slurm=time=9"]
+    (tmp_path / "slurm" / "bin" / "sacct").unlink()
     assert main(words) == 2
-    assert "needs SLURM's programs (sbatch, srun, sacct) on the PATH" in capsys.readouterr().err
+    wanted = "needs SLURM's programs sbatch, srun, sacct, scontrol on the PATH: this is no machine that submits jobs"
+    assert f"{wanted}, as it has no sacct" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("{", "Expecting property name"), ("[]", "must hold the numbers of jobs by the names of their runs"),
+     ('{"pit/1": "x"}', "must hold the numbers"), ('{"pit/1": 7}', "must hold the numbers")],
+)  # fmt: skip
+def test_damaged_numbers_of_jobs_are_not_submitted_again(slurm, tmp_path, content, why):
+    file = tmp_path / "s" / "slurm_jobs" / "submitted.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    with pytest.raises(
+        StabError, match=rf"submitted.json cannot be used .*{why}.*: remove it once no job of the study is in the queue"
+    ):
+        study_in(tmp_path)
+
+
+def test_a_job_that_slurm_does_not_know_is_reported_once(slurm, tmp_path, monkeypatch):
+    """Such as one of another cluster, or one that is too old for sacct."""
+    file = tmp_path / "s" / "slurm_jobs" / "submitted.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"pit/1": "8000"}))
+    monkeypatch.setattr("asteroid_stab.run.study_submit._ASK_EVERY_S", 0.0)
+    monkeypatch.setattr("asteroid_stab.run.study_submit._POLL_S", 0.0)
+    lines = []
+
+    class EndedError(Exception):
+        pass
+
+    def asked_often(study, steps, asks, ended=SubmittedStudy._ended, calls=[]):  # noqa: B006
+        calls.append(steps)
+        if len(calls) > 3:
+            raise EndedError
+        return ended(study, steps, asks)
+
+    monkeypatch.setattr(SubmittedStudy, "_ended", asked_often)
+    study = study_in(tmp_path, report=lines, seeds=(1,), text="pit baseline/toy optim.lr=0.2\n")
+    with pytest.raises(EndedError):
+        study.run()
+    assert lines[0] == "1 run; 0 jobs submitted, 1 in the queue before"
+    assert len(lines) == 2, lines
+    assert lines[1].startswith("pit/1: sacct does not know job 8000; if squeue does not either")
+
+
+def test_a_step_in_a_job_is_not_one_of_the_jobs_tasks(tmp_path, monkeypatch):
+    """Lightning would start one process alone, though the row asks for two devices."""
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setattr("asteroid_stab.run.study_submit.StudyRunner.run", lambda runner: None)
+    run = runs_in(tmp_path)[0]
+    StudyJob(run, StudyLayout(tmp_path / "s"), PROGRAM)()
+    assert not SLURMEnvironment.detect()
 
 
 def test_submitit_is_asked_for(monkeypatch):
@@ -175,6 +231,7 @@ def test_submitit_is_asked_for(monkeypatch):
     ("words", "error"),
     [(["--slurm", "time=3"], "--slurm is for jobs of a cluster: add --submit slurm"),
      (["--submit", "slurm", "--jobs", "2"], "--jobs is for the runs of this machine"),
+     (["--submit", "slurm", "--slurm=partition=gpu"], "--submit slurm needs --slurm time=MINUTES"),
      (["--submit", "lsf"], "invalid choice: 'lsf'")],
 )  # fmt: skip
 def test_words_that_do_not_fit(tmp_path, capsys, words, error):

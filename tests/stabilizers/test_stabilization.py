@@ -13,6 +13,7 @@ from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper, ProbPITLossWrapper
 from asteroid_stab.stabilizers import Comm, Reweighting, SampleDropout, Stabilization, Stabilizer, SwitchCounter
+from asteroid_stab.stabilizers.sums import EpochSums
 
 
 def assert_same(a, b):
@@ -546,3 +547,16 @@ def test_of_several_microphones_the_first_is_what_improvements_are_measured_agai
     stab.begin_epoch(0)
     stab(est, sources, mixture=several, ids=ids)
     assert stab.end_epoch()["nonfinite_items"] == 1
+
+
+@pytest.mark.parametrize("value", [1.0, "x", torch.zeros(3), torch.tensor(1)])
+def test_a_damaged_sum_is_refused(value):
+    with pytest.raises(ValueError, match="the saved sum 'loss' must be a number, got"):
+        EpochSums().load_state_dict({"loss": value})
+
+
+@pytest.mark.parametrize("name", ["previous", "current"])
+def test_damaged_assignments_are_refused(name):
+    state = {"rows": [], "previous": None, "fingerprint": "", name: "x"}
+    with pytest.raises(ValueError, match=rf"the saved assignments '{name}' must be a table \[K, N, J\], got 'x'"):
+        SwitchCounter().load_state_dict(state)

@@ -57,7 +57,7 @@ class JoinedMixtures(MixtureDataset):
     def read(self, row: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads a part of the row's mixture of epoch 0."""
         mixture, sources = self.audio(0, row)
-        return mixture[start:stop], sources[:, start:stop]
+        return mixture[..., start:stop], sources[:, start:stop]
 
     def sampler(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> TaskSampler:
         """Returns the order of a training in batches of one task each.

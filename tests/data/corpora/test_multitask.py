@@ -133,3 +133,5 @@ def test_several_microphones(tiny_corpus):
     assert (both.n_mics, both[0][0].shape, both[len(both) - 1][0].shape) == (2, (2, 800), (2, 800))
     with pytest.raises(StabError, match="as many microphones, got separation 2, enhancement 1"):
         MultiTaskCorpus(base, tiny_corpus(n_src=1)).dataset("train", 0.1)
+    mixture, sources = both.read(len(both) - 1, 100, 300)
+    assert (mixture.shape, sources.shape) == ((2, 200), (1, 200)), "a part of the time, not of the microphones"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import yaml
 
-from fuzz.damage import damage_bytes, damage_node, damage_saved, hostile_zip, saved
+from fuzz.damage import damage_bytes, damage_node, damage_saved, hostile_zip, saved, saved_value
 from fuzz.originals import SPEECH, TINY, Originals
 from fuzz.values import TEXTS, call, number, override_text, plain
 
@@ -304,16 +304,22 @@ def model(draw: Random, folder: Path, originals: Originals, canary: Path) -> lis
 
 
 def checkpoint(draw: Random, folder: Path, originals: Originals, canary: Path) -> list[str]:
-    """Draws a damaged checkpoint: its bytes or its contents."""
-    run = _copy(originals.run, folder / "run")
-    file = run / "checkpoints" / "last.ckpt"
+    """Draws a damaged checkpoint, of a whole epoch or within one: its bytes or its contents."""
+    original, name = draw.choice([(originals.run, "last.ckpt"), (originals.within, "within.ckpt")])
+    run = _copy(original, folder / "run")
+    file = run / "checkpoints" / name
     kind = draw.random()
     if kind < 0.3:
         file.write_bytes(damage_bytes(draw, file.read_bytes()))
     elif kind < 0.35:
         file.write_bytes(hostile_zip(draw, file.read_bytes(), canary))
     else:
-        file.write_bytes(damage_saved(draw, _loaded(originals.run / "checkpoints" / "last.ckpt"), canary))
+        content = dict(_loaded(original / "checkpoints" / name))
+        if name == "within.ckpt" and draw.random() < 0.5:  # of all that it holds, most is weights
+            content["within_epoch"] = damage_node(draw, content["within_epoch"], canary, new=saved_value)
+            file.write_bytes(saved(content))
+        else:
+            file.write_bytes(damage_saved(draw, content, canary))
     return draw.choice([
         ["train", f"resume={run}", "trainer.max_epochs=3"],
         ["train", f"resume={run}", "trainer.max_epochs=3"],

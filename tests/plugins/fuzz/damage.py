@@ -82,7 +82,7 @@ def _places(node: Any) -> Any:
 
 def damage_saved(draw: Random, content: Any, canary: Path) -> bytes:
     """Returns a file of torch.save of a damaged structure: tensors of other kinds, other types, or a hostile object."""
-    return saved(damage_node(draw, content, canary, new=_saved_value))
+    return saved(damage_node(draw, content, canary, new=saved_value))
 
 
 def saved(content: Any) -> bytes:
@@ -92,7 +92,8 @@ def saved(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _saved_value(draw: Random, canary: Path) -> Any:
+def saved_value(draw: Random, canary: Path) -> Any:
+    """Draws a value of another kind for a file of torch.save."""
     kind = draw.randrange(12)
     if kind < 4:
         return plain(draw, canary)

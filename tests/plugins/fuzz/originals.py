@@ -17,6 +17,18 @@ TINY = [
     *("model.skip_chan=4", "trainer.accelerator=cpu", "trainer.max_epochs=2", "scheduler=none", "logger=none"),
 ]
 """Overrides of ``baseline/toy`` that train in a second."""
+_UNTIL_KILLED = """
+import os, sys
+from asteroid_stab.callbacks import RunCheckpoint
+from asteroid_stab.cli.main import main
+written = RunCheckpoint.on_train_batch_end
+def then_killed(self, trainer, *args):
+    written(self, trainer, *args)
+    if trainer.current_epoch == 1:
+        os._exit(0)
+RunCheckpoint.on_train_batch_end = then_killed
+sys.exit(main(sys.argv[1:]) or 1)
+"""  # a training that ends as a kill does, after the first step of its second epoch
 SPEECH = ["data=librispeech", "data.root=speech", "data.list_root=lists", "data.train_list=train.csv"]
 
 
@@ -27,6 +39,7 @@ class Originals:
     Attributes:
         root: the folder.
         run: a run folder with everything that a run writes, evaluated and reported.
+        within: a run folder whose training was killed within its second epoch, with a checkpoint there.
         recording: a WAV of a second.
         speech: a folder of speech in LibriSpeech's layout.
         lists: lists of mixtures of it.
@@ -36,6 +49,7 @@ class Originals:
 
     root: Path
     run: Path
+    within: Path
     recording: Path
     speech: Path
     lists: Path
@@ -43,13 +57,13 @@ class Originals:
     recipe: Path
 
 
-def program(*words: object, cwd: Path) -> None:
-    """Runs the program in a process of its own.
+def program(*words: object, cwd: Path, start: tuple[str, str] = ("-m", "asteroid_stab.cli.main")) -> None:
+    """Runs the program in a process of its own; ``start`` are Python's words before its own.
 
     Raises:
         RuntimeError: it fails.
     """
-    command = [sys.executable, "-m", "asteroid_stab.cli.main", *map(str, words)]
+    command = [sys.executable, *start, *map(str, words)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
         raise RuntimeError(f"{command} failed: {done.stdout}{done.stderr}")
@@ -63,6 +77,9 @@ def make_originals(root: Path) -> Originals:
             "stabilizer.dsd.epsilon_db=1", f"run_dir={run}", cwd=root)  # fmt: skip
     program("evaluate", run, "--metrics", "si_sdr", "--n-jobs", 1, cwd=root)
     program("switches", run, "--split", "valid", cwd=root)
+    within = root / "within"
+    program("train", "baseline/toy", *TINY, "callbacks=[tracker,data_map]", "checkpoint.every_n_steps=1",
+            f"run_dir={within}", cwd=root, start=("-c", _UNTIL_KILLED))  # fmt: skip
     random = np.random.default_rng(0)
     recording = root / "recording.wav"
     soundfile.write(recording, 0.1 * random.standard_normal(8000), 8000)
@@ -81,4 +98,4 @@ def make_originals(root: Path) -> Originals:
     recipe.mkdir(parents=True)
     lines = ["# @package _global_", "# My recipe.", "defaults:", "  - /baseline/toy", "  - _self_", "optim: {lr: 0.01}"]
     (recipe / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Originals(root, run, recording, root / "speech", root / "lists", root / "packed", root / "recipes")
+    return Originals(root, run, within, recording, root / "speech", root / "lists", root / "packed", root / "recipes")
