@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from asteroid_stab import __version__
-from asteroid_stab.metrics.names import METRICS, column_info
+from asteroid_stab.metrics.names import MEANINGLESS, METRICS, column_info
 from asteroid_stab.metrics.paired import LEVEL, paired_difference
 from asteroid_stab.report.evaluation_data import Evaluation
 from asteroid_stab.report.run_data import Run
@@ -66,7 +66,7 @@ def _front_matter(run: Run, origin: Origin) -> str:
     facts: dict[str, Any] = {"library_name": "asteroid", "pipeline_tag": "audio-to-audio", "tags": [*TAGS]}
     if origin.licence:
         facts["license"] = origin.licence
-    if run.evaluation is not None:
+    if run.evaluation is not None and not run.evaluation.of_another_model:  # the hub's tables would not say so
         measured = [
             {"type": name, "name": column_info(name).title, "value": round(found["mean"], 4)}
             for name, found in run.evaluation.metrics.items()
@@ -114,7 +114,7 @@ def _measured(evaluation: Evaluation | None) -> list[str]:
 
 def _is_shown(column: str) -> bool:
     """Whether a column is a metric of the estimates or its improvement."""
-    return column.removesuffix("_i") in METRICS
+    return column.removesuffix("_i") in METRICS and column not in MEANINGLESS
 
 
 def _use(origin: Origin) -> str:
