@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from asteroid_stab import __version__
 from asteroid_stab.metrics.names import MEANINGLESS, METRICS, column_info
 from asteroid_stab.metrics.paired import LEVEL, paired_difference
 from asteroid_stab.report.evaluation_data import Evaluation
@@ -85,13 +84,21 @@ def _what(run: Run, origin: Origin) -> str:
         ("model", f"{origin.model}, {parameters(run.versions.get('n_parameters'))} parameters"),
         ("sources", "–" if origin.n_src is None else str(origin.n_src)),
         ("sample rate", f"{origin.sample_rate:g} Hz"),
-        ("recipe", f"`{origin.recipe}` of asteroid-stab {__version__}"),
+        ("recipe", f"`{origin.recipe}`"),
+        ("trained with", f"asteroid-stab {_trained_with(run)}".strip()),
         ("training data", origin.data),
         ("training time", duration(None if seconds is None else float(seconds.sum()))),
         ("epochs", "–" if run.metrics is None else str(len(run.metrics))),
     ]
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
     return f"A separator that was trained with permutation-invariant training by asteroid-stab.\n\n{table}"
+
+
+def _trained_with(run: Run) -> str:
+    """The version of this package that the run was started with; empty where it is not known."""
+    packages = run.versions.get("packages")
+    found = packages.get("asteroid-stab") if isinstance(packages, Mapping) else None
+    return found if isinstance(found, str) and re.fullmatch(r"[\w.+-]+", found) else ""
 
 
 def _measured(evaluation: Evaluation | None) -> list[str]:

@@ -40,6 +40,16 @@ def test_the_table_has_an_interval_over_mixtures(tmp_path):
     assert "| model | ConvTasNet, 12 k parameters |" in text
 
 
+OURS = "asteroid-stab"
+
+
+@pytest.mark.parametrize(("packages", "words"), [({OURS: "0.0.7"}, f"{OURS} 0.0.7"), ({}, OURS), (3, OURS)])
+def test_the_version_is_the_trainings(tmp_path, packages, words):
+    run = shared_run(tmp_path / "run", evaluated=False)
+    run.versions.write_text(json.dumps({"packages": packages}))
+    assert f"| trained with | {words} |" in card(read_runs([run.root])[0], ORIGIN)
+
+
 def test_a_licence_is_never_invented(tmp_path):
     text = card_of(tmp_path)
     assert "The author gave no licence for these weights." in text
