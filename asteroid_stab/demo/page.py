@@ -94,7 +94,7 @@ class Work:
             return show.problem("The program has ended."), ""
 
     def has_uploaded(self, file: str) -> bool:
-        """Whether a file was uploaded: whoever opens the page sends a path, which may name any file of this machine."""
+        """Whether a file was uploaded: a page sends a path, which may name any file of this machine."""
         return Path(file).resolve().is_relative_to(self.uploads.resolve())
 
     def address(self, file: Path) -> str:
