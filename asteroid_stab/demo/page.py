@@ -98,7 +98,7 @@ class Work:
         return Path(file).resolve().is_relative_to(self.uploads.resolve())
 
     def address(self, file: Path) -> str:
-        """Where the page finds a file of :attr:`folder`."""
+        """Where the page finds a file of the folder."""
         return f"{_SOUNDS}/{quote(file.relative_to(self.folder).as_posix())}"
 
     def end(self) -> None:

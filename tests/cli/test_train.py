@@ -279,8 +279,8 @@ def test_a_folder_that_holds_a_run_is_not_written_over(whole, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["optim.lr=1"], "may change keys of data, loader, trainer, logger, not 'optim.lr'"),
-        (["data=librimix"], "may change keys of data, loader, trainer, logger, not 'data'"),
+        (["optim.lr=1"], "may change keys of data, loader, trainer, logger, checkpoint, not 'optim.lr'"),
+        (["data=librimix"], "may change keys of data, loader, trainer, logger, checkpoint, not 'data'"),
         (["+data.more=1"], "an override of a run must be KEY=VALUE, got '.data.more=1'"),
         (["trainer.max_epochs=4,5"], "the override 'trainer.max_epochs=4,5' has several values"),
         (["trainer.max_epoch=9"], r"no key 'trainer.max_epoch' \(did you mean 'trainer.max_epochs'\?\)"),

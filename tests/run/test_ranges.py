@@ -1,6 +1,7 @@
 """Numbers that reach torch, Lightning and Asteroid are in range before anything is built or written."""
 
 import pytest
+from hosted_recipes import is_lacking
 from runs import SMALL
 
 from asteroid_stab.cli.main import main
@@ -73,7 +74,7 @@ def test_numbers_at_the_end_of_a_range_pass(words):
     compose_recipe("baseline/toy", words.split())
 
 
-@pytest.mark.parametrize("recipe", sorted(recipe_files())[::6])
+@pytest.mark.parametrize("recipe", [name for name in sorted(recipe_files()) if not is_lacking(name)][::6])
 def test_recipes_are_in_range(recipe):
     compose_recipe(recipe, ["loss.run=null"] if recipe.endswith("_fixed") else [])
 

@@ -81,7 +81,7 @@ def test_another_recipe_is_refused(run):
     with pytest.raises(StabError, match="is a run of 'baseline/toy', not of 'dsd_lo/toy'"):
         resumed_config(str(run), "dsd_lo/toy", [])
     with pytest.raises(
-        StabError, match="may change keys of data, loader, trainer, logger, not 'seed': start a new run"
+        StabError, match="may change keys of data, loader, trainer, logger, checkpoint, not 'seed': start a new run"
     ):
         resumed_config(str(run), None, ["seed=4"])
     with pytest.raises(StabError, match=r"trainer.max_epochs: must be .*got 'many'"):
