@@ -96,8 +96,7 @@ def _what(run: Run, origin: Origin) -> str:
 
 def _trained_with(run: Run) -> str:
     """The version of this package that the run was started with; empty where it is not known."""
-    packages = run.versions.get("packages")
-    found = packages.get("asteroid-stab") if isinstance(packages, Mapping) else None
+    found = run.versions.get("packages", {}).get("asteroid-stab")
     return found if isinstance(found, str) and re.fullmatch(r"[\w.+-]+", found) else ""
 
 
