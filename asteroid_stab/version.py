@@ -36,8 +36,11 @@ def _of_git(root: Path) -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a shallow clone: its version names the commit
         try:
-            found = _get_version(Configuration.from_file(root / "pyproject.toml", root=str(root)))
-        except (LookupError, OSError):  # git is not there, or does not trust the folder of another user
+            settings = Configuration.from_file(root / "pyproject.toml", root=str(root))
+            if settings.dist_name != "asteroid-stab":  # the files were copied into a checkout of something else
+                return None
+            found = _get_version(settings)
+        except (LookupError, OSError, ValueError):  # git is not there, or does not trust the folder of another user
             return None
     return None if found == UNKNOWN else found
 

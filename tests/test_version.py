@@ -75,6 +75,15 @@ def test_tagged_commit_is_the_release(checkout):
     assert now(checkout).startswith(f"1.2.4.dev1+g{node}.d20")
 
 
+def test_copy_in_a_checkout_of_something_else_has_not_its_version(checkout):
+    git(checkout, "tag", "v1.2.3")
+    settings = (checkout / "pyproject.toml").read_text()
+    (checkout / "pyproject.toml").write_text(settings.replace('name = "asteroid-stab"', 'name = "other"'))
+    assert now(checkout) == UNKNOWN
+    (checkout / "pyproject.toml").write_text("no toml")
+    assert now(checkout) == UNKNOWN
+
+
 def test_shallow_clone_names_its_commit(checkout, tmp_path, recwarn):
     git(checkout, "tag", "v1.2.3")
     node = commit(checkout, "more")

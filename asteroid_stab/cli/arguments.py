@@ -14,8 +14,10 @@ def path(text: str) -> Path:
     """Parses a path, with ``~`` as the home folder; for ``add_argument(type=path)``.
 
     Raises:
-        argparse.ArgumentTypeError: it is empty, or longer than a file system can hold.
+        argparse.ArgumentTypeError: it is empty, longer than a file system can hold, or the name of a model on the hub.
     """
+    if text.startswith("hf://"):
+        raise argparse.ArgumentTypeError(f"it must be a path, got {text!r}: asteroid-stab pull makes a folder of it")
     try:
         return Path(user_path(text, "it"))
     except StabError as error:

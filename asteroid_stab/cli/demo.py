@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     listener = listen(options.host, options.port)
     with listener, working_folder(tempfile.gettempdir()) as folder:
         work = Work(separators, folder)
-        app = with_policy(application(work, runs, folder))
+        app = with_policy(application(work, runs))
         serve(app, listener, lambda: print(f"{address_of(listener)} (Ctrl-C ends it)", flush=True), work.end)
     return 0
 

@@ -22,7 +22,8 @@ def main(argv: list[str]) -> int:
     options = make_parser().parse_intermixed_args(argv)
 
     from asteroid_stab.atomic import working_folder
-    from asteroid_stab.models.files import load_model
+    from asteroid_stab.models.files import load_model, rate_of
+    from asteroid_stab.run.layout import RunLayout
     from asteroid_stab.sharing.folder import shared_names
     from asteroid_stab.sharing.hub import OTHER_MODEL, fetch_folder, parse_name
     from asteroid_stab.trust import trusted_names
@@ -36,10 +37,13 @@ def main(argv: list[str]) -> int:
         folder = place / "fetched"
         fetch_folder(name, folder, [*shared_names(), OTHER_MODEL])
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the library's own notes
-        other = folder / OTHER_MODEL
-        model = load_model(other if other.is_file() else folder, [*trusted_names(options.config_dir)])
+        own, other = RunLayout(folder).model, folder / OTHER_MODEL
+        if other.is_file():  # the hub's name of such a file; the other verbs know a folder's model by ours
+            other.unlink() if own.is_file() else other.rename(own)
+        model = load_model(folder, [*trusted_names(options.config_dir)])
+        rate = rate_of(model)
         shutil.move(folder, out)
-    print(f"{type(model).__name__} at {model.sample_rate:g} Hz; written to {out}")
+    print(f"{type(model).__name__} at {rate:g} Hz; written to {out}")
     return 0
 
 
@@ -48,7 +52,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asteroid-stab pull",
         description="Fetches a model that was put on the Hugging Face hub by push, or by a user of Asteroid. Its file "
-        "is read as data: nothing in it is run. separate and evaluate take the folder.",
+        "is read as data: nothing in it is run. separate takes the folder; so does evaluate, where push has put a "
+        "config into it.",
     )
     parser.add_argument("name", metavar="NAME", help="user/name on the hub, or hf://user/name@revision")
     parser.add_argument("--out", type=path, metavar="DIR", help="folder to write (default: the model's name)")

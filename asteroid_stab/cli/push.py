@@ -46,12 +46,12 @@ def main(argv: list[str]) -> int:
         with trusting(trusted_names(options.config_dir)):
             emptied = write_folder(run, folder, name.repo, options.split, options.licence, options.sounds)
         if emptied:
-            print(f"note: paths of this machine are left out of the config: {some(emptied)}")
+            print(f"note: paths of this machine and secrets are left out of the config: {some(emptied)}")
         if options.licence is None:
             print("note: the card says that no licence was given; --license NAME gives one")
         address = None
         if not options.dry_run:
-            address = send_folder(name, folder, options.private, f"Model of {run.layout.root.resolve().name}")
+            address = send_folder(name, folder, options.private, "Model and card, by asteroid-stab push")
         if options.out is not None:
             if options.out.exists():
                 options.out.rmdir()

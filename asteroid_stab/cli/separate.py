@@ -36,6 +36,7 @@ def main(argv: list[str]) -> int:
     options = make_parser().parse_intermixed_args(argv)
 
     from asteroid_stab.microphones import n_mics_of
+    from asteroid_stab.models.files import rate_of
     from asteroid_stab.run.variants import find_variant
     from asteroid_stab.separation.chunks import layout, model_forward
     from asteroid_stab.separation.device import to_device
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
     variant = find_variant(options.model, options.variant)
     with trusting(trusted_names(options.config_dir)):
         model = to_device(variant.load(), options.device)
-    sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
+    sample_rate = int(rate_of(model))
     windows = layout(options.window_s, options.overlap_s, sample_rate)
     forward, n_mics = model_forward(model), n_mics_of(model)
     taken: dict[Path, Path] = {}

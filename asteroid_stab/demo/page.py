@@ -20,8 +20,9 @@ from asteroid_stab.errors import StabError, cause
 from asteroid_stab.report.run_data import Run
 
 CHANNELS = (("the mean of all", "mix"), ("the first", 0), ("the second", 1))
-_SOUNDS = "sounds"
+_SOUNDS, _UPLOADS = "sounds", "uploads"
 _KEPT_S = 3600  # an upload may be separated again for this long
+NOT_UPLOADED = "This recording was not uploaded: drop an audio file above, or record one."
 _FORMATS = "WAV, FLAC, OGG and MP3 files can be read"
 
 
@@ -35,11 +36,14 @@ class Work:
     Args:
         separators: the models.
         folder: where the files are kept.
+
+    Attributes:
+        uploads: folder of the recordings that may be separated.
     """
 
     def __init__(self, separators: Sequence[Separator], folder: Path):
         self.separators, self.names = separators, show.names(separators)
-        self.folder = folder / _SOUNDS
+        self.folder, self.uploads = folder / _SOUNDS, folder / _UPLOADS
         self.folder.mkdir()
         self._ended, self._busy = threading.Event(), threading.Lock()
 
@@ -61,6 +65,8 @@ class Work:
         remove(old)
         if recording is None:
             return show.problem("There is no recording yet: drop an audio file above, or record one."), ""
+        if not self.has_uploaded(recording):
+            return show.problem(NOT_UPLOADED), ""
         file, begin = Path(recording), time.perf_counter()
         place = Path(mkdtemp(dir=self.folder))
         try:
@@ -87,6 +93,10 @@ class Work:
         except Ended:
             return show.problem("The program has ended."), ""
 
+    def has_uploaded(self, file: str) -> bool:
+        """Whether a file was uploaded: a page sends a path, which may name any file of this machine."""
+        return Path(file).resolve().is_relative_to(self.uploads.resolve())
+
     def address(self, file: Path) -> str:
         """Where the page finds a file of the folder."""
         return f"{_SOUNDS}/{quote(file.relative_to(self.folder).as_posix())}"
@@ -104,15 +114,14 @@ def remove(folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def application(work: Work, runs: Sequence[Run], folder: Path) -> Any:
+def application(work: Work, runs: Sequence[Run]) -> Any:
     """The web application of the page.
 
     Args:
         work: separates.
         runs: the run folders among the models.
-        folder: where uploads are kept.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # is read when Gradio is imported, too
+    os.environ["GRADIO_TEMP_DIR"] = str(work.uploads)  # is read when Gradio is imported, too
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     for name in [name for name in os.environ if name.startswith("OTEL_")]:  # FastAPI would report each request there
         del os.environ[name]
@@ -136,6 +145,7 @@ def application(work: Work, runs: Sequence[Run], folder: Path) -> Any:
             channel = gradio.Radio(
                 list(CHANNELS), value="mix", label="Of a file of several channels, take", scale=1, min_width=220
             )
+        _take_uploads_only(gradio, work, recording)
         if len(work.separators) == 1:
             _separating(gradio, work, recording, channel, 1)
         else:
@@ -144,6 +154,8 @@ def application(work: Work, runs: Sequence[Run], folder: Path) -> Any:
             with gradio.Tab("Compare both"):
                 _separating(gradio, work, recording, channel, 2)
         gradio.HTML(show.about(runs), apply_default_css=False)
+    # Gradio checks which files a page names only in pages that its own launch() serves.
+    page.has_launched = page.is_running = True
     app = FastAPI(openapi_url=None)
     app.mount(f"/{_SOUNDS}", StaticFiles(directory=work.folder))
     font = ("system-ui", "Segoe UI", "Roboto", "Arial", "sans-serif")
@@ -160,6 +172,18 @@ def application(work: Work, runs: Sequence[Run], folder: Path) -> Any:
         theme=theme,
         head=f"<style>{show.style()}</style><script>{show.script()}</script>",
     )
+
+
+def _take_uploads_only(gradio: Any, work: Work, recording: Any) -> None:
+    """Lets Gradio copy uploads only: it would fetch a recording that a page names by an address of the net."""
+    copy = recording.async_move_resource_to_block_cache
+
+    async def copy_upload(file: Any) -> Any:
+        if not work.has_uploaded(str(file)):
+            raise gradio.Error(NOT_UPLOADED)
+        return await copy(file)
+
+    recording.async_move_resource_to_block_cache = copy_upload
 
 
 def _separating(gradio: Any, work: Work, recording: Any, channel: Any, n_models: int) -> None:

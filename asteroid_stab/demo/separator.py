@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
 from asteroid_stab.microphones import check_single
+from asteroid_stab.models.files import rate_of
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.variants import find_variant
@@ -82,7 +83,7 @@ class Separator:
             model = to_device(variant.load(), device)
         check_single(model, "the demo")
         self.source, self.kind = source, type(model).__name__
-        self.sample_rate = int(model.sample_rate)  # type: ignore[arg-type]
+        self.sample_rate = int(rate_of(model))
         self.n_parameters = sum(weight.numel() for weight in model.parameters())
         self.active_db = _trained_level(source, config_dir)
         self._windows = layout(window_s, overlap_s, self.sample_rate)

@@ -97,6 +97,18 @@ def load_model(path: str | Path, trust: Sequence[str] = ()) -> torch.nn.Module:
         return build_model(read_saved(file, "model file"), origin=str(file))
 
 
+def rate_of(model: torch.nn.Module) -> float:
+    """The sample rate of a model that was loaded, in Hz.
+
+    Raises:
+        StabError: its file states none.
+    """
+    rate = getattr(model, "sample_rate", None)
+    if rate is None:
+        raise StabError(f"the {type(model).__name__} has no sample rate, which a model that separates files must have")
+    return float(rate)
+
+
 def write_saved(value: Any, file: str | Path) -> None:
     """Writes a file of ``torch.save``.
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from asteroid_stab import __version__
-from asteroid_stab.metrics.names import METRICS, column_info
+from asteroid_stab.metrics.names import MEANINGLESS, METRICS, column_info
 from asteroid_stab.metrics.paired import LEVEL, paired_difference
 from asteroid_stab.report.evaluation_data import Evaluation
 from asteroid_stab.report.run_data import Run
@@ -66,7 +65,7 @@ def _front_matter(run: Run, origin: Origin) -> str:
     facts: dict[str, Any] = {"library_name": "asteroid", "pipeline_tag": "audio-to-audio", "tags": [*TAGS]}
     if origin.licence:
         facts["license"] = origin.licence
-    if run.evaluation is not None:
+    if run.evaluation is not None and not run.evaluation.of_another_model:  # the hub's tables would not say so
         measured = [
             {"type": name, "name": column_info(name).title, "value": round(found["mean"], 4)}
             for name, found in run.evaluation.metrics.items()
@@ -85,13 +84,20 @@ def _what(run: Run, origin: Origin) -> str:
         ("model", f"{origin.model}, {parameters(run.versions.get('n_parameters'))} parameters"),
         ("sources", "–" if origin.n_src is None else str(origin.n_src)),
         ("sample rate", f"{origin.sample_rate:g} Hz"),
-        ("recipe", f"`{origin.recipe}` of asteroid-stab {__version__}"),
+        ("recipe", f"`{origin.recipe}`"),
+        ("trained with", f"asteroid-stab {_trained_with(run)}".strip()),
         ("training data", origin.data),
         ("training time", duration(None if seconds is None else float(seconds.sum()))),
         ("epochs", "–" if run.metrics is None else str(len(run.metrics))),
     ]
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
     return f"A separator that was trained with permutation-invariant training by asteroid-stab.\n\n{table}"
+
+
+def _trained_with(run: Run) -> str:
+    """The version of this package that the run was started with; empty where it is not known."""
+    found = run.versions.get("packages", {}).get("asteroid-stab")
+    return found if isinstance(found, str) and re.fullmatch(r"[\w.+-]+", found) else ""
 
 
 def _measured(evaluation: Evaluation | None) -> list[str]:
@@ -114,7 +120,7 @@ def _measured(evaluation: Evaluation | None) -> list[str]:
 
 def _is_shown(column: str) -> bool:
     """Whether a column is a metric of the estimates or its improvement."""
-    return column.removesuffix("_i") in METRICS
+    return column.removesuffix("_i") in METRICS and column not in MEANINGLESS
 
 
 def _use(origin: Origin) -> str:

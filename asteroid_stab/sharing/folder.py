@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.models.files import load_model
+from asteroid_stab.models.files import load_model, rate_of
 from asteroid_stab.report.run_data import Run, read_runs
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.layout import RunLayout
@@ -46,7 +46,7 @@ def write_folder(
 
     Raises:
         StabError: the run has no model, a file of it cannot be read, or the model's arguments name a place of this
-            machine; or a package is missing.
+            machine; sounds are asked for and there are none; or a package is missing.
     """
     layout, place = run.layout, RunLayout(folder)
     model = load_model(layout.model)
@@ -65,10 +65,10 @@ def write_folder(
     target = str((stored.get("data") or {}).get("_target_", "")).rpartition(".")[2]
     origin = Origin(
         name=name,
-        recipe=str(stored.get("recipe") or ""),
+        recipe=str(config.get("recipe") or ""),
         data=target.removesuffix("Corpus") or "unknown",
         model=type(model).__name__,
-        sample_rate=float(model.sample_rate),  # type: ignore[arg-type]
+        sample_rate=rate_of(model),
         n_src=_n_src(arguments, model),
         licence=licence,
         examples=_copy_sounds(read, folder) if sounds else {},
@@ -91,10 +91,14 @@ def _finite(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float |
 
 
 def _copy_sounds(run: Run, folder: Path) -> dict[str, str]:
-    """Copies the sounds of one mixture; returns their names in the folder, by what they are."""
+    """Copies the sounds of one mixture; returns their names in the folder, by what they are.
+
+    Raises:
+        StabError: the evaluation kept none.
+    """
     found = [one for one in (run.evaluation.examples if run.evaluation else []) if one.kind == KIND]
-    if not found or not found[0].mixture.is_file():
-        return {}
+    if not found or not all(file.is_file() for file in (found[0].mixture, *found[0].estimates)):
+        raise StabError("--sounds: no evaluation of this split has kept sounds in the run folder; evaluate it first")
     sounds = {"mixture": found[0].mixture}
     sounds.update({f"estimate {i}": file for i, file in enumerate(found[0].estimates, 1)})
     (folder / SOUNDS).mkdir()
@@ -111,6 +115,7 @@ def _n_src(arguments: dict[str, Any], model: Any) -> int | None:
 def _texts(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, child in value.items():
+            yield at, str(key)
             yield from _texts(child, f"{at}.{key}" if at else str(key))
     elif isinstance(value, (list, tuple)):
         for child in value:

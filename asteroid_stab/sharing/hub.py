@@ -45,13 +45,15 @@ def parse_name(text: str, revision: str | None = None) -> HubName:
         revision: branch, tag or commit, where ``text`` has none.
 
     Raises:
-        StabError: it is no such name, or has two revisions.
+        StabError: it is no such name, or has two revisions or an empty one.
 
     Example:
         >>> parse_name("hf://ann/two-voices@v1")
         HubName(repo='ann/two-voices', revision='v1')
     """
     repo, _, at = text.removeprefix(PREFIX).partition("@")
+    if revision == "":
+        raise StabError("--revision must be a branch, a tag or a commit, got ''")
     if not _NAME.fullmatch(repo) or ("@" in text and not at):
         raise StabError(f"a model on the hub is named user/name or user/name@revision, got {text!r}")
     if at and revision:
@@ -79,7 +81,10 @@ def local_model(text: str) -> Path:
     if RunLayout(folder).model.is_file():
         return folder
     if not (folder / OTHER_MODEL).is_file():
-        raise StabError(f"{name.repo} on the hub has neither {own.model.name} nor {OTHER_MODEL}")
+        raise StabError(
+            f"{name.repo} on the hub has neither {own.model.name} nor {OTHER_MODEL}, or the hub cannot be reached and "
+            "the cache has none of them"
+        )
     return folder / OTHER_MODEL
 
 

@@ -1,4 +1,4 @@
-"""The config of a run without the places of one machine."""
+"""The config of a run without the places of one machine and without secrets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import Any
 
 from asteroid_stab.run.overrides import is_path
 
-_PLACE = re.compile(r"(^|[\s=:,'\"\[(])(~|/|\\\\|[A-Za-z]:[\\/])|(^|/)\.\.(/|$)")
+_PLACE = re.compile(r"(^|[\s=:;,|<>@&'\"`\[({])(~|/|\\\\|[A-Za-z]:[\\/])|(^|[/\\])\.\.([/\\]|$)")
+_SECRET = re.compile(r"(.*[._-])?(token|password|passwd|secret|credentials?|(api|access|private)[_-]?key)s?", re.I)
+
+_ON_THE_HUB = re.compile(r"^hf://[\w.-]+/[\w.-]+(@[\w.-]+)?$")
 
 
 def without_places(config: Any, at: str = "") -> tuple[Any, list[str]]:
-    """A config in which each path, and each text with a path of a machine in it, is null; and the keys of these.
+    """A config in which paths, texts with a path of a machine in them, and secrets are null; and the keys of these.
+
+    A key that is itself such a text is left out with its value. Secrets are the values of keys such as ``token``,
+    ``password`` and ``api_key``: a run is stored with what its recipe takes from the environment.
 
     Args:
         config: plain values.
@@ -22,12 +28,14 @@ def without_places(config: Any, at: str = "") -> tuple[Any, list[str]]:
         ({'run_dir': None, 'recipe': 'dsd_lo/toy', 'name': None}, ['run_dir', 'name'])
     """
     if isinstance(config, dict):
-        parts = {key: without_places(value, f"{at}.{key}" if at else str(key)) for key, value in config.items()}
-        return {key: value for key, (value, _) in parts.items()}, [one for _, found in parts.values() for one in found]
+        kept = {key: value for key, value in config.items() if not has_place(str(key))}
+        parts = {key: without_places(value, f"{at}.{key}" if at else str(key)) for key, value in kept.items()}
+        emptied = [one for _, found in parts.values() for one in found]
+        return {key: value for key, (value, _) in parts.items()}, emptied + ([at] if len(kept) < len(config) else [])
     if isinstance(config, list):
         items = [without_places(value, at) for value in config]
         return [value for value, _ in items], [one for _, found in items for one in found]
-    if isinstance(config, str) and config and ((at and is_path(at)) or has_place(config)):
+    if isinstance(config, str) and config and (_SECRET.fullmatch(at) or (at and is_path(at)) or has_place(config)):
         return None, [at]
     return config, []
 
@@ -39,4 +47,4 @@ def has_place(text: str) -> bool:
         >>> [has_place(text) for text in ("/data/x", "~/x", "C:\\\\x", "a, /b", "../x", "val/loss", "hf://ann/a")]
         [True, True, True, True, True, False, False]
     """
-    return not text.startswith("hf://") and _PLACE.search(text) is not None
+    return _PLACE.search(_ON_THE_HUB.sub("", text)) is not None

@@ -56,6 +56,12 @@ def test_a_variant_of_a_run_is_exported_with_its_origin(run, capsys):
     assert f"{file} exists; --overwrite replaces it" in capsys.readouterr().err
 
 
+def test_a_name_of_the_hub_is_no_path(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "hf://ann/a", "--to", "torch"])
+    assert "it must be a path, got 'hf://ann/a': asteroid-stab pull makes a folder of it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

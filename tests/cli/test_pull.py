@@ -5,8 +5,10 @@ import pickle
 import pytest
 import torch
 from hub_stand_in import hub_stand_in
+from shared_runs import CONV
 
 from asteroid_stab.cli.main import main
+from asteroid_stab.models import conv_tasnet, load_model, save_model
 
 
 @pytest.fixture
@@ -45,3 +47,30 @@ def test_bad_input_is_refused(hub, tmp_path, capsys):
     assert f"{tmp_path} exists; --out DIR names another folder" in capsys.readouterr().err
     assert main(["pull", "ann/a@x", "--revision", "y", "--out", str(tmp_path / "out")]) == 2
     assert "one revision may be given" in capsys.readouterr().err
+
+
+def model_file(tmp_path, **arguments):
+    save_model(conv_tasnet(2, **CONV), tmp_path / "model.pth")
+    content = torch.load(tmp_path / "model.pth", weights_only=True)
+    content["model_args"] |= arguments
+    torch.save(content, tmp_path / "model.pth")
+    return (tmp_path / "model.pth").read_bytes()
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_folder_of_plain_asteroids_user_is_one_that_separate_takes(hub, tmp_path, both):
+    own = model_file(tmp_path)
+    files = {"pytorch_model.bin": b"junk", "best_model.pth": own} if both else {"pytorch_model.bin": own}
+    hub.put("bob/a", files)
+    assert main(["pull", "bob/a", "--out", str(tmp_path / "out")]) == 0
+    assert {one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()} == {"best_model.pth": own}
+    assert load_model(tmp_path / "out").sample_rate == 8000
+
+
+def test_a_model_without_a_sample_rate_is_refused(hub, tmp_path, capsys):
+    hub.put("bob/a", {"best_model.pth": model_file(tmp_path, sample_rate=None)})
+    assert main(["pull", "bob/a", "--out", str(tmp_path / "out")]) == 2
+    assert "the ConvTasNet has no sample rate, which a model that separates files must have" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["separate", str(tmp_path / "model.pth"), "x.wav"]) == 2
+    assert "the ConvTasNet has no sample rate" in capsys.readouterr().err

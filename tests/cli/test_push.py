@@ -20,7 +20,7 @@ def test_a_dry_run_writes_the_folder_and_asks_nothing_of_the_hub(run, tmp_path, 
         assert main(["push", str(run), "ann/a", "--dry-run", "--out", str(tmp_path / "out")]) == 0
         assert hub.calls == []
     out = capsys.readouterr().out
-    assert "paths of this machine are left out of the config: data.root, logger.note, run_dir" in out
+    assert "paths of this machine and secrets are left out of the config: data.root, logger.note, run_dir" in out
     assert "no licence was given; --license NAME gives one" in out
     assert f"written to {tmp_path / 'out'}; nothing was sent" in out
     assert "# a\n" in (tmp_path / "out" / "README.md").read_text()

@@ -11,14 +11,17 @@ import pytest
 import soundfile as sf
 from chromium import CHROMIUM, browser
 
-from asteroid_stab.demo.page import CHANNELS, Work
+from asteroid_stab.demo import show
+from asteroid_stab.demo.page import CHANNELS, NOT_UPLOADED, Work, application
 from asteroid_stab.demo.separator import Separator
 
 
 @pytest.fixture
 def work(model, make_run, tmp_path):
     (tmp_path / "kept").mkdir()
-    return Work([Separator(model), Separator(make_run("other", seed=1))], tmp_path / "kept")
+    work = Work([Separator(model), Separator(make_run("other", seed=1))], tmp_path / "kept")
+    work.uploads = tmp_path  # where the recordings of these tests are
+    return work
 
 
 class Progress:
@@ -59,6 +62,52 @@ def test_what_cannot_be_done_is_a_sentence(work, recording, tmp_path):
         assert place == ""
     assert not list(work.folder.iterdir())
     assert {value for _, value in CHANNELS} == {"mix", 0, 1}
+
+
+def test_a_file_of_this_machine_that_nobody_uploaded_is_not_separated(work, recording, tmp_path):
+    own = recording()
+    work.uploads = tmp_path / "uploads"
+    work.uploads.mkdir()
+    (work.uploads / "link.wav").symlink_to(own)
+    for file in (own, work.uploads / ".." / own.name, work.uploads / "link.wav", "http://127.0.0.1:9/a.wav"):
+        assert work.run(str(file), "mix", "", Progress(), 1) == (show.problem(NOT_UPLOADED), "")
+    (work.uploads / "a.wav").write_bytes(own.read_bytes())
+    assert "<audio" in work.run(str(work.uploads / "a.wav"), "mix", "", Progress(), 1)[0]
+
+
+@pytest.mark.slow
+def test_a_page_cannot_name_a_file_of_this_machine(work, recording, tmp_path, monkeypatch):
+    for module in ("gradio", "httpx"):
+        pytest.importorskip(module)
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "set by the page")  # and taken back after the test
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    own, work.uploads = recording(), tmp_path / "kept" / "uploads"
+    (tmp_path / "a.svg").write_text("<svg/>")
+
+    with TestClient(application(work, [])) as client:
+
+        def answer(path, **more):
+            file = {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}
+            body = {"data": [file, "mix", None], "fn_index": 0, "session_hash": "a"}
+            assert client.post("/gradio_api/queue/join", json=body).status_code == 200
+            text = client.get("/gradio_api/queue/data", params={"session_hash": "a"}).text
+            return next(line for line in text.splitlines() if "process_completed" in line)
+
+        for path, more in (
+            (own, {}),
+            (own, {"is_stream": True}),
+            (own, {"url": "http://127.0.0.1:9/a.wav"}),
+            ("http://127.0.0.1:9/a.wav", {}),
+            (tmp_path / "a.svg", {"is_stream": True}),
+        ):
+            assert "uploaded" in answer(path, **more)
+        assert not list(work.folder.iterdir())
+        assert client.get(f"/gradio_api/file={tmp_path / 'a.svg'}").status_code == 403
+        with open(own, "rb") as file:
+            (uploaded,) = client.post("/gradio_api/upload", files={"files": ("b.wav", file)}).json()
+        assert "<audio" in answer(uploaded)
 
 
 def test_an_error_of_the_disk_is_a_sentence(work, recording, monkeypatch):

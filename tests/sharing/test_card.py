@@ -1,5 +1,7 @@
 """The card of a shared model."""
 
+import json
+
 import pytest
 import yaml
 from shared_runs import shared_run
@@ -38,6 +40,16 @@ def test_the_table_has_an_interval_over_mixtures(tmp_path):
     assert "| model | ConvTasNet, 12 k parameters |" in text
 
 
+OURS = "asteroid-stab"
+
+
+@pytest.mark.parametrize(("packages", "words"), [({OURS: "0.0.7"}, f"{OURS} 0.0.7"), ({OURS: "0|7"}, OURS), ({}, OURS)])
+def test_the_version_is_the_trainings(tmp_path, packages, words):
+    run = shared_run(tmp_path / "run", evaluated=False)
+    run.versions.write_text(json.dumps({"packages": packages}))
+    assert f"| trained with | {words} |" in card(read_runs([run.root])[0], ORIGIN)
+
+
 def test_a_licence_is_never_invented(tmp_path):
     text = card_of(tmp_path)
     assert "The author gave no licence for these weights." in text
@@ -56,6 +68,19 @@ def test_an_evaluation_of_another_model_file_says_so(tmp_path):
     summary.write_text(summary.read_text().replace('{"command"', '{"model_sha256": "00", "command"'))
     text = card(read_runs([run.root])[0], ORIGIN)
     assert "The model file has changed since it was measured." in text
+    assert "model-index" not in front(text)  # the hub's tables would show the figures without that
+
+
+def test_an_improvement_that_means_nothing_is_not_shown(tmp_path):
+    run = shared_run(tmp_path / "run")
+    summary = run.evaluation("test").summary
+    facts = json.loads(summary.read_text())
+    facts["metrics"] |= dict.fromkeys(("sar", "sar_i"), facts["metrics"]["si_sdr"])
+    summary.write_text(json.dumps(facts))
+    text = card(read_runs([run.root])[0], ORIGIN)
+    (result,) = front(text)["model-index"][0]["results"]
+    assert [one["type"] for one in result["metrics"]] == ["si_sdr", "si_sdr_i", "sar"]
+    assert "SARi" not in text
 
 
 def test_sounds_and_papers_stand_in_it(tmp_path):

@@ -56,12 +56,20 @@ def test_the_metrics_are_the_evaluations(shared):
     assert kept["metrics"]["si_sdr_i"]["p50"] is None  # the evaluation has none
 
 
-def test_a_model_whose_arguments_name_a_place_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("arguments", [{"args": {"files": ["a", f"{PLACE}/x.ckpt"]}}, {"args": {"files": {PLACE: 1}}}])
+def test_a_model_whose_arguments_name_a_place_is_refused(tmp_path, monkeypatch, arguments):
     run = shared_run(tmp_path / "run", evaluated=False)
     model = load_model(run.model)
-    model.get_model_args = lambda: {"n_src": 2, "args": {"checkpoints": ["a", f"{PLACE}/x.ckpt"]}}
+    model.get_model_args = lambda: arguments
     monkeypatch.setattr("asteroid_stab.sharing.folder.load_model", lambda path: model)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(StabError, match="the model's argument args.checkpoints names a place of this machine"):
+    with pytest.raises(StabError, match="the model's argument args.files names a place of this machine"):
         write_folder(RunFolder(run.root), tmp_path / "folder", "a/b", "test", None)
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_sounds_that_no_evaluation_kept_are_refused(tmp_path):
+    run = shared_run(tmp_path / "run", evaluated=False)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StabError, match="--sounds: no evaluation of this split has kept sounds in the run folder"):
+        write_folder(RunFolder(run.root), tmp_path / "folder", "a/b", "test", None, sounds=True)

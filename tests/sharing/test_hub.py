@@ -37,6 +37,8 @@ def test_names_have_one_revision():
     assert parse_name("hf://a/b@x") == ("a/b", "x")
     with pytest.raises(StabError, match="one revision may be given, got 'x' in the name and 'y'"):
         parse_name("a/b@x", "y")
+    with pytest.raises(StabError, match="--revision must be a branch, a tag or a commit, got ''"):
+        parse_name("a/b", "")
     assert [is_hub_name(one) for one in ("hf://a/b", "a/b", None)] == [True, False, False]
 
 
@@ -81,7 +83,7 @@ def test_what_the_hub_lacks_is_named(hub):
     with pytest.raises(StabError, match=r"has no model 'ann/none', or it is private: 'hf auth login' logs in"):
         local_model("hf://ann/none")
     hub.put("ann/a", {"notes.txt": b"x"})
-    with pytest.raises(StabError, match="ann/a on the hub has neither best_model.pth nor pytorch_model.bin"):
+    with pytest.raises(StabError, match="ann/a on the hub has neither best_model.pth nor pytorch_model.bin, or"):
         local_model("hf://ann/a")
     with pytest.raises(StabError, match="ann/a has no such revision"):
         local_model("hf://ann/a@v9")

@@ -22,6 +22,21 @@ def test_paths_are_emptied_and_named_and_all_else_stays():
     assert (plain["recipe"], plain["lr"], plain["empty"]) == ("dsd_lo/toy", 1e-3, "")
 
 
+def test_secrets_and_keys_with_a_path_are_left_out():
+    config = {
+        "logger": {"api_key": "x", "auth-token": "y", "password": None, "offline": True},
+        "n_tokens": 5,
+        "monkey": "z",
+        "shares": {PLACE: 0.5, "other": 0.25},
+    }
+    plain, emptied = without_places(config)
+    assert emptied == ["logger.api_key", "logger.auth-token", "shares"]
+    assert plain["logger"] == {"api_key": None, "auth-token": None, "password": None, "offline": True}
+    assert (plain["n_tokens"], plain["monkey"], plain["shares"]) == (5, "z", {"other": 0.25})
+
+
 def test_places_are_found_within_texts():
-    assert all(map(has_place, ["~", f"x={PLACE}", f"[{PLACE}]", "../a", "a/../b", "C:/x", r"\\server\x", "http://x/y"]))
-    assert not any(map(has_place, ["a/b", "1/2", "speech, 8 kHz", "a..b", "hf://ann/a"]))
+    places = ["~", f"x={PLACE}", f"[{PLACE}]", "../a", "a/../b", "C:/x", r"\\server\x", "http://x/y", r"a\..\b"]
+    places += [f"{sign}{PLACE}" for sign in ";|<>@&{`"] + [f"hf://ann/a and {PLACE}", f"hf://{PLACE}"]
+    assert all(map(has_place, places))
+    assert not any(map(has_place, ["a/b", "1/2", "speech, 8 kHz", "a..b", "hf://ann/a", "hf://ann/a@v1.0"]))
