@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -25,7 +26,23 @@ def epochs_done(trainer: pl.Trainer) -> int:
     return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
 
-class EpochSampler(Sampler[Key]):
+class StartedWithin(Sampler[Key]):
+    """Base of samplers with an ``epoch``, of which one may start with a later batch than its first."""
+
+    epoch: Any
+    _start = (0, 0)
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Makes one epoch start with its batch number ``batch``, from 0; all other epochs are whole."""
+        self._start = (epoch, batch)
+
+    @property
+    def first_batch(self) -> int:
+        """The batch that the present epoch starts with."""
+        return self._start[1] if self._start[0] == self.epoch else 0
+
+
+class EpochSampler(StartedWithin):
     """Yields ``(epoch, id)`` for this rank: one permutation of all items an epoch, dealt out batch by batch.
 
     The permutation is cut into global batches of ``batch_size * world_size`` items, and rank r takes the r-th
@@ -70,20 +87,10 @@ class EpochSampler(Sampler[Key]):
         self.n_items, self.batch_size, self.seed = n_items, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
-        self._start = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch whose permutation is drawn next."""
         self.epoch = epoch
-
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Makes one epoch start with its batch number ``batch``, from 0; all other epochs are whole."""
-        self._start = (epoch, batch)
-
-    @property
-    def first_batch(self) -> int:
-        """The batch that the present epoch starts with."""
-        return self._start[1] if self._start[0] == self.epoch else 0
 
     def __len__(self) -> int:
         return self.n_items // (self.batch_size * self.world_size) * self.batch_size
@@ -100,7 +107,7 @@ class EpochSampler(Sampler[Key]):
                 yield epoch, item
 
 
-class TaskSampler(Sampler[Key]):
+class TaskSampler(StartedWithin):
     """Deals out several sets batch by batch: every batch is of one set, and of the same set on all ranks.
 
     An epoch has each set's full batches in random order, so that the sets come in proportion to their sizes; the rest
@@ -122,7 +129,7 @@ class TaskSampler(Sampler[Key]):
     """
 
     def __init__(self, parts: Sequence[EpochSampler]):
-        self.parts, self._start = list(parts), (0, 0)
+        self.parts = list(parts)
         self.first = np.cumsum([0, *(part.n_items for part in self.parts)])  # id of each set's first item
 
     @property
@@ -134,15 +141,6 @@ class TaskSampler(Sampler[Key]):
         """Sets the epoch whose order is drawn next."""
         for part in self.parts:
             part.set_epoch(epoch)
-
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Makes one epoch start with its batch number ``batch``, from 0; all other epochs are whole."""
-        self._start = (epoch, batch)
-
-    @property
-    def first_batch(self) -> int:
-        """The batch that the present epoch starts with."""
-        return self._start[1] if self._start[0] == self.epoch else 0
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))

@@ -127,7 +127,5 @@ def _listen(name: str, dataset: MixtureDataset, n_src: int) -> Section:
     item = Item("The item", cut, first, list(zip(padded[::2], padded[1::2], strict=True)))
     parts: list[Part] = [Players("", run_key(0).colour, [item])]
     parts.append(Note("In training an epoch hears a crop of the item, which may hold fewer speakers than the whole."))
-    intro = (
-        "The mixture and its speakers, as the training data have them: their numbers are those of the picture above."
-    )
+    intro = "The mixture and its speakers, as the training data have them: numbered as in the picture above."
     return Section("listening", "Listen", parts, intro)
