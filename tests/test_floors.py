@@ -43,7 +43,7 @@ FLOORS = [
     ("version", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),
-    ("run.data_map", 0),
+    ("run.item_tables", 0),
     ("run.epochs", 0),
     ("required", 0),
     ("run.layout", 0),
