@@ -27,8 +27,9 @@ class RoomsCorpus(Corpus):
 
     Args:
         base: the corpus; its mixtures must be the sum of their sources and noise.
-        geometry: ranges of rooms and positions: ``sms_wsj`` or ``whamr``, see
-            :data:`~asteroid_stab.data.rooms.geometry.GEOMETRIES`.
+        geometry: ranges of rooms and positions: ``sms_wsj`` (about 8 m by 6 m, the array turned and tilted at random,
+            sources 1 to 2 m away at its height) or ``whamr`` (5 to 10 m either way, sources 0.66 to 2 m away at the
+            heights of heads).
         n_mics: microphones in a room, evenly on a circle.
         n_positions: positions of sources in a room; one more than sources where the base has noise, which is heard from
             a position of its own.
@@ -51,6 +52,13 @@ class RoomsCorpus(Corpus):
     Raises:
         ValueError: an argument is out of its range, or there are fewer positions than sources.
         StabError: the rooms have no such microphone.
+
+    References:
+        Drude, Heitkaemper, Boeddeker, Haeb-Umbach, "SMS-WSJ: Database, performance measures, and baseline recipe for
+        multi-channel source separation and recognition", 2019, arXiv 1910.13934. Maciejewski, Wichern, McQuinn, Le
+        Roux, "WHAMR!: Noisy and reverberant single-channel speech separation", ICASSP 2020, arXiv 1910.10279. The
+        ranges are of their generators (https://github.com/fgnt/sms_wsj, http://wham.whisper.ai), with any numbers of
+        microphones and sources, and for WHAMR! one range of reverberation times.
     """
 
     def __init__(
