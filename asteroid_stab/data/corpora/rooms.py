@@ -51,7 +51,6 @@ class RoomsCorpus(Corpus):
 
     Raises:
         ValueError: an argument is out of its range, or there are fewer positions than sources.
-        StabError: the rooms have no such microphone.
 
     References:
         Drude, Heitkaemper, Boeddeker, Haeb-Umbach, "SMS-WSJ: Database, performance measures, and baseline recipe for
@@ -95,13 +94,16 @@ class RoomsCorpus(Corpus):
         counts = zip(SPLITS, (n_train_rooms, n_valid_rooms, n_test_rooms), strict=True)
         self.n_rooms = {split: check_count(f"n_{split}_rooms", count, 1, MOST_ROOMS) for split, count in counts}
         self.room_seed, self.fresh = check_count("room_seed", room_seed, 0), fresh
-        channels = check_mics(mics, ref_mic).channels(n_mics)
-        target = check_choice("target", target, TARGETS)
-        snr_db = _check_snr(low_snr_db, high_snr_db)
-        self.hearing = Hearing(channels, target, reverberant, snr_db, self.room_seed)
+        self.choice, self.reverberant = check_mics(mics, ref_mic), reverberant
+        self.target, self.snr_db = check_choice("target", target, TARGETS), _check_snr(low_snr_db, high_snr_db)
 
     def prepare(self, splits: Sequence[str]) -> None:
-        """Makes the files of the base, and simulates the rooms that are not in the cache."""
+        """Makes the files of the base, and simulates the rooms that are not in the cache.
+
+        Raises:
+            StabError: the rooms have no such microphone, as :meth:`bank`, or the base raises.
+        """
+        self.hearing(self.room_seed)  # before an hour of simulation
         with within("base"):
             self.base.prepare(splits)
         for split in splits:
@@ -111,6 +113,14 @@ class RoomsCorpus(Corpus):
         """Returns the utterances of the base, as they are outside of rooms."""
         with within("base"):
             return self.base.utterances(split)
+
+    def hearing(self, seed: int) -> Hearing:
+        """Returns how the mixtures are heard, with rooms and positions drawn by a seed.
+
+        Raises:
+            StabError: the rooms have no such microphone.
+        """
+        return Hearing(self.choice.channels(self.n_mics), self.target, self.reverberant, self.snr_db, seed)
 
     def bank(self, split: str) -> RoomBank:
         """Returns the rooms of a split, simulated if they are not in the cache.
@@ -126,15 +136,15 @@ class RoomsCorpus(Corpus):
         return RoomBank.open_or_make(plan, cache_folder(self.cache_dir))
 
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> RoomMixtures:
+        fresh = self.fresh and split == "train" and segment_s is not None
+        hearing = self.hearing(seed if fresh else self.room_seed)
         bank = self.bank(split)
         with within("base"):
             base = self.base.dataset(split, segment_s, seed)
-        fresh = self.fresh and split == "train" and segment_s is not None
         if fresh or makes_crops(base):
-            hearing = self.hearing._replace(seed=seed) if fresh else self.hearing
             built: RoomMixtures = DrawnRoomMixtures(base, bank, hearing, fresh)
         else:
-            built = RoomMixtures(base, bank, self.hearing)
+            built = RoomMixtures(base, bank, hearing)
         built.check_positions()
         return built
 

@@ -136,8 +136,9 @@ def test_arguments_out_of_range(rooms, more, message):
 def test_microphones_that_the_rooms_do_not_have(rooms):
     for more, name in (({"mics": [0, 2]}, "mics"), ({"ref_mic": 2}, "ref_mic")):
         wanted = f"data.{name} must be of the 2 channels of the mixtures, from 0 to 1, got 2"
-        with pytest.raises(StabError, match=wanted), within("data"):
-            rooms(**more)
+        for ask in (lambda corpus: corpus.prepare(["train"]), lambda corpus: corpus.dataset("valid")):
+            with pytest.raises(StabError, match=wanted), within("data"):
+                ask(rooms(**more))
 
 
 def test_noise_of_the_base_needs_a_position(rooms, tiny_corpus):
