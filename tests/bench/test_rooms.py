@@ -17,6 +17,7 @@ def _few_rooms(monkeypatch):
     monkeypatch.setattr("bench.rooms._GEOMETRY", {"geometry": "whamr", "low_rt60_s": 0.1, "high_rt60_s": 0.1})
 
 
+@pytest.mark.slow
 def test_one_table_and_file(tmp_path, capsys):
     file = tmp_path / "rooms.json"
     words = ["--n-mixtures", "4", "--segment-s", "0.5", "--rounds", "1", "--workers", "0", "--json", str(file)]

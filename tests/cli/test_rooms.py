@@ -14,6 +14,7 @@ REST = ["loader.segment_s=0.5", "trainer.accelerator=cpu", "logger=none"]
 WORDS = ["dsd_lo/rooms", *ROOMS, *BASE, *NET, *REST]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_a_file_is_written(tmp_path, capsys):
     for more, error in (
         (["data.n_positions=1"], "RoomsCorpus: n_positions must be at least 2, the sources of base, got 1"),

@@ -75,6 +75,7 @@ def test_silent_sources_stay_silent(rooms, tiny_corpus):
     assert {*data.n_active} == {1, 2}
 
 
+@pytest.mark.slow
 def test_dynamic_mixtures_are_in_rooms_too(rooms):
     toy = ToyCorpus(n_train=4, n_valid=2, n_test=2, n_utterances=1)
     corpus = rooms(DynamicCorpus(toy, n_train=6))
