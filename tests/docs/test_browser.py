@@ -108,8 +108,8 @@ def test_the_search_finds(tab, served, site):
         ("<audio src='data:audio/wav;base64,AAAA'></audio>", "a sound of 0 s"),
         (f"<p>{'long' * 40}</p>", "at 390: longlong"),
         (f"<div style='overflow-x: hidden'>{'long' * 40}</div>", "at 390: longlong"),
-        ("<div style='width: 400px'>x</div>", "at 390: the page is 400 wide"),
-        ("<div style='width: 1300px; height: 9px'></div>", "at 1280: the page is 1300 wide"),
+        ("<div style='width: 400px'>x</div>", "at 390: the page is 408 wide"),
+        ("<div style='width: 1300px; height: 9px'></div>", "at 1280: the page is 1308 wide"),
     ],
 )  # fmt: skip
 def test_faults_are_seen(tab, served, tmp_path, body, fault):
