@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ TEXTS = {
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Returns the page of every file of the repository that has one, both from its root."""
     cards = {f"recipes/{card.parent.name}/README.md": f"docs/recipes/{card.parent.name}.md" for card in _cards(root)}
-    own = [file for pattern in ("*.md", "*.svg", "tutorials/*") for file in root.glob(f"docs/{pattern}")]
+    own = [file for pattern in ("*.md", "*.svg", "tutorials/*.ipynb") for file in root.glob(f"docs/{pattern}")]
     return {**TEXTS, **cards, **{(name := file.relative_to(root).as_posix()): name for file in own}}
 
 
@@ -115,10 +116,26 @@ def write(app: Any) -> None:
 
 
 def turn_links(app: Any, docname: str, source: list[str]) -> None:
-    """Turns the links of a page that stands in ``docs/`` as it is."""
-    name = f"docs/{docname}.md"
-    if name in pages():
-        source[0] = for_the_site(source[0], name, pages())
+    """Turns the links of a page or notebook that stands in ``docs/`` as it is."""
+    page, notebook = f"docs/{docname}.md", f"docs/{docname}.ipynb"
+    if page in pages():
+        source[0] = for_the_site(source[0], page, pages())
+    elif notebook in pages():
+        source[0] = notebook_for_the_site(source[0], notebook)
+
+
+def notebook_for_the_site(text: str, name: str) -> str:
+    """Returns a notebook with the links of its texts turned into links to the pages of the site.
+
+    Args:
+        text: the notebook, in JSON.
+        name: its file in the repository, from the root.
+    """
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = for_the_site("".join(cell["source"]), name, pages())
+    return json.dumps(notebook)
 
 
 def setup(app: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hosted_recipes import is_lacking
+from notebooks import NOTEBOOKS, text_of
 
 from asteroid_stab.cli.main import VERBS, main
 from asteroid_stab.cli.train import _split
@@ -25,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),  # folders there hold pages that are made
+        *ROOT.glob("docs/*.md"),  # other folders there hold pages that are made
+        *NOTEBOOKS,
         *ROOT.glob("asteroid_stab/**/*.md"),
         *ROOT.glob("recipes/**/*.md"),
         *ROOT.glob("egs/**/*.md"),
@@ -40,7 +42,7 @@ def name_of(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page_names_what_is_there(page):
-    text = page.read_text(encoding="utf-8")
+    text = text_of(page)
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in link:
             assert (page.parent / link).exists(), f"links to {link}"
@@ -152,9 +154,9 @@ def trainings_of(verb, words):
 def test_every_command_of_a_page_is_understood(page, parse_only, tmp_path, monkeypatch):
     """Trainings are composed and checked, those of scripts and studies too; other verbs parse their words."""
     monkeypatch.setenv("NOISE", "x")
-    write_modules(page.read_text(encoding="utf-8"), tmp_path)
+    write_modules(text_of(page), tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for words in commands(page.read_text(encoding="utf-8")):
+    for words in commands(text_of(page)):
         asked = [words[1:]] if words[0] == "asteroid-stab" else asked_by(words[0], words[1:], tmp_path)
         recipes = set()
         for verb, *rest in asked:

@@ -7,6 +7,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
+from notebooks import NOTEBOOKS, text_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,6 +49,7 @@ def files():
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
         *ROOT.glob("docs/*.py"),
+        *NOTEBOOKS,
         ROOT / "Makefile",
         *(ROOT / ".ci").iterdir(),
     ]
@@ -82,7 +84,7 @@ def texts(name, source):
     if name.endswith(".py"):
         yield from strings(ast.parse(source))
         yield from comments(source)
-    elif name.endswith(".md"):
+    elif name.endswith((".md", ".ipynb")):
         prose = re.sub(r"^ *```.*?^ *```", "", source, flags=re.DOTALL | re.MULTILINE)
         yield re.sub(r"`[^`\n]+`", "`code`", prose)
     else:
@@ -108,7 +110,7 @@ def name_of(file):
 
 @pytest.mark.parametrize("file", files(), ids=name_of)
 def test_file_is_in_plain_english(file):
-    found = [f"{words!r}: write {instead}" for words, instead in faults(file.name, file.read_text(encoding="utf-8"))]
+    found = [f"{words!r}: write {instead}" for words, instead in faults(file.name, text_of(file))]
     assert not found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from metric_page import documented, undocumented
+from notebooks import FOLDER, sources
 
 from asteroid_stab.metrics.names import COUNTS, INPUT_SNR, METRICS
 
@@ -114,14 +115,21 @@ def example(page):
     return re.search(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
 
 
-def test_the_stabilizer_of_the_page_weighs_hard_items():
+def written_by(notebook):
+    """The module that a notebook writes."""
+    cells = [source for source in sources(FOLDER / f"{notebook}.ipynb") if source.startswith("%%writefile")]
+    (module,) = cells
+    return module.partition("\n")[2]
+
+
+def test_the_stabilizer_of_the_tutorial_weighs_hard_items():
     from asteroid.losses import pairwise_neg_sisdr
 
     from asteroid_stab.losses import ExactPITLossWrapper
     from asteroid_stab.stabilizers import Stabilization
 
     names = {}
-    exec(example("own_stabilizer"), names)
+    exec(written_by("own_stabilizer"), names)
     part = names["HardFirst"](per_db=0.1, n_epochs=1)
     stab = Stabilization(ExactPITLossWrapper(pairwise_neg_sisdr), [part], items=2)
     sources = torch.randn(2, 3, 80, generator=torch.Generator().manual_seed(0))
@@ -137,9 +145,9 @@ def test_the_stabilizer_of_the_page_weighs_hard_items():
     assert names["HardFirst"]().neutral(None) == "per_db=0 weighs all items alike"
 
 
-def test_the_model_of_the_page_gives_every_source():
+def test_the_model_of_the_tutorial_gives_every_source():
     names = {}
-    exec(example("own_model"), names)
+    exec(written_by("own_model"), names)
     for n_samples in (800, 803):
         est = names["TinyMask"](n_src=3)(torch.randn(2, n_samples))
         assert est.shape == (2, 3, n_samples)
@@ -152,7 +160,7 @@ def test_the_corpus_of_the_page_feeds_the_loader():
         "load_list": lambda root, split: ([f"{split}{i}" for i in range(4)], [900] * 4),
         "load_sources": lambda name, start, stop: np.full((2, stop - start), 0.5, dtype=np.float32),
     }
-    exec(example("own_corpus"), names)
+    exec(example("corpora"), names)
     data = MixtureDataModule(names["MineCorpus"]("x"), segment_s=0.1, batch_size=2)
     data.setup("fit")
     mixture, sources, ids = next(iter(data.train_dataloader()))

@@ -1,19 +1,11 @@
-"""The site: built as ``make docs`` builds it, read through, and opened in a browser."""
+"""The site: built as ``make docs`` builds it, and read through."""
 
 from __future__ import annotations
 
-import functools
-import html
 import importlib
 import inspect
-import json
 import os
 import re
-import shutil
-import subprocess
-import sys
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,37 +15,7 @@ import yaml
 pytestmark = pytest.mark.docs
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless", "--disable-dev-shm-usage", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-sync", "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
-]  # fmt: skip
 ROLE = re.compile(r":(?:class|func|meth|data|attr|mod|obj|math|ref|doc|exc):")
-
-
-def build(source, out, *flags):
-    """Runs Sphinx as ``make docs`` does."""
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", *flags, source, out]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The folder of the built site."""
-    folder = tmp_path_factory.mktemp("docs")
-    done = build(ROOT / "docs", folder / "site", "-d", folder / "doctrees")
-    assert done.returncode == 0, done.stderr
-    return folder / "site"
-
-
-@pytest.fixture(scope="session")
-def pages(site):
-    """Every page as a tree, by its path in the site."""
-    from bs4 import BeautifulSoup
-
-    files = sorted(site.rglob("*.html"))
-    return {file.relative_to(site).as_posix(): BeautifulSoup(file.read_text("utf-8"), "html.parser") for file in files}
 
 
 def test_the_pages_are_there(pages):
@@ -154,12 +116,6 @@ def test_every_recipe_is_on_the_page_of_its_card(pages):
         assert file.read_text(encoding="utf-8").splitlines()[1] in text, file
 
 
-def test_the_tutorial_shows_what_it_computed(site, pages):
-    page = pages["tutorials/label_switching.html"]
-    assert "plain PIT ['" in page.get_text()
-    assert page.find("img", src=re.compile(r"\.png$"))
-
-
 @pytest.mark.parametrize(
     ("page", "message"),
     [
@@ -168,7 +124,7 @@ def test_the_tutorial_shows_what_it_computed(site, pages):
     ],
     ids=["link", "name"],
 )
-def test_a_broken_reference_ends_the_build(tmp_path, page, message):
+def test_a_broken_reference_ends_the_build(build, tmp_path, page, message):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "index.md").write_text(page)
     lines = ["import sys", f"sys.path.insert(0, {str(ROOT)!r})"]
@@ -177,86 +133,3 @@ def test_a_broken_reference_ends_the_build(tmp_path, page, message):
     done = build(tmp_path / "in", tmp_path / "out")
     assert done.returncode == 1
     assert message in done.stderr
-
-
-# --- in a browser ---
-
-PROBE = """<!doctype html><title>probe</title><pre id="probe"></pre><script>
-addEventListener("load", async () => {
-  const open = (url) => new Promise((done) => {
-    const frame = document.createElement("iframe");
-    frame.width = 1200; frame.height = 800;
-    frame.onload = () => done(frame);
-    frame.src = url; document.body.append(frame);
-  });
-  const found = {};
-  for (const url of PAGES) {
-    const frame = await open(url), page = frame.contentDocument;
-    found[url] = {
-      heading: page.querySelector("h1")?.textContent ?? "",
-      broken: [...page.images].filter((image) => image.complete && !image.naturalWidth).map((image) => image.src),
-      far: frame.contentWindow.performance.getEntriesByType("resource").map((r) => r.name)
-        .filter((name) => !name.startsWith(location.origin) && !name.startsWith("data:")),
-      wide: page.documentElement.scrollWidth > 1200,
-    };
-    frame.remove();
-  }
-  document.getElementById("probe").textContent = JSON.stringify(found);
-});
-</script>"""
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves the site and keeps what was not found."""
-
-    missed: list[str]
-
-    def log_message(self, *args):
-        pass
-
-    def send_error(self, code, *args, **kwargs):
-        self.missed.append(f"{code} {self.path}")
-        super().send_error(code, *args, **kwargs)
-
-
-@pytest.fixture(scope="session")
-def opened(site, pages, tmp_path_factory):
-    """What every page is in Chromium, hits of a search, the browser's log, and what the server had no file for."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
-    folder = tmp_path_factory.mktemp("browser")
-    urls = [f"/{name}" for name in pages if name not in ("search.html", "genindex.html", "py-modindex.html")]
-    (site / "probe.html").write_text(PROBE.replace("PAGES", json.dumps(urls)))
-    handler = type("Handler", (Quiet,), {"missed": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        own = [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=600000", "--dump-dom"]
-        address = f"http://127.0.0.1:{server.server_port}"
-
-        def browse(page):
-            command = [CHROMIUM, *FLAGS, *own, f"{address}/{page}"]
-            return subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
-
-        done, search = browse("probe.html"), browse("search.html?q=hysteresis")
-    finally:
-        server.shutdown()
-        (site / "probe.html").unlink()
-    probe = re.search(r'<pre id="probe">(.+?)</pre>', done.stdout, re.S)
-    assert probe, "the pages did not load to their end"
-    found = json.loads(html.unescape(probe[1]))
-    assert set(urls) == set(found)
-    hits = re.findall(r'<li class="kind-', search.stdout)
-    return found, hits, done.stderr + search.stderr, [miss for miss in handler.missed if "favicon" not in miss]
-
-
-@pytest.mark.browser
-def test_every_page_opens_in_a_browser(opened):
-    found, hits, log, missed = opened
-    assert [line for line in log.splitlines() if "CONSOLE" in line] == []
-    assert missed == []
-    for url, page in found.items():
-        assert page["heading"], url
-        assert (page["broken"], page["far"]) == ([], []), url
-        assert not page["wide"], f"{url} has to be scrolled sideways"
-    assert len(hits) > 3, "the search finds nothing"

@@ -1,5 +1,6 @@
 """Pages that are made of the repository's texts and modules."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,3 +43,18 @@ def test_pages_of_files_that_went_are_removed(tmp_path, monkeypatch):
     before = (tmp_path / "recipes" / "a.md").stat().st_mtime_ns
     sources.write(SimpleNamespace(srcdir=tmp_path))
     assert (tmp_path / "recipes" / "a.md").stat().st_mtime_ns == before
+
+
+def test_links_of_a_notebook_are_turned_in_its_texts_only():
+    from docs.sources import turn_links
+
+    cells = [
+        {"cell_type": "markdown", "source": ["[card](../../recipes/lir/README.md)\n", "`[x](gone.md)`"]},
+        {"cell_type": "code", "source": ["x[0](../../recipes/lir/README.md)"]},
+    ]
+    source = [json.dumps({"cells": cells, "nbformat": 4})]
+    turn_links(None, "tutorials/label_switching", source)
+    made = json.loads(source[0])
+    assert made["cells"][0]["source"] == "[card](../recipes/lir.md)\n`[x](gone.md)`"
+    assert made["cells"][1] == cells[1]
+    assert made["nbformat"] == 4
