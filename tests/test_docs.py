@@ -40,6 +40,15 @@ def name_of(page):
     return str(page.relative_to(ROOT))
 
 
+def sparing(pages):
+    """The pages as parameters; cards of recipes, which hold most commands, are slow but for one."""
+    own = [page.parent.parent.name == "recipes" and page.parent.name != "baseline" for page in pages]
+    return [
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if is_slow else [])
+        for page, is_slow in zip(pages, own, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page_names_what_is_there(page):
     text = text_of(page)
@@ -150,7 +159,7 @@ def trainings_of(verb, words):
     return []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
+@pytest.mark.parametrize("page", sparing([page for page in PAGES if page.name != "CHANGELOG.md"]))
 def test_every_command_of_a_page_is_understood(page, parse_only, tmp_path, monkeypatch):
     """Trainings are composed and checked, those of scripts and studies too; other verbs parse their words."""
     monkeypatch.setenv("NOISE", "x")
@@ -177,7 +186,7 @@ def overrides_in(text):
             yield words
 
 
-@pytest.mark.parametrize("card", CARDS, ids=name_of)
+@pytest.mark.parametrize("card", sparing(CARDS))
 def test_every_override_of_a_card_is_one_of_its_recipes(card, monkeypatch):
     """It composes with one of them; a bare name (``level=source``) is an argument of a part of one."""
     monkeypatch.setenv("NOISE", "x")

@@ -94,6 +94,7 @@ def env(site):
     return {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_installed_wheel_lists_and_composes_recipes(site, env, tmp_path):
     where = run(sys.executable, "-c", "import asteroid_stab.cli.main as m; print(m.__file__)", cwd=tmp_path, env=env)
     assert Path(where.strip()).is_relative_to(site)
@@ -170,6 +171,7 @@ def test_environment_of_toolkits_is_as_pinned():
     assert {name: version for name, version in found.items() if name not in ("pip", "setuptools")} == wanted
 
 
+@pytest.mark.slow
 def test_environment_on_another_one(tmp_path):
     """``.ci/venv FOLDER --on BASE FILE``: sees BASE, has the packages of FILE, and is made again when FILE changes."""
     about, wheel = "tiny_extra-1.5.dist-info", tmp_path / "tiny_extra-1.5-py3-none-any.whl"
