@@ -11,12 +11,13 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import path, positive
-from asteroid_stab.cli.evaluate_options import add_n_jobs, check_measuring
+from asteroid_stab.cli.evaluate_options import add_metrics, add_n_jobs, check_measuring
 from asteroid_stab.cli.evaluation_place import check_broken, check_place, move_evaluation
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.cli.measuring import possible_metrics, share_cores
+from asteroid_stab.cli.recognition import Recognition, add_recognition
 from asteroid_stab.errors import StabError, some
-from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.metrics.names import STANDARD
 from asteroid_stab.run.layout import EvaluationLayout
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
         StabError: a folder, table or file cannot be used, estimates are missing, or the folder cannot be written.
     """
     options = _options(argv)
+    recognition = Recognition.of(options)
     place = None if options.out is None else EvaluationLayout(options.out)
     if place is not None:
         check_place(place, is_ours=False)
@@ -51,9 +53,10 @@ def main(argv: list[str]) -> int:
     dataset, estimates = _read(options)
     if not dataset.has_mixtures:
         print("note: improvements are left out: there are no mixtures to compare with (--mixture-path names them)")
-    evaluation = _measure(dataset, estimates, options)
+    evaluation = _measure(dataset, estimates, options, recognition)
     facts = {"split": "score", "sample_rate": dataset.sample_rate, "command": f"asteroid-stab score {shlex.join(argv)}"}
-    facts |= {"estimates": str(options.estimates), "references": str(options.references)}
+    facts |= {"estimates": str(options.estimates), "references": str(options.references), **recognition.settings}
+    facts |= {"limit": options.limit, "n_of": len(dataset)}
     show(summary := summary_of(evaluation, facts))
     if place is not None:
         try:
@@ -144,7 +147,9 @@ def _check_unused(options: argparse.Namespace, names: Sequence[str], why: str) -
         raise StabError(f"{' and '.join(given)} must be left out: {why}")
 
 
-def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: argparse.Namespace) -> Any:
+def _measure(
+    dataset: MixtureFiles, estimates: dict[str, list[str]], options: argparse.Namespace, recognition: Recognition
+) -> Any:
     import numpy as np
     import torch
     from rich.console import Console
@@ -159,9 +164,10 @@ def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: ar
     def read(item: int, mixture: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(np.stack([read_samples(paths[item], 0, len(mixture)) for paths in estimates.values()]))
 
-    metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
+    metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or STANDARD)]))
     metrics = possible_metrics(metrics, dataset.sample_rate, dataset.n_src)
     n_items = min(options.limit or len(dataset), len(dataset))
+    words = recognition.errors_in(dataset, options.limit)
     n_jobs = min(share_cores(available_cores(), options.n_jobs, on_cpu=False)[0], n_items)
     with (
         MetricPool(dataset.sample_rate, metrics, n_jobs) as pool,
@@ -169,7 +175,8 @@ def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: ar
     ):
         task = progress.add_task(f"{n_items} mixtures", total=n_items)
         advance = partial(progress.advance, task)
-        evaluation = measure_all(partial(given, dataset, read), {}, dataset, pool, options.limit, advance)
+        separate = partial(given, dataset, read)
+        evaluation = measure_all(separate, {}, dataset, pool, options.limit, advance, words=words)
     evaluation.has_mixtures = dataset.has_mixtures
     return evaluation
 
@@ -195,7 +202,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mixture-path", metavar="RULE", help=f"names of the mixtures in REF ({MIXTURE_PATH} where there are any)"
     )
-    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"some of: {', '.join(METRICS)} (all)")
+    add_metrics(parser)
+    add_recognition(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     add_n_jobs(parser)
     parser.add_argument(
@@ -208,5 +216,5 @@ def make_parser() -> argparse.ArgumentParser:
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = make_parser()
     options = parser.parse_intermixed_args(argv)
-    check_measuring(parser, options.metrics or [], options.n_jobs)
+    options.metrics = check_measuring(parser, options.metrics or [], options.n_jobs)
     return options

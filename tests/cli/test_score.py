@@ -110,6 +110,24 @@ def test_without_mixtures_there_are_no_improvements(folder, capsys):
     assert [*json.loads((out / "summary.json").read_text())["metrics"]] == ["si_sdr"]
 
 
+def test_words_are_counted_of_estimates_that_are_there(made, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("meeteval")
+    heard = []
+    monkeypatch.setattr("bench.speech_samples.hear", lambda x, rate: heard.append(rate) or "a", raising=False)
+    table = tmp_path / "said.csv"
+    table.write_text("name,source_1,source_2,source_3\na,a,a,a b\nb,a,,a\n")
+    words = ["--recogniser", "bench.speech_samples.hear", "--transcripts", str(table)]
+    score.main([str(made / "est"), str(made / "ref"), *words, "--out", str(tmp_path / "out"), *QUICK])
+    assert "WER 33.3 %, cpWER 33.3 % of all 6 words\n" in capsys.readouterr().out
+    assert heard == [RATE] * 6
+    assert json.loads((tmp_path / "out/summary.json").read_text())["recogniser"] == "bench.speech_samples.hear"
+
+
+def test_the_first_mixtures_are_said_to_be_of_all(made, capsys):
+    score.main([str(made / "est"), str(made / "ref"), "--limit", "1", *QUICK])
+    assert "score: first 1 of 2 mixtures, percentiles" in capsys.readouterr().out
+
+
 def test_one_file_is_scored(made, capsys):
     files = [str(made / "est/a_est2.wav"), str(made / "ref/s1/a.wav")]
     assert score.main([*files, "--mixture-path", str(made / "ref/mix/a.wav"), *QUICK]) == 0
