@@ -79,6 +79,7 @@ def _read(options: argparse.Namespace) -> tuple[MixtureFiles, dict[str, list[str
     from asteroid_stab.audio.file import read_header
     from asteroid_stab.data.corpora.checked_files import check_files
     from asteroid_stab.data.corpora.mixture_files import MIXTURE, MixtureFiles
+    from asteroid_stab.microphones import MicChoice
 
     est, ref = options.estimates, options.references
     if not ref.exists():
@@ -94,8 +95,22 @@ def _read(options: argparse.Namespace) -> tuple[MixtureFiles, dict[str, list[str
         names, paths, folder, estimates = _read_folders(options)
         place = est
     rate = read_header(paths["source 1"][0]).sample_rate
-    dataset = MixtureFiles(names, paths, folder, rate)
-    check_files({"reference": paths["source 1"], **estimates}, rate, place, "reference")
+    choice = None if options.channel is None else MicChoice([options.channel - 1])
+    counts = {role: _n_channels(files) for role, files in {"reference": paths["source 1"], **estimates}.items()}
+    allowed = {role: (1,) if choice is None else tuple({1, n}) for role, n in counts.items()}
+    try:
+        dataset = MixtureFiles(names, paths, folder, rate, choice=choice)
+        check_files({"reference": paths["source 1"], **estimates}, rate, place, "reference", allowed, known=True)
+    except StabError as error:
+        if error.argument == "mics":
+            raise StabError(f"--channel must be one of the files' channels, from 1, got {options.channel}") from error
+        if choice is None and "channels instead of 1" in str(error):
+            raise StabError(f"{error}; --channel N takes one, from 1") from error
+        raise
+    if beyond := [role for role, n in counts.items() if 1 < n < (options.channel or 1)]:
+        raise StabError(
+            f"--channel must be at most {counts[beyond[0]]}, the channels of {beyond[0]}, got {options.channel}"
+        )
     return dataset, estimates
 
 
@@ -127,7 +142,7 @@ def _read_folders(
     if n_src > 1 and rules.NUMBER not in rule:
         raise StabError(f"--estimate-path must have {{j}}, since there are {n_src} sources, got {rule!r}")
     if rules.NUMBER in rule and (more := rules.files_by_rule(est, rule, n_src + 1)):
-        raise StabError(f"{est} has more estimates than the {n_src} sources: {min(more.values())}")
+        raise StabError(f"{est} has more estimates than the {n_src} source{'s' * (n_src > 1)}: {min(more.values())}")
     if beyond := sorted(rules.files_by_rule(est, rule).keys() - {*names}):
         print(f"note: estimates without a reference are left out: {some(beyond)} ({len(beyond)})")
     return (
@@ -139,6 +154,14 @@ def _read_folders(
             for j in range(1, n_src + 1)
         },
     )
+
+
+def _n_channels(files: Sequence[str]) -> int:
+    """Number of channels of the first of some files; 1 where it cannot be read, which is said later."""
+    from asteroid_stab.audio.file import Header, probe_headers
+
+    found = next(iter(probe_headers(files[:1])), None)
+    return found.n_channels if isinstance(found, Header) else 1
 
 
 def _check_unused(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
@@ -155,14 +178,18 @@ def _measure(
     from rich.console import Console
     from rich.progress import Progress
 
-    from asteroid_stab.audio.file import read_samples
+    from asteroid_stab.audio.file import read_channels
     from asteroid_stab.cores import available_cores
     from asteroid_stab.metrics.evaluation import measure_all
     from asteroid_stab.metrics.pool import MetricPool
     from asteroid_stab.metrics.separated import given
 
     def read(item: int, mixture: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.stack([read_samples(paths[item], 0, len(mixture)) for paths in estimates.values()]))
+        found = [paths[item] for paths in estimates.values()]
+        chosen = (options.channel or 1) - 1
+        return torch.from_numpy(
+            np.stack([read_channels(p, 0, len(mixture), [chosen if _n_channels([p]) > 1 else 0])[0] for p in found])
+        )
 
     metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or STANDARD)]))
     metrics = possible_metrics(metrics, dataset.sample_rate, dataset.n_src)
@@ -201,6 +228,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source-path", metavar="RULE", help=f"names of the references in REF ({SOURCE_PATH})")
     parser.add_argument(
         "--mixture-path", metavar="RULE", help=f"names of the mixtures in REF ({MIXTURE_PATH} where there are any)"
+    )
+    parser.add_argument(
+        "--channel", type=positive, metavar="N", help="the channel to take, from 1, of files with several"
     )
     add_metrics(parser)
     add_recognition(parser)

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from asteroid_stab.report.run_data import Run
 
 
+def measured_on(split: str, corpus: str = "") -> str:
+    """A split in words, of another corpus than the runs' own where one is named.
+
+    Example:
+        >>> measured_on("test"), measured_on("test", "wham")
+        ('test', 'test of wham')
+    """
+    return f"{split} of {corpus}" if corpus else split
+
+
 def task(run: Run) -> tuple[int | None, bool]:
     """Number of sources in a run's mixtures, and whether it trains on a pretext task, whose scores mean nothing."""
     config = upgrade_config(parse_config(run.config, str(RunLayout(run.path).config)))

@@ -18,7 +18,7 @@ from asteroid_stab.report.evaluation_data import Evaluation
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import duration, number, parameters
 from asteroid_stab.run.layout import RunLayout
-from asteroid_stab.run.recipes import recipe_files
+from asteroid_stab.run.recipes import recipe_files, without_links
 
 TAGS = ("asteroid", "asteroid-stab", "speech-separation", "audio-to-audio")
 
@@ -161,7 +161,7 @@ def papers(recipe: str) -> str:
         return ""
     body = place.read_text(encoding="utf-8").split("\n\n")[1]
     text = " ".join(re.split(r"\*\*(?:Claim|State)", body)[0].split())
-    return re.sub(r"\]\((?!https?://)[^)]*\)", "]", text)  # links within the repository lead nowhere here
+    return without_links(text)
 
 
 def _identifier(name: str) -> str:
