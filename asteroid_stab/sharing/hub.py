@@ -114,9 +114,12 @@ def size_of(name: HubName, names: Sequence[str]) -> int:
     Raises:
         StabError: the hub has no such model, or cannot be reached.
     """
-    hub = _library("pull")
+    hub, errors = _library("pull"), needed("huggingface_hub.errors", "pull", "hub")
     with hub_errors(name.repo):
-        files = hub.snapshot_download(name.repo, revision=name.revision, allow_patterns=[*names], dry_run=True)
+        try:
+            files = hub.snapshot_download(name.repo, revision=name.revision, allow_patterns=[*names], dry_run=True)
+        except errors.DryRunError as error:  # it hides why the hub was of no help
+            raise (error.__cause__ or error) from error
     return sum(one.file_size or 0 for one in files)
 
 
