@@ -15,7 +15,7 @@ from asteroid_stab.paths import shown
 from asteroid_stab.signals import present
 
 SUMMARY = "trains and evaluates the rows of a file with several seeds, and prints their table"
-PROGRAM = [sys.executable, "-m", "asteroid_stab.cli.study_step"]
+PROGRAM = [sys.executable, str(Path(__file__).with_name("study_step.py"))]
 SEEDS = (1, 2, 3)
 _ELSEWHERE = "--out names another folder"
 

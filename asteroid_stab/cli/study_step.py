@@ -7,6 +7,13 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
+
+if __name__ == "__main__":
+    # A study starts this file by its path, and Lightning starts it again so for other ranks: "-m" would look for the
+    # package in the present folder first, which may hold another version of it.
+    _root = str(Path(__file__).resolve().parents[2])
+    sys.path[:1] = [] if _root in sys.path[1:] else [_root]
 
 from asteroid_stab.cli.main import main
 from asteroid_stab.signals import send_own

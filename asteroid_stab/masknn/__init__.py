@@ -1,7 +1,8 @@
 """Building blocks of separation networks."""
 
 from asteroid_stab.masknn.exit_gate import ExitGate
-from asteroid_stab.masknn.kernels import FastPReLU, ShiftedConv1d, use_fast_kernels
+from asteroid_stab.masknn.fast_layers import FastPReLU, ShiftedConv1d
+from asteroid_stab.masknn.kernels import use_fast_kernels
 from asteroid_stab.masknn.norms import FusedGlobLN
 from asteroid_stab.masknn.refinement import RefinementMasker
 from asteroid_stab.masknn.sub_blocks import make_sub_block, register_sub_block

@@ -1,34 +1,51 @@
-"""Layers of Asteroid's networks that compute the same in less time on a CPU, or without a wait for a GPU."""
+"""Layers of a network turned into those that compute the same in less time, and back."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
+from asteroid.masknn.attention import ImprovedTransformedLayer
 from asteroid.masknn.convolutional import TDConvNet
 from asteroid.masknn.norms import GlobLN
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import leaky_relu
+from asteroid_filterbanks import Decoder
+from torch import nn
 
+from asteroid_stab.masknn.fast_layers import FastPReLU, ShiftedConv1d
+from asteroid_stab.masknn.lean_attention import LeanTransformedLayer
 from asteroid_stab.masknn.mask_net import UnhaltedTDConvNet
+from asteroid_stab.masknn.mixing_decoder import FoldedMixingDecoder, MixingDecoder
 from asteroid_stab.masknn.norms import FusedGlobLN
+from asteroid_stab.masknn.overlap_add import FoldedDecoder
 
 STOCK_KERNELS = "ASTEROID_STAB_STOCK_KERNELS"
 """Environment variable; 1 keeps the layers of torch and Asteroid."""
 
 
-def use_fast_kernels(model: nn.Module) -> nn.Module:
-    """Turns layers of ``model`` into faster ones, in place; parameters, their names and the values stay.
+def _all(layer: nn.Module) -> bool:
+    return True
 
-    ``GlobLN`` becomes :class:`~asteroid_stab.masknn.FusedGlobLN`, ``PReLU`` with one slope :class:`FastPReLU`, and a
-    depthwise ``Conv1d`` of three taps :class:`ShiftedConv1d`, and the mask network of ConvTasNet
-    :class:`~asteroid_stab.masknn.mask_net.UnhaltedTDConvNet`. Values and gradients agree up to rounding; gradients of
-    gradients are refused. The model is built by Asteroid and changed afterwards, so that its files still name
-    Asteroid's layers. With the environment variable ``ASTEROID_STAB_STOCK_KERNELS=1`` nothing is changed.
+
+FAST: dict[Any, tuple[Any, Callable[[Any], bool]]] = {
+    GlobLN: (FusedGlobLN, _all),
+    nn.PReLU: (FastPReLU, FastPReLU.serves),
+    nn.Conv1d: (ShiftedConv1d, ShiftedConv1d.serves),
+    Decoder: (FoldedDecoder, FoldedDecoder.serves),
+    MixingDecoder: (FoldedMixingDecoder, _all),
+    TDConvNet: (UnhaltedTDConvNet, _all),
+    ImprovedTransformedLayer: (LeanTransformedLayer, _all),
+}
+"""For each kind of layer the faster one, a subclass of it, and which layers of the kind it can take the place of."""
+
+
+def use_fast_kernels(model: nn.Module) -> nn.Module:
+    """Turns layers of ``model`` into faster ones, in place, by :data:`FAST`; parameters and their names stay.
+
+    Values and gradients agree up to rounding; gradients of gradients are refused by some. The model is built by
+    Asteroid and changed afterwards, so that its files still name Asteroid's layers. With the environment variable
+    ``ASTEROID_STAB_STOCK_KERNELS=1`` nothing is changed.
 
     Example:
         >>> model = nn.Sequential(nn.Conv1d(4, 4, 3, padding=2, dilation=2, groups=4), nn.PReLU(), nn.Conv1d(4, 4, 1))
@@ -38,14 +55,9 @@ def use_fast_kernels(model: nn.Module) -> nn.Module:
     if os.environ.get(STOCK_KERNELS) == "1":
         return model
     for module in model.modules():
-        if type(module) is GlobLN:
-            module.__class__ = FusedGlobLN
-        elif type(module) is nn.PReLU and module.num_parameters == 1:
-            module.__class__ = FastPReLU
-        elif type(module) is nn.Conv1d and ShiftedConv1d.serves(module):
-            module.__class__ = ShiftedConv1d
-        elif type(module) is TDConvNet:
-            module.__class__ = UnhaltedTDConvNet
+        fast, serves = FAST.get(type(module), (None, _all))
+        if fast is not None and serves(module):
+            module.__class__ = fast
     return model
 
 
@@ -63,7 +75,7 @@ def stock_kernels(model: nn.Module) -> Iterator[None]:
         >>> type(model[0]).__name__
         'FastPReLU'
     """
-    stock: dict[type, Any] = {FusedGlobLN: GlobLN, FastPReLU: nn.PReLU, ShiftedConv1d: nn.Conv1d}
+    stock = {fast: kind for kind, (fast, _) in FAST.items()}
     changed = [(module, type(module)) for module in model.modules() if type(module) in stock]
     for module, kind in changed:
         module.__class__ = stock[kind]
@@ -72,116 +84,3 @@ def stock_kernels(model: nn.Module) -> Iterator[None]:
     finally:
         for module, kind in changed:
             module.__class__ = kind
-
-
-class FastPReLU(nn.PReLU):
-    """``PReLU`` with one slope: torch's backward pass takes six times as long on a CPU.
-
-    Elsewhere, under autocast and while it is compiled, it is torch's own.
-
-    Shapes:
-        input and output: [B, C, ...].
-
-    Example:
-        >>> x = torch.tensor([-2.0, 3.0], requires_grad=True)
-        >>> layer = FastPReLU(init=0.25)
-        >>> layer(x).sum().backward()
-        >>> layer(x), x.grad, layer.weight.grad
-        (tensor([-0.5000,  3.0000], grad_fn=<_PReLUBackward>), tensor([0.2500, 1.0000]), tensor([-2.]))
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not (_fits(x, self.weight) and torch.is_grad_enabled()):
-            return super().forward(x)
-        return _PReLU.apply(x, self.weight)
-
-
-class ShiftedConv1d(nn.Conv1d):
-    """Depthwise ``Conv1d`` of three taps as three shifted products: dilated, torch's takes four times as long on a CPU.
-
-    Elsewhere, under autocast and while it is compiled, it is torch's own.
-
-    Shapes:
-        input and output: [B, C, T].
-
-    Example:
-        >>> layer = ShiftedConv1d(4, 4, 3, padding=2, dilation=2, groups=4)
-        >>> x = torch.randn(2, 4, 50)
-        >>> torch.allclose(layer(x), nn.Conv1d.forward(layer, x), atol=1e-6)
-        True
-    """
-
-    @staticmethod
-    def serves(layer: nn.Conv1d) -> bool:
-        """Whether a layer is of the kind that this class computes: depthwise, three taps, as long as its input."""
-        depthwise = layer.groups == layer.in_channels == layer.out_channels
-        same = layer.kernel_size == (3,) and layer.stride == (1,) and layer.padding == layer.dilation
-        return depthwise and same and layer.padding_mode == "zeros" and layer.bias is not None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 3 or x.shape[1] != self.in_channels or not _fits(x, self.weight):
-            return super().forward(x)
-        return _DepthwiseConv.apply(x, self.weight, self.bias, self.dilation[0])
-
-
-def _fits(x: Tensor, weight: Tensor) -> bool:
-    """Whether the code below computes this: float32 or wider on a CPU, and nothing that rewrites operations."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == weight.dtype
-        and x.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
-
-
-class _PReLU(torch.autograd.Function):
-    """y = x for x > 0, else a·x; the gradient of a is one product of vectors."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.slope = weight.item()
-        ctx.save_for_backward(x)
-        return leaky_relu(x, ctx.slope)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        (x,) = ctx.saved_tensors
-        of_x = torch.ops.aten.leaky_relu_backward(grad, x, ctx.slope, False) if ctx.needs_input_grad[0] else None
-        of_weight = torch.dot(grad.flatten(), x.clamp_max(0).flatten()).view(1) if ctx.needs_input_grad[1] else None
-        return of_x, of_weight
-
-
-class _DepthwiseConv(torch.autograd.Function):
-    """y[c, t] = b[c] + w[c, 0] · x[c, t - d] + w[c, 1] · x[c, t] + w[c, 2] · x[c, t + d], x being 0 outside."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.dilation = dilation
-        before, here, after = weight.transpose(0, 2).unbind(0)  # [1, C] each
-        return _add_shifted(torch.addcmul(bias.unsqueeze(-1), x, here.mT), x, before.mT, after.mT, dilation)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        d = ctx.dilation
-        of_x = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            before, here, after = weight.transpose(0, 2).unbind(0)
-            of_x = _add_shifted(grad * here.mT, grad, after.mT, before.mT, d)
-        if ctx.needs_input_grad[1]:
-            pairs = ((grad[..., d:], x[..., :-d]), (grad, x), (grad[..., :-d], x[..., d:]))
-            of_weight = torch.stack([torch.linalg.vecdot(*pair).sum(0) for pair in pairs], -1).unsqueeze(1)
-        if ctx.needs_input_grad[2]:
-            of_bias = grad.sum((0, 2))
-        return of_x, of_weight, of_bias, None
-
-
-def _add_shifted(out: Tensor, x: Tensor, before: Tensor, after: Tensor, d: int) -> Tensor:
-    """Returns out[t] + before · x[t - d] + after · x[t + d], added in place; before and after: [C, 1]."""
-    out[..., d:].addcmul_(x[..., :-d], before)
-    out[..., :-d].addcmul_(x[..., d:], after)
-    return out

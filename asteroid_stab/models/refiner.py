@@ -15,8 +15,9 @@ from torch.nn.functional import pad
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.masknn import RefinementMasker, use_fast_kernels
+from asteroid_stab.masknn.mixing_decoder import MixingDecoder
 from asteroid_stab.masknn.refinement import mask_head
-from asteroid_stab.models.refiner_parts import MixingDecoder, by_length, check_sizes, counts
+from asteroid_stab.models.refiner_parts import by_length, check_sizes, counts
 from asteroid_stab.models.refiner_stages import StagedModel
 
 

@@ -1,4 +1,4 @@
-"""Parts of a refining network besides its blocks: a mixing decoder, items of different lengths, checks of sizes."""
+"""Parts of a refining network besides its layers: items of different lengths, and checks of sizes."""
 
 from __future__ import annotations
 
@@ -6,36 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.transfer import send
 
 SIZES = ("n_src", "n_blocks", "n_sub_blocks", "n_filters", "kernel_size", "bn_chan", "upsampling_depth")
-
-
-class MixingDecoder(nn.ConvTranspose1d):
-    """D of eq. (1): every output is computed from the masked features of all sources.
-
-    Shapes:
-        - input ``[B, S, N, L]``, output ``[B, S, T]``.
-    """
-
-    def __init__(self, n_slots: int, n_filters: int, kernel_size: int, stride: int):
-        super().__init__(
-            n_slots * n_filters,
-            n_slots,
-            kernel_size,
-            stride,
-            padding=kernel_size // 2,
-            output_padding=(stride - 1) * (kernel_size % 2),  # the number of samples that were encoded
-            bias=False,
-        )
-        nn.init.xavier_normal_(self.weight)
-
-    def forward(self, masked: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """The waveforms."""
-        return super().forward(masked.flatten(1, 2), output_size)
 
 
 def check_sizes(args: Mapping[str, Any]) -> None:

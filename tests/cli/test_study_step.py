@@ -3,11 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
-from asteroid_stab.cli import study_step
+from asteroid_stab.cli import study, study_step
 
 
 def test_it_asks_itself_to_end_once_the_other_end_of_the_pipe_is_closed(monkeypatch):
@@ -19,11 +18,15 @@ def test_it_asks_itself_to_end_once_the_other_end_of_the_pipe_is_closed(monkeypa
     assert next(pieces, None) is None
 
 
-def started(*words):
+def started(*words, cwd=None):
     return subprocess.Popen(
-        [sys.executable, "-m", "asteroid_stab.cli.study_step", *words],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [*study.PROGRAM, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+    )
 
 
 @pytest.mark.slow
@@ -31,6 +34,15 @@ def test_it_runs_a_verb_while_the_pipe_is_open():
     with started("no-verb") as process:
         assert process.stderr.readline().startswith("asteroid-stab: error: no verb 'no-verb'")
         assert process.wait(30) == 2
+
+
+@pytest.mark.slow
+def test_it_is_of_the_version_that_runs_the_study_in_any_folder(tmp_path):
+    """A study was run in a checkout of another version, and its trainings were of that one."""
+    (tmp_path / "asteroid_stab").mkdir()
+    (tmp_path / "asteroid_stab" / "__init__.py").write_text("raise SystemExit('another version')")
+    with started("no-verb", cwd=tmp_path) as process:
+        assert process.stderr.readline().startswith("asteroid-stab: error: no verb 'no-verb'")
 
 
 @pytest.mark.slow
