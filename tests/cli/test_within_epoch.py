@@ -199,10 +199,10 @@ def test_a_limit_of_steps_counts_the_steps_within_the_epoch(tmp_path, monkeypatc
 def test_a_limit_that_ends_within_the_epoch_is_no_end(tmp_path, monkeypatch, capsys, max_steps):
     """The checkpoint within the second epoch is of step 6: no step is left, one is too many, or one is left."""
     run = tmp_path / "run"
-    words = ["baseline/toy", *COMMON, "trainer.max_epochs=2"]
+    words = ["baseline/toy", *COMMON, "trainer.max_epochs=2", "+trainer.max_steps=8"]
     killed_after(monkeypatch, (1, 1), run, *words, "checkpoint.every_n_steps=1")
     capsys.readouterr()
-    assert main(["train", f"resume={run}", f"+trainer.max_steps={max_steps}"]) == 75
+    assert main(["train", f"resume={run}", f"trainer.max_steps={max_steps}"]) == 75
     out = capsys.readouterr().out
     assert f"ended after 6 steps, with trainer.max_steps={max_steps}: this epoch would not be whole" in out
     assert "goes on after the last checkpoint within the epoch" in out
