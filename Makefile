@@ -63,7 +63,7 @@ kills: venv ## over a hundred kills of trainings at random moments, on one rank 
 	N_KILLS=6 $(PYTEST) tests/cli/test_random_kills.py tests/run/test_study_runner.py
 
 bench: venv ## this package beside Asteroid: time and memory
-	for name in pit step kernels data evaluate callbacks layers refinement ranks scale; do $(BIN)/asteroid-stab bench $$name || exit 1; done
+	for name in pit step kernels data evaluate callbacks layers refinement ranks rooms scale; do $(BIN)/asteroid-stab bench $$name || exit 1; done
 
 wheel: venv ## dist/*.whl
 	@rm -rf build dist

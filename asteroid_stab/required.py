@@ -1,11 +1,14 @@
-"""Packages that are installed because this one needs them."""
+"""Packages that are installed because this one needs them, and packages of an extra, with the words that install it."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
+from typing import Any
+
+from asteroid_stab.errors import StabError, cause
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -30,6 +33,23 @@ def required_packages() -> frozenset[str]:
         lines = distribution.requires or []
         waiting += [found.group() for line in lines if "extra ==" not in line and (found := _NAME.match(line))]
     return frozenset(names)
+
+
+def needed(module: str, purpose: str, extra: str) -> Any:
+    """Imports a package of an extra.
+
+    Args:
+        module: its name.
+        purpose: what needs it, for the message.
+        extra: the extra of this package that brings it.
+
+    Raises:
+        StabError: it is not installed, or cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise StabError(f"{purpose} needs {module} ({cause(error)}): pip install 'asteroid-stab[{extra}]'") from error
 
 
 def import_names(distribution: metadata.Distribution) -> set[str]:

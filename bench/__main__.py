@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from asteroid_stab.errors import StabError, nearest
 from bench.frame import Bench
 
-BENCHES = ("pit", "step", "kernels", "data", "evaluate", "callbacks", "layers", "refinement", "ranks", "scale")
+BENCHES = ("pit", "step", "kernels", "data", "evaluate", "callbacks", "layers", "refinement", "ranks", "rooms", "scale")
 
 
 def bench(name: str) -> Bench:

@@ -43,7 +43,7 @@ FLOORS = [
     ("version", 0),
     ("run.__init__", 0),
     ("run.assignments", 0),
-    ("run.data_map", 0),
+    ("run.item_tables", 0),
     ("run.epochs", 0),
     ("required", 0),
     ("run.layout", 0),
@@ -75,7 +75,6 @@ FLOORS = [
     ("models.*", 2),
     ("pretext.*", 2),
     ("separation.*", 2),
-    ("sharing.extras", 0),
     ("sharing.__init__", 0),
     ("sharing.hub", 1),  # where models come from
     ("sharing.export*", 2),
@@ -337,7 +336,7 @@ def undeclared(roots):
     """Imported packages that pyproject.toml does not name: they would be there by another's grace only."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    imported = ("toy", "wandb", "mlflow", "demo", "hub", "export", "slurm")
+    imported = ("toy", "wandb", "mlflow", "demo", "hub", "export", "slurm", "rooms")
     requirements = [*project["dependencies"], *(line for name in imported for line in extras[name])]
     declared = {normal(re.match(r"[\w.-]+", line)[0]) for line in requirements}
     distributions = packages_distributions()

@@ -18,6 +18,7 @@ FEATURES = {
     "cli/test_random_kills.py": "recipes of many methods, killed at random moments and resumed",
     "cli/test_ranks.py": "trainings of two processes of which one is lost",
     "cli/test_refinement.py": "the same for latent refinement",
+    "cli/test_rooms.py": "mixtures in simulated rooms, from training to evaluation",
     "cli/test_stabilizers.py": "the same for stabilizers",
     "cli/test_unused_sets.py": "every verb, without the sets that it does not use",
     "cli/test_within_epoch.py": "recipes of many methods, ended within an epoch and resumed",

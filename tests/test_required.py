@@ -1,9 +1,13 @@
 """Names of packages that come with this one, and of none that does not."""
 
+import json
 from importlib import metadata
 from pathlib import Path
 
-from asteroid_stab.required import import_names, required_packages
+import pytest
+
+from asteroid_stab.errors import StabError
+from asteroid_stab.required import import_names, needed, required_packages
 
 
 def test_requirements_and_theirs_by_the_names_of_their_imports():
@@ -35,3 +39,12 @@ def test_names_are_read_off_the_files_where_they_are_not_listed(tmp_path):
     assert import_names(distribution) == {"thing", "alone", "fast"}
     (about / "top_level.txt").write_text("listed\n")
     assert import_names(distribution) == {"listed"}
+
+
+def test_a_package_that_is_there_is_imported():
+    assert needed("json", "a test", "hub") is json
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    with pytest.raises(StabError, match=r"push needs no_such_package .*pip install 'asteroid-stab\[hub\]'"):
+        needed("no_such_package", "push", "hub")

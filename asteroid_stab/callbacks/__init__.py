@@ -10,6 +10,7 @@ from asteroid_stab.callbacks.run_checkpoint import RunCheckpoint
 from asteroid_stab.callbacks.stabilized import StabilizedTraining, stabilized
 from asteroid_stab.callbacks.tracker import AssignmentTracker
 from asteroid_stab.callbacks.weight_average import WeightAverage
+from asteroid_stab.callbacks.weight_tracker import WeightTracker
 from asteroid_stab.callbacks.whole_epochs import EndedWithinEpochError, WholeEpochs
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "RunCheckpoint",
     "StabilizedTraining",
     "WeightAverage",
+    "WeightTracker",
     "WholeEpochs",
     "stabilized",
 ]

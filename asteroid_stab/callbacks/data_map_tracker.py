@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytorch_lightning as pl
 
-from asteroid_stab.run.data_map import write_map
+from asteroid_stab.run.item_tables import DATA_MAP
+from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.stabilizers import DataMap
 
 
@@ -28,4 +27,4 @@ class DataMapTracker(DataMap):
         """Writes the map so far."""
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.is_global_zero:
-            write_map(Path(trainer.default_root_dir), self.table.numpy())
+            DATA_MAP.write(RunLayout(trainer.default_root_dir).data_map, self.table.numpy())

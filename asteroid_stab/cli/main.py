@@ -16,7 +16,8 @@ from asteroid_stab.signals import EndingSignals, end_process
 
 VERBS = (
     *("train", "evaluate", "score", "separate", "prepare", "report"),
-    *("demo", "study", "compare", "switches", "average", "export", "push", "pull", "bench", "recipes", "completion"),
+    *("demo", "study", "compare", "switches", "weights", "average", "export", "push", "pull"),
+    *("bench", "recipes", "completion"),
 )
 
 

@@ -25,6 +25,7 @@ _MODULES = {
     "MixtureFilesCorpus": "asteroid_stab.data.corpora.mixture_files",
     "MultiTaskCorpus": "asteroid_stab.data.corpora.multitask",
     "NoisyCorpus": "asteroid_stab.data.corpora.noisy",
+    "RoomsCorpus": "asteroid_stab.data.corpora.rooms",
     "SmsWsjCorpus": "asteroid_stab.data.corpora.sms_wsj",
     "SpeechEscCorpus": "asteroid_stab.data.corpora.esc",
     "SpeechFolders": "asteroid_stab.data.corpora.speech_folders",

@@ -16,7 +16,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_other_corpora, read_variants
 from asteroid_stab.report.files import read_json, read_table
 from asteroid_stab.report.shapes import VERSIONS
-from asteroid_stab.run.data_map import read_map
+from asteroid_stab.run.item_tables import DATA_MAP
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import last_part
 from asteroid_stab.run.stored import read_text
@@ -149,7 +149,7 @@ def _read_run(path: Path, name: str, index: int, split: str, corpus: str) -> Run
         metrics=read_table(files.metrics, needed=("epoch",)),
         switches=read_table(files.switches, needed=("epoch", "layer", "switch_ratio")),
         whole=read_table(files.whole_switches("train"), needed=("epoch", "switch_ratio")),
-        data_map=read_map(files.data_map),
+        data_map=DATA_MAP.read(files.data_map),
         evaluation=read_evaluation(files.evaluation(split, corpus=corpus), split),
         variants=[] if corpus else read_variants(files, split),
         others=read_other_corpora(files, split),

@@ -23,6 +23,7 @@ class RunLayout:
         metrics: a row an epoch with all that was logged.
         switches: a row an epoch and layer with the switches that were counted in training.
         data_map: visits, mean, spread and switches of every training item, after the last epoch.
+        item_weights: visits, dropped visits and mean weight of every training item, after the last epoch.
         last_checkpoint: the checkpoint of the last epoch, with which a run is resumed.
         within_checkpoint: the checkpoint within the present epoch, which is later than the last, where a run writes it.
         best_checkpoint: the checkpoint of the epoch with the best model.
@@ -50,6 +51,7 @@ class RunLayout:
         self.metrics = self.root / "metrics.csv"
         self.switches = self.root / "switches.csv"
         self.data_map = self.root / "data_map.npy"
+        self.item_weights = self.root / "item_weights.npy"
         self.last_checkpoint = self.root / "checkpoints" / "last.ckpt"
         self.within_checkpoint = self.root / "checkpoints" / "within.ckpt"
         self.best_checkpoint = self.root / "checkpoints" / "best.ckpt"
@@ -120,7 +122,7 @@ class RunLayout:
     def results(self) -> list[Path]:
         """The files and folders that exist of what the run has learnt and measured, from its first epoch on."""
         named = [self.model, self.metrics, self.switches, self.data_map, self.last_checkpoint, self.best_checkpoint]
-        named += [self.within_checkpoint, self.report]
+        named += [self.item_weights, self.within_checkpoint, self.report]
         names = ("stages", "models", "averages", "programs", "assignments_whole", "evaluation")
         folders = [self.root / name for name in names]
         found = [*(path for path in named if path.exists()), *self.all_assignments().values()]

@@ -18,8 +18,8 @@ from torch.export import ExportedProgram
 from asteroid_stab.atomic import replacing
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.microphones import check_single
+from asteroid_stab.required import needed
 from asteroid_stab.sharing.exported import Sizes, trace
-from asteroid_stab.sharing.extras import needed
 
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}
 """Kinds of programs, and how the names of their files end."""

@@ -14,11 +14,11 @@ import yaml
 from asteroid_stab.errors import StabError
 from asteroid_stab.models.files import load_model, rate_of
 from asteroid_stab.report.run_data import Run, read_runs
+from asteroid_stab.required import needed
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.stored import read_config
 from asteroid_stab.sharing.card import Origin, card
-from asteroid_stab.sharing.extras import needed
 from asteroid_stab.sharing.plain_config import has_place, without_places
 
 WEIGHTS, CARD, SUMMARY, SOUNDS = "model.safetensors", "README.md", "metrics.json", "examples"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asteroid_stab.errors import StabError, cause
+from asteroid_stab.required import needed
 from asteroid_stab.run.layout import RunLayout
-from asteroid_stab.sharing.extras import needed
 
 PREFIX = "hf://"
 """Beginning of the name of a model on the hub, where a path may stand too."""

@@ -10,6 +10,7 @@ from asteroid_stab.stabilizers.empty_steps import skip_empty_steps
 from asteroid_stab.stabilizers.graded_dropout import GradedDropout
 from asteroid_stab.stabilizers.item_scores import ItemScores
 from asteroid_stab.stabilizers.item_switches import ItemSwitches
+from asteroid_stab.stabilizers.item_weights import ItemWeights
 from asteroid_stab.stabilizers.loss_threshold import LossThreshold
 from asteroid_stab.stabilizers.reweighting import Reweighting
 from asteroid_stab.stabilizers.sample_dropout import SampleDropout
@@ -26,6 +27,7 @@ __all__ = [
     "GradedDropout",
     "ItemScores",
     "ItemSwitches",
+    "ItemWeights",
     "LossThreshold",
     "Reweighting",
     "SampleDropout",

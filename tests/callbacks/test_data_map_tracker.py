@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asteroid_stab.callbacks import DataMapTracker, RunCheckpoint
-from asteroid_stab.run.data_map import read_map
+from asteroid_stab.run.item_tables import DATA_MAP
 from asteroid_stab.stabilizers import StepObserver
 
 
@@ -32,7 +32,7 @@ def test_the_file_is_the_map_and_a_resumed_training_goes_on_with_it(tmp_path, ti
     for item, row in enumerate(table.tolist()):
         own = record.metrics.get(item, [])
         assert row[:3] == pytest.approx([len(own), np.mean(own), np.std(own)] if own else [0, 0, 0], rel=1e-3, abs=1e-3)
-    assert np.array_equal(read_map(tmp_path / "whole" / "data_map.npy"), table)
+    assert np.array_equal(DATA_MAP.read(tmp_path / "whole" / "data_map.npy"), table)
     assert trainer.callback_metrics["train/item_spread"] == pytest.approx(table[table[:, 0] > 0, 2].mean())
 
     for epochs in (1, 3):

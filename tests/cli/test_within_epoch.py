@@ -26,7 +26,7 @@ METHODS = {
     "switched": ["attention_pit/toy_attn_hun", "loss.first_epoch.pit=1"],
     "hysteresis": ["hysteresis/toy"],
     "graded": ["graded_dropout/toy"],
-    "data_map": ["data_map/toy", "callbacks=[tracker,data_map]"],
+    "data_map": ["data_map/toy", "callbacks=[tracker,data_map,weights]"],
     "layers": ["dsd_lo/toy", "model.n_repeats=2", "stabilizer.dsd.epsilon_db=0"],
     "by_step": ["baseline/toy", "scheduler=dptnet", "scheduler.warmup_steps=3"],
 }  # fmt: skip
@@ -59,7 +59,13 @@ def killed_after(monkeypatch, at, run_dir, *words):
 
 def assert_equal(run, whole):
     assert_same_weights(run, whole)
-    for name in ("metrics.csv", "switches.csv", "data_map.npy", *(f"assignments/epoch_000{i}.npy" for i in range(3))):
+    for name in (
+        "metrics.csv",
+        "switches.csv",
+        "data_map.npy",
+        "item_weights.npy",
+        *(f"assignments/epoch_000{i}.npy" for i in range(3)),
+    ):
         assert (run / name).exists() == (whole / name).exists(), name
         if name.endswith(".csv") and (run / name).exists():
             tables = [pd.read_csv(folder / name).drop(columns="seconds", errors="ignore") for folder in (run, whole)]

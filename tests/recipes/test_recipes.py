@@ -86,6 +86,14 @@ def small_data(node, at, speech, esc, trees):
     if kind == "VariableSourcesCorpus":
         parts = node.parts.items()
         return [word for name, part in parts for word in small_data(part, f"{at}.parts.{name}", speech, esc, trees)]
+    if kind == "RoomsCorpus":
+        few = [
+            "geometry=whamr",
+            "low_rt60_s=0.1",
+            "high_rt60_s=0.1",
+            *(f"n_{of}_rooms=1" for of in ("train", "valid", "test")),
+        ]
+        return [f"{at}.{word}" for word in few] + small_data(node.base, f"{at}.base", speech, esc, trees)
     if kind == "Wsj0MixCorpus":
         words = [f"root={trees / 'wsj0-mix'}"]
     elif kind == "WhamCorpus":

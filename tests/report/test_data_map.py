@@ -10,7 +10,8 @@ from asteroid_stab.report.data_map import data_map
 from asteroid_stab.report.page import render
 from asteroid_stab.report.run_data import read_runs
 from asteroid_stab.run.assignments import write_items
-from asteroid_stab.run.data_map import write_map
+from asteroid_stab.run.item_tables import DATA_MAP
+from asteroid_stab.run.layout import RunLayout
 
 SWITCHES = [0] * 12 + [1] * 5 + [2, 3, 3] + [9, 15]
 
@@ -24,7 +25,7 @@ def run(make_run):
     mean = 10 - switches + 0.1 * random.random(len(switches))
     spread = 1 + switches / 4 + 0.1 * random.random(len(switches))
     rows = np.stack([np.full(len(switches), 12), mean, spread, switches], 1)
-    write_map(path, np.concatenate([rows, np.zeros((1, 4))]).astype(np.float32))
+    DATA_MAP.write(RunLayout(path).data_map, np.concatenate([rows, np.zeros((1, 4))]).astype(np.float32))
     return path
 
 
@@ -68,9 +69,9 @@ def test_of_many_items_some_are_drawn_and_all_are_counted(run, monkeypatch):
 def test_there_is_none_without_a_map_or_a_visit(make_run):
     path = make_run()
     assert data_map(read_runs([path])) is None
-    write_map(path, np.zeros((5, 4), dtype=np.float32))
+    DATA_MAP.write(RunLayout(path).data_map, np.zeros((5, 4), dtype=np.float32))
     assert data_map(read_runs([path])) is None
-    write_map(path, np.array([[1, 2.0, 0.0, 0]], dtype=np.float32))
+    DATA_MAP.write(RunLayout(path).data_map, np.array([[1, 2.0, 0.0, 0]], dtype=np.float32))
     assert "with spread: –, with mean: –" in data_map(read_runs([path])).parts[0].caption
     (path / "data_map.npy").write_bytes(b"x")
     with pytest.raises(StabError, match="no readable data map"):

@@ -33,6 +33,7 @@ def test_paths_of_a_run_stay_what_they_were():
         "items": "r/assignments/items.csv",
         "fingerprint": "r/assignments/fingerprint.txt",
         "data_map": "r/data_map.npy",
+        "item_weights": "r/item_weights.npy",
         "report": "r/report.html",
     }
     paths = [

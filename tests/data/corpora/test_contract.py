@@ -18,6 +18,7 @@ from asteroid_stab.data import (
     MixtureFilesCorpus,
     MultiTaskCorpus,
     NoisyCorpus,
+    RoomsCorpus,
     SmsWsjCorpus,
     SpeechEscCorpus,
     SpeechFolders,
@@ -66,6 +67,9 @@ MAKERS = {
     ),
     "MultiTaskCorpus": lambda root, cache: MultiTaskCorpus(libri2mix(root, cache), noisy(root, cache, folders(root))),
     "NoisyCorpus": noisy,
+    "RoomsCorpus": lambda root, cache: RoomsCorpus(
+        libri2mix(root, cache), "whamr", 2, 2, 0.1, 0.1, 1, 1, 1, cache_dir=str(cache)
+    ),
     "SmsWsjCorpus": lambda root, cache: SmsWsjCorpus(str(root / "sms_wsj")),
     "SpeechEscCorpus": lambda root, cache: SpeechEscCorpus(
         str(root / "esc"), str(root / "speech"), *(SUBSETS[split] for split in SPLITS), cache_dir=str(cache), **SIZES

@@ -75,14 +75,14 @@ def make_originals(root: Path) -> Originals:
     """Makes the originals in ``root``, a new folder."""
     root.mkdir(parents=True)
     run = root / "run"
-    program("train", "baseline/toy", *TINY, "callbacks=[tracker,epoch_models,data_map]", "stabilizer=[dsd]",
+    program("train", "baseline/toy", *TINY, "callbacks=[tracker,epoch_models,data_map,weights]", "stabilizer=[dsd]",
             "stabilizer.dsd.epsilon_db=1", f"run_dir={run}", cwd=root)  # fmt: skip
     program("evaluate", run, "--metrics", "si_sdr", "--n-jobs", 1, cwd=root)
     program("switches", run, "--split", "valid", cwd=root)
     shared = root / "shared"
     program("push", run, "ann/a", "--dry-run", "--sounds", "--out", shared, cwd=root)
     within = root / "within"
-    program("train", "baseline/toy", *TINY, "callbacks=[tracker,data_map]", "checkpoint.every_n_steps=1",
+    program("train", "baseline/toy", *TINY, "callbacks=[tracker,data_map,weights]", "checkpoint.every_n_steps=1",
             f"run_dir={within}", cwd=root, start=("-c", _UNTIL_KILLED))  # fmt: skip
     random = np.random.default_rng(0)
     recording = root / "recording.wav"

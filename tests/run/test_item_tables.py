@@ -1,10 +1,10 @@
-"""Data maps as files, which may come from anybody."""
+"""Tables with a row for each item as files, which may come from anybody."""
 
 import numpy as np
 import pytest
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.run.data_map import read_map, write_map
+from asteroid_stab.run.item_tables import DATA_MAP, ITEM_WEIGHTS
 from asteroid_stab.run.layout import RunLayout
 
 TABLE = np.array([[3, 7.5, 0.5, 1], [0, 0, 0, 0], [2, -4.0, 2.5, 0]], dtype=np.float32)
@@ -12,9 +12,9 @@ TABLE = np.array([[3, 7.5, 0.5, 1], [0, 0, 0, 0], [2, -4.0, 2.5, 0]], dtype=np.f
 
 def test_a_map_is_read_as_it_was_written(tmp_path):
     file = RunLayout(tmp_path).data_map
-    assert read_map(file) is None
-    write_map(tmp_path, TABLE)
-    assert read_map(file).tolist() == TABLE.tolist()
+    assert DATA_MAP.read(file) is None
+    DATA_MAP.write(file, TABLE)
+    assert DATA_MAP.read(file).tolist() == TABLE.tolist()
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,13 @@ def test_another_table_is_refused(tmp_path, content, reason):
     file = RunLayout(tmp_path).data_map
     np.save(file, content)
     with pytest.raises(StabError, match=f"data_map.npy is no readable data map .*{reason}.*remove it"):
-        read_map(file)
+        DATA_MAP.read(file)
+
+
+def test_a_table_of_another_kind_is_named_by_its_own_title(tmp_path):
+    file = tmp_path / "item_weights.npy"
+    DATA_MAP.write(file, TABLE)
+    with pytest.raises(StabError, match=r"no readable table of weights \(ValueError: it holds \[3, 4\] values"):
+        ITEM_WEIGHTS.read(file)
+    ITEM_WEIGHTS.write(file, np.abs(TABLE[:, :3]))
+    assert ITEM_WEIGHTS.read(file).shape == (3, 3)

@@ -1,0 +1,149 @@
+"""The bank of rooms: pyroomacoustics' own responses, made once and whole, and gone on with after a kill."""
+
+import logging
+import os
+import pickle
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from asteroid_stab.audio.checksums import sums_file
+from asteroid_stab.data.rooms import bank as module
+from asteroid_stab.data.rooms.bank import RoomBank, RoomPlan
+from asteroid_stab.errors import StabError
+
+PLAN = RoomPlan("whamr", 2, 2, 2, 0.2, 0.25, 8000, (0, 0))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rooms")
+    RoomBank.open_or_make(PLAN, folder)
+    return folder
+
+
+def test_it_equals_pyroomacoustics_called_directly(folder):
+    import pyroomacoustics
+
+    bank = pickle.loads(pickle.dumps(RoomBank.open_or_make(PLAN, folder)))
+    for number in range(2):
+        room = PLAN.room(number)
+        absorption, order = pyroomacoustics.inverse_sabine(room.rt60_s, room.size)
+        for orders in (0, order):
+            box = pyroomacoustics.ShoeBox(
+                room.size, fs=8000, materials=pyroomacoustics.Material(absorption), max_order=orders
+            )
+            for position in room.positions:
+                box.add_source(position)
+            box.add_microphone_array(room.mics.T)
+            box.compute_rir()
+            for j in range(2):
+                found = bank.read(number, j)
+                np.testing.assert_allclose(found.distances, room.distances()[j], rtol=1e-6)
+                kept = found.whole if orders else found.direct
+                for mic in range(2):
+                    wanted = box.rir[mic][j][: kept.shape[1]]
+                    np.testing.assert_allclose(kept[mic, : len(wanted)], wanted, atol=1e-6)
+                    assert not kept[mic, len(wanted) :].any()
+                    assert np.linalg.norm(box.rir[mic][j][kept.shape[1] :]) < 1e-2 * np.linalg.norm(wanted)
+
+
+def test_rooms_do_not_depend_on_their_number(folder, tmp_path):
+    few = RoomBank.open_or_make(PLAN._replace(n_rooms=1), tmp_path)
+    assert np.array_equal(few.read(0, 1).whole, RoomBank.open_or_make(PLAN, folder).read(0, 1).whole)
+
+
+def test_a_bank_that_is_there_needs_no_package(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
+    RoomBank.open_or_make(PLAN, folder)
+    with pytest.raises(StabError, match=r"needs pyroomacoustics .* pip install 'asteroid-stab\[rooms\]'"):
+        RoomBank.open_or_make(PLAN, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def copied(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path / PLAN.name
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size - 4), f"must have {PLAN.size} bytes, has {PLAN.size - 4}"),
+        (lambda path: path.write_bytes(b"STABRM00" + path.read_bytes()[8:]), "is of another version"),
+    ],
+)
+def test_one_that_cannot_be_used_is_made_again(folder, tmp_path, caplog, spoil, reason):
+    path = copied(folder, tmp_path)
+    whole = path.read_bytes()
+    spoil(path)
+    with caplog.at_level(logging.WARNING):
+        RoomBank.open_or_make(PLAN, tmp_path)
+    assert f"simulating {path} again: it {reason}" in caplog.text
+    assert f"simulating 2 rooms into {path} ({PLAN.size / 1e6:.1f} MB)" in caplog.text
+    assert path.read_bytes() == whole
+
+
+def test_damaged_samples_are_refused(folder, tmp_path):
+    path = copied(folder, tmp_path)
+    with open(path, "r+b") as file:
+        file.seek(PLAN.offsets()[1] + 100)
+        file.write(b"\x12\x34")
+    with pytest.raises(StabError, match=r"is damaged: other samples than were packed, of room 1; delete .*\.bank, and"):
+        RoomBank.open_or_make(PLAN, tmp_path)
+    sums_file(path).write_bytes(b"x")
+    with pytest.raises(StabError, match=r"\.sums is damaged: delete"):
+        RoomBank.open_or_make(PLAN, tmp_path)
+
+
+def test_one_that_was_cut_off_in_use_is_named(folder, tmp_path):
+    path = copied(folder, tmp_path)
+    bank = RoomBank.open_or_make(PLAN, tmp_path)
+    os.truncate(path, 1000)
+    with pytest.raises(StabError, match=r"was cut off while it was in use"):
+        bank.read(1, 0)
+
+
+def test_a_simulation_that_was_killed_goes_on(folder, tmp_path, monkeypatch, caplog):
+    wanted = (folder / PLAN.name).read_bytes()
+    monkeypatch.setattr(module, "_KEPT_TOGETHER", 1)
+    simulated = module._simulated
+
+    def killed(plan, room):
+        if np.array_equal(room.size, plan.room(1).size):
+            raise KeyboardInterrupt
+        return simulated(plan, room)
+
+    monkeypatch.setattr(module, "_simulated", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RoomBank.open_or_make(PLAN, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [f"{PLAN.name}.part"]
+    done = []
+    monkeypatch.setattr(module, "_simulated", lambda plan, room: done.append(room) or simulated(plan, room))
+    with caplog.at_level(logging.WARNING):
+        RoomBank.open_or_make(PLAN, tmp_path)
+    assert len(done) == 1
+    assert "of which 1 are done" in caplog.text
+    assert (tmp_path / PLAN.name).read_bytes() == wanted
+
+
+def test_an_unfinished_file_of_another_plan_is_not_gone_on_with(folder, tmp_path):
+    part = tmp_path / f"{PLAN.name}.part"
+    part.write_bytes(b"STABROOM" + b"\1" * (PLAN.size - 8))
+    RoomBank.open_or_make(PLAN, tmp_path)
+    assert (tmp_path / PLAN.name).read_bytes() == (folder / PLAN.name).read_bytes()
+
+
+def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+    with pytest.raises(StabError, match=r"the bank of rooms must have 0\.0 GB in .*, got 0\.0 GB"):
+        RoomBank.open_or_make(PLAN, tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StabError, match=r"cannot write the bank of rooms .*file/.*bank: "):
+        RoomBank.open_or_make(PLAN, tmp_path / "file")
