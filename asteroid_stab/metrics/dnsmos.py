@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.sharing.extras import needed
+from asteroid_stab.required import needed
 
 RATE = 16_000
 """The sample rate at which DNSMOS is defined, in Hz."""

@@ -15,7 +15,7 @@ from asteroid_stab.metrics.levels import below_full_scale, matched
 from asteroid_stab.metrics.names import FigureInfo
 from asteroid_stab.metrics.separated import Separate, Separated
 from asteroid_stab.metrics.separation_metrics import assign
-from asteroid_stab.sharing.extras import needed
+from asteroid_stab.required import needed
 from asteroid_stab.trust import imported
 
 Recognise = Callable[[np.ndarray, int], str]
