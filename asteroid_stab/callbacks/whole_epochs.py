@@ -31,6 +31,8 @@ class WholeEpochs(pl.Callback):
 
     Attributes:
         steps_left: steps of ``max_steps`` that were not trained because their epoch would not have been whole.
+        within_epoch: whether the training, which went on within an epoch, ended there, since the rest of it does not
+            fit.
 
     Raises:
         StabError: ``max_steps`` is out of range, or less than the steps of the first epoch.
@@ -44,6 +46,7 @@ class WholeEpochs(pl.Callback):
             )
         self.max_steps = max_steps
         self.steps_left = 0
+        self.within_epoch = False
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -93,3 +96,4 @@ class WholeEpochs(pl.Callback):
             last = trainer.max_epochs or -1
             has_all_epochs = 0 <= last <= epochs_done(trainer)
             self.steps_left, trainer.should_stop = 0 if has_all_epochs else left, True
+            self.within_epoch = n_within > 0

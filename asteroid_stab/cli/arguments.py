@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,34 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def size(text: str) -> int:
+    """Parses a number of bytes, such as ``500M`` or ``2G``; for ``add_argument(type=size)``.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is no such number.
+
+    Example:
+        >>> size("2K"), size("1.5M"), size("7")
+        (2048, 1572864, 7)
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT]?)B?", text.strip().upper())
+    n_bytes = int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " ")) if found else 0
+    if n_bytes < 1:
+        raise argparse.ArgumentTypeError(f"must be a size such as 500M or 2G, got {text!r}")
+    return n_bytes
+
+
+def shown_size(n_bytes: float) -> str:
+    """Returns a number of bytes for people.
+
+    Example:
+        >>> shown_size(700), shown_size(1536), shown_size(2 * 1024**3)
+        ('700 B', '1.5 KB', '2 GB')
+    """
+    unit = next(i for i in range(5) if n_bytes < 1024 ** (i + 1) or i == 4)
+    return f"{n_bytes / 1024**unit:.3g} {('B', 'KB', 'MB', 'GB', 'TB')[unit]}"
 
 
 def level_below_mixture(text: str) -> float:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from asteroid_stab.atomic import check_writable, replacing
 from asteroid_stab.cli.arguments import path
-from asteroid_stab.errors import StabError
+from asteroid_stab.cli.evaluate_options import check_corpus_name
+from asteroid_stab.errors import StabError, nearest, some
 from asteroid_stab.metrics.names import PERCENTILES
 from asteroid_stab.paths import shown
+from asteroid_stab.run.layout import RunLayout
 
 PICTURES = (".svg", ".png", ".pdf")
 SUMMARY = "prints the table of a study: DIR/ROW/SEED run folders, mean and spread over the seeds"
 
 
-def picture(folder: Path, split: str, file: Path) -> None:
+def picture(folder: Path, split: str, file: Path, corpus: str = "") -> None:
     """Draws the percentiles of the SI-SDRi of every row: mean over the seeds, and range.
 
     Raises:
@@ -28,10 +30,11 @@ def picture(folder: Path, split: str, file: Path) -> None:
     from matplotlib import pyplot as plt
 
     from asteroid_stab.run.study_distribution import evaluations
+    from asteroid_stab.run.study_items import measured_on
 
     mpl.rcParams["text.parse_math"] = False  # a row may have any name
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for row, tables in evaluations(folder, split)[0].items():
+    for row, tables in evaluations(folder, split, corpus)[0].items():
         values = np.array([[t["mixtures"].get(f"p{p}", np.nan) for p in PERCENTILES] for t in tables])
         values = np.where(np.isfinite(values), values, np.nan)
         places = np.flatnonzero(np.isfinite(values).any(0))  # a percentile that no seed has is no point
@@ -40,10 +43,10 @@ def picture(folder: Path, split: str, file: Path) -> None:
             (line,) = axes.plot(places, np.nanmean(values, 0), marker="o", label=_label(row))
             axes.fill_between(places, np.nanmin(values, 0), np.nanmax(values, 0), color=line.get_color(), alpha=0.2)
     if not axes.lines:
-        raise StabError(f"no run of {folder} has an evaluation of {split}")
+        raise StabError(f"no run of {folder} has an evaluation of {measured_on(split, corpus)}")
     axes.set_xticks(range(len(PERCENTILES)), [str(p) for p in PERCENTILES])
     axes.set_xlabel("percentile of the mixtures")
-    axes.set_ylabel(f"{split} SI-SDRi, dB")
+    axes.set_ylabel(f"{measured_on(split, corpus)} SI-SDRi, dB")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     try:
@@ -55,7 +58,7 @@ def picture(folder: Path, split: str, file: Path) -> None:
         plt.close(figure)
 
 
-def page(folder: Path, split: str, baseline: str | None, file: Path) -> None:
+def page(folder: Path, split: str, baseline: str | None, file: Path, corpus: str = "") -> None:
     """Writes the page of a study.
 
     Raises:
@@ -64,9 +67,11 @@ def page(folder: Path, split: str, baseline: str | None, file: Path) -> None:
     from asteroid_stab.report.page import write
     from asteroid_stab.report.study_page import render_study
     from asteroid_stab.run.study import read_study
+    from asteroid_stab.run.study_items import measured_on
 
     title = f"study {folder.resolve().name}"
-    write(render_study(read_study(folder, split, baseline), split, title), file)
+    study = read_study(folder, split, baseline, corpus)
+    write(render_study(study, measured_on(split, corpus), title), file)
     print(file)
 
 
@@ -86,11 +91,39 @@ def check_picture(file: Path) -> None:
     check_writable(file.parent, "--picture names another file")
 
 
+def check_corpus(folder: Path, split: str, corpus: str) -> None:
+    """Checks that a run of a study was evaluated on a corpus.
+
+    Args:
+        folder: the folder of the study.
+        split: the split.
+        corpus: name of the evaluations that stand beside the ones of the runs' own corpus.
+
+    Raises:
+        StabError: none was, or the folder holds no runs.
+    """
+    from asteroid_stab.run.study import study
+    from asteroid_stab.run.study_items import measured_on
+
+    runs = [RunLayout(run) for of_row in study(folder).values() for run in of_row]
+    if any(run.evaluation(split, corpus=corpus).summary.is_file() for run in runs):
+        return
+    names = sorted({one.folder.name.partition("@")[2] for run in runs for one in run.other_corpora(split)})
+    known = f"there are evaluations of {some(names)}" if names else "there are none of other corpora"
+    raise StabError(
+        f"no run of {folder} has an evaluation of {measured_on(split, corpus)}{nearest(corpus, names)}; {known} "
+        f"(asteroid-stab evaluate RUN data=CORPUS, or --name NAME, makes them)"
+    )
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Makes the parser, without an import that takes long: shell completion asks it too."""
     parser = argparse.ArgumentParser(prog="asteroid-stab compare", description=SUMMARY)
     parser.add_argument("folder", type=path, metavar="DIR", help="study folder: DIR/ROW/SEED are run folders")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
+    parser.add_argument(
+        "--corpus", metavar="NAME", help="compare evaluations of another corpus than the runs' own, by their name"
+    )
     parser.add_argument(
         "--baseline", metavar="ROW", help="the row that the others' scores are compared with (default: the first)"
     )
@@ -121,13 +154,22 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Prints the table that the options choose."""
+    """Prints the table that the options choose.
+
+    Raises:
+        StabError: the study cannot be read, no run has such an evaluation, or an option does not fit another one.
+    """
     options = make_parser().parse_args(argv)
 
     from asteroid_stab.run.study import by_epoch, reached, table
     from asteroid_stab.run.study_cost import cost_table
     from asteroid_stab.run.study_distribution import by_snr, distribution
 
+    corpus = options.corpus or ""
+    if options.corpus is not None:
+        if option := "--by-epoch" if options.by_epoch else "--reach" if options.reach else "":
+            raise StabError(f"--corpus chooses evaluations, and {option} shows the training: leave one out")
+        check_corpus(options.folder, options.split, check_corpus_name(corpus, "--corpus"))
     if options.picture is not None:
         check_picture(options.picture)
     if options.page is not None:
@@ -137,18 +179,18 @@ def main(argv: list[str]) -> int:
     if options.by_epoch:
         lines = by_epoch(options.folder)
     elif options.by_snr:
-        lines = by_snr(options.folder, options.split)
+        lines = by_snr(options.folder, options.split, corpus)
     elif options.reach:
         lines = reached(options.folder, options.reach)
     elif options.distribution:
-        lines = distribution(options.folder, options.split)
+        lines = distribution(options.folder, options.split, corpus)
     elif options.cost:
-        lines = cost_table(options.folder, options.split)
+        lines = cost_table(options.folder, options.split, corpus)
     else:
-        lines = table(options.folder, options.split, options.baseline)
+        lines = table(options.folder, options.split, options.baseline, corpus)
     print("\n".join(map(shown, lines)))  # a folder of a study may have any name
     if options.picture is not None:
-        picture(options.folder, options.split, options.picture)
+        picture(options.folder, options.split, options.picture, corpus)
     if options.page is not None:
-        page(options.folder, options.split, options.baseline, options.page)
+        page(options.folder, options.split, options.baseline, options.page, corpus)
     return 0

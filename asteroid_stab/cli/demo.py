@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from asteroid_stab.cli.arguments import add_trust, path, take_trust
+from asteroid_stab.cli.arguments import add_trust, path, size, take_trust
 from asteroid_stab.errors import StabError
 
 SUMMARY = "opens a page on which one or two trained models separate a recording"
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     listener = listen(options.host, options.port)
     with listener, working_folder(tempfile.gettempdir()) as folder:
         work = Work(separators, folder)
-        app = with_policy(application(work, runs))
+        app = with_policy(application(work, runs, options.max_size))
         serve(app, listener, lambda: print(f"{address_of(listener)} (Ctrl-C ends it)", flush=True), work.end)
     return 0
 
@@ -67,6 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--window-s", type=float, default=10.0, help="length of a window in seconds (%(default)s)")
     parser.add_argument("--overlap-s", type=float, default=2.5, help="overlap of two windows in seconds (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (%(default)s)")
+    parser.add_argument(
+        "--max-size", type=size, default="1G", metavar="SIZE", help="take no larger file, such as 500M (%(default)s)"
+    )
     add_trust(parser)
     return parser
 

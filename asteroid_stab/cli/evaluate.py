@@ -6,7 +6,8 @@ import argparse
 import hashlib
 import json
 import shlex
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from asteroid_stab.cli.evaluate_options import check_corpus_name, files_corpus, 
 from asteroid_stab.cli.evaluation_place import check_broken, check_place, existing, move_evaluation
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.cli.measuring import possible_metrics, share_cores
+from asteroid_stab.cli.recognition import Recognition
 from asteroid_stab.errors import StabError, within
-from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.metrics.names import STANDARD
 from asteroid_stab.run.layout import EvaluationLayout
 
 __all__ = ["SUMMARY", "main", "make_parser"]
@@ -32,11 +34,12 @@ def main(argv: list[str]) -> int:
             this one, or the folder cannot be written.
     """
     options = options_of(argv)
-    metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
+    metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or STANDARD)]))
     check_data_overrides(options.overrides, may_choose=True)
 
     from asteroid_stab.run.folder import RunFolder
     from asteroid_stab.run.variants import find_variant
+    from asteroid_stab.trust import trusted_names, trusting
 
     take_trust(options.trust)
     run = RunFolder(options.run, options.config_dir)
@@ -47,7 +50,14 @@ def main(argv: list[str]) -> int:
         print("note: this run's pretext task does not train the model to separate or enhance, which is measured here")
     digest = hashlib.sha256(variant.file.read_bytes()).hexdigest()
     command = f"asteroid-stab evaluate {shlex.join(argv)}"
-    tried = _tried(variant, run.config_dir) if options.files else (0, 0)
+
+    @cache
+    def load() -> Any:  # of several corpora, once; of an evaluation that exists already, never
+        with trusting(trusted_names(run.config_dir)):
+            return variant.load()
+
+    tried = _tried(variant.file, load()) if options.files else (0, 0)
+    recognition = Recognition.of(options)
     summaries = []
     for name, place in corpora:
         overrides = options.overrides if place is None else [*files_corpus(place, *tried), *options.overrides]
@@ -58,6 +68,7 @@ def main(argv: list[str]) -> int:
             "variant": variant.name or None,
             "corpus": name or None,
             "overrides": overrides,
+            **recognition.settings,
         }
         folder = options.out or run.layout.evaluation(options.split, variant.name, name).folder
         if not options.overwrite and (summary := existing(folder, settings)):
@@ -65,7 +76,7 @@ def main(argv: list[str]) -> int:
             show(summary)
         else:
             facts = {"command": command, "model": str(variant.file), **settings}
-            summary = _evaluate(run, variant, options, metrics, facts, folder)
+            summary = _evaluate(run, load, options, metrics, facts, folder, recognition)
             show(summary)
             print(f"written to {folder}")
         summaries.append(summary)
@@ -104,28 +115,31 @@ def _corpora(options: argparse.Namespace) -> list[tuple[str, Path | None]]:
     return list(zip(names, options.files, strict=True))
 
 
-def _tried(variant: Any, config_dir: str | None) -> tuple[int, int]:
-    """Number of sources and sample rate of a model.
+def _tried(file: Path, model: Any) -> tuple[int, int]:
+    """Number of sources and sample rate of the model of a file.
 
     Raises:
         StabError: it cannot be tried, or states no sample rate.
     """
     from asteroid_stab.metrics.evaluation import count_sources
-    from asteroid_stab.trust import trusted_names, trusting
 
-    with trusting(trusted_names(config_dir)):
-        model = variant.load()
     rate = getattr(model, "sample_rate", None)
     if rate is None:
         raise StabError(
-            f"{variant.file} states no sample rate, which the files must have: data=mixture_files data.root=FOLDER "
+            f"{file} states no sample rate, which the files must have: data=mixture_files data.root=FOLDER "
             "data.sample_rate=HZ data.n_src=NUMBER names it"
         )
     return count_sources(model, int(rate)), int(rate)
 
 
 def _evaluate(
-    run: Any, variant: Any, options: argparse.Namespace, metrics: tuple[str, ...], facts: dict[str, Any], folder: Path
+    run: Any,
+    load: Callable[[], Any],
+    options: argparse.Namespace,
+    metrics: tuple[str, ...],
+    facts: dict[str, Any],
+    folder: Path,
+    recognition: Recognition,
 ) -> dict[str, Any]:
     """Evaluates, writes ``folder`` and returns the summary; an interrupted evaluation is gone on with."""
     import torch
@@ -144,12 +158,10 @@ def _evaluate(
     from asteroid_stab.metrics.tables import write_tables
     from asteroid_stab.separation.device import to_device
     from asteroid_stab.threads import torch_threads
-    from asteroid_stab.trust import trusted_names, trusting
 
     place = EvaluationLayout(folder)
     check_place(place, is_ours=options.out is None)
-    with trusting(trusted_names(run.config_dir)):
-        model = variant.load()
+    model = load()
     data = run.datamodule(facts["overrides"])
     check_model(model, data.corpus)
     check_sources(model, data.corpus)
@@ -166,7 +178,8 @@ def _evaluate(
             dataset = data.test_dataset(options.split)  # makes what it lacks of this split, and of no other
         check_model(model, dataset)
         n_items = min(options.limit or len(dataset), len(dataset))
-        measured = {key: facts[key] for key in ("model_sha256", "variant", "overrides")}
+        words = recognition.errors_in(dataset, options.limit)
+        measured = {key: facts[key] for key in ("model_sha256", "variant", "overrides", *recognition.settings)}
         active_db = OmegaConf.select(run.config, "system.active_db", default=ACTIVE_DB)
         measured |= {"active_db": active_db} if dataset.n_active is not None else {}
         measured |= {"metrics": list(metrics), "data": dataset.fingerprint, "version": __version__}
@@ -180,8 +193,10 @@ def _evaluate(
             advance = partial(progress.advance, task)
             pool.wait_until_started()  # their imports would take cores from the model
             cost = first_cost(model, dataset)
-            facts = {**facts, "cost": cost and cost._asdict()}
-            evaluation = evaluate(model, dataset, pool, options.limit, advance, kept, active_db, options.batch_size)
+            facts |= {"cost": cost and cost._asdict(), "n_of": len(dataset), "target": data.corpus.references or None}
+            evaluation = evaluate(
+                model, dataset, pool, options.limit, advance, kept, active_db, options.batch_size, words
+            )
             try:
                 with working_folder(folder.parent) as new:
                     write_tables(evaluation, new, {"split": options.split, "sample_rate": sample_rate, **facts})

@@ -9,12 +9,15 @@ from pathlib import Path
 from textwrap import fill
 
 from asteroid_stab.cli.arguments import add_trust, add_variant, path, positive
+from asteroid_stab.cli.recognition import add_recognition
 from asteroid_stab.cores import check_processes
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.metrics.names import METRICS, STANDARD
 from asteroid_stab.paths import user_path
 from asteroid_stab.run.layout import RunLayout
 
+ALL_STANDARD = "standard"
+"""Word of ``--metrics`` for the metrics that are measured without it."""
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _EXAMPLES = """examples:
   asteroid-stab evaluate runs/a                                           the run's own test set
@@ -34,8 +37,8 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     options = parser.parse_intermixed_args(argv)
     words = options.metrics or []
     options.overrides += [word for word in words if _is_override(word)]
-    options.metrics = [word for word in words if word not in options.overrides]
-    check_measuring(parser, options.metrics, options.n_jobs)
+    metrics = [word for word in words if word not in options.overrides]
+    options.metrics = check_measuring(parser, metrics, options.n_jobs)
     options.files = [Path(user_path(word, "it")) for word in options.overrides if not _is_override(word)]
     options.overrides = [word for word in options.overrides if _is_override(word)]
     if options.name is not None:
@@ -43,16 +46,21 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def check_measuring(parser: argparse.ArgumentParser, metrics: Sequence[str], n_jobs: int | None) -> None:
-    """Ends the program, with the usage of ``parser``, where a metric is none or the processes are beyond reason."""
+def check_measuring(parser: argparse.ArgumentParser, metrics: Sequence[str], n_jobs: int | None) -> list[str]:
+    """Returns the metrics, with the standard ones in place of the word for them.
+
+    Ends the program, with the usage of ``parser``, where a metric is none or the processes are beyond reason.
+    """
+    known = [*METRICS, ALL_STANDARD]
     for word in metrics:
-        if word not in METRICS:
-            known = ", ".join(METRICS)
-            parser.error(f"argument --metrics: must be some of {known}, got {word!r}{nearest(word, METRICS)}")
+        if word not in known:
+            parser.error(f"argument --metrics: must be some of {', '.join(known)}, got {word!r}{nearest(word, known)}")
     try:
         check_processes("argument --n-jobs:", n_jobs or 1)
     except ValueError as error:
         parser.error(str(error))
+    found = [metric for word in metrics for metric in (STANDARD if word == ALL_STANDARD else [word])]
+    return [*dict.fromkeys(found)]
 
 
 def check_corpus_name(name: str, what: str) -> str:
@@ -120,7 +128,8 @@ def make_parser() -> argparse.ArgumentParser:
         "tables (.csv) of mixtures and their sources that others made",
     )
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
-    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"some of: {', '.join(METRICS)} (all)")
+    add_metrics(parser)
+    add_recognition(parser)
     parser.add_argument(
         "--name", metavar="NAME", help="of the evaluation beside the run's own (default: CORPUS, or the name of FILES)"
     )
@@ -139,6 +148,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")
     return parser
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--metrics METRIC ...``."""
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="METRIC",
+        help=f"some of: {', '.join(METRICS)}; or {ALL_STANDARD}: {', '.join(STANDARD)} (default: {ALL_STANDARD})",
+    )
 
 
 def add_n_jobs(parser: argparse.ArgumentParser) -> None:

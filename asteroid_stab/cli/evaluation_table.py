@@ -44,6 +44,7 @@ def show(summary: dict[str, Any]) -> None:
             share = summary["metrics"][name]["mean"] / info.most
             print(f"compute: {100 * share:.0f} % of at most {info.most:g} {info.label} a mixture")
     _show_cost(summary.get("cost"))
+    _show_words(summary.get("words"))
     _show_counting(summary)
     fallbacks = summary["reference_fallbacks"]
     if fallbacks:
@@ -72,6 +73,12 @@ def _show_cost(cost: dict[str, Any] | None) -> None:
     )
 
 
+def _show_words(words: dict[str, Any] | None) -> None:
+    """Prints the word error rates over all words, where they were counted."""
+    if words:
+        print(f"WER {words['wer']:.1f} %, cpWER {words['cpwer']:.1f} % of all {words['n_words']:,} words")
+
+
 def _show_counting(summary: dict[str, Any]) -> None:
     """Prints how often the active estimates were as many as the sources, for each number of sources."""
     counting = summary.get("counting")
@@ -94,7 +101,10 @@ def _table(summary: dict[str, Any]) -> Table:
 
     variant = f", {summary['variant']}" if summary.get("variant") else ""
     corpus = f" of {summary['corpus']}" if summary.get("corpus") else ""
-    title = f"{summary['split']}{corpus}{variant}: {summary['n']} mixtures, percentiles from low to high"
+    target = f" against their {summary['target']} references" if summary.get("target") else ""
+    n, n_of = summary["n"], summary.get("n_of")
+    part = f"first {n} of {n_of}" if n_of and n < n_of else n
+    title = f"{summary['split']}{corpus}{variant}: {part} mixtures{target}, percentiles from low to high"
     table = Table("metric", "mean ± std", *(f"p{p}" for p in PERCENTILES), "n", title=title)
     for column in table.columns[1:]:
         column.justify = "right"

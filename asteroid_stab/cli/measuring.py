@@ -24,7 +24,12 @@ def share_cores(n_cores: int, n_jobs: int | None, on_cpu: bool) -> tuple[int, in
 
 
 def possible_metrics(metrics: tuple[str, ...], sample_rate: int, n_src: int) -> tuple[str, ...]:
-    """Returns the metrics that are defined for these data, and prints which are not."""
+    """Returns the metrics that are defined for these data, and prints which are not.
+
+    Raises:
+        StabError: the package of a metric is not installed.
+    """
+    from asteroid_stab.metrics.dnsmos import RATE, SCORES, check_dnsmos
     from asteroid_stab.metrics.separation_metrics import PESQ_MODES
 
     if "pesq" in metrics and sample_rate not in PESQ_MODES:
@@ -33,4 +38,10 @@ def possible_metrics(metrics: tuple[str, ...], sample_rate: int, n_src: int) -> 
     if "sir" in metrics and n_src == 1:
         print("SIR is left out: it measures the other sources in an estimate, and these data have one source")
         metrics = tuple(metric for metric in metrics if metric != "sir")
+    if asked := [metric for metric in metrics if metric in SCORES]:
+        if sample_rate == RATE:
+            check_dnsmos()
+        else:
+            print(f"DNSMOS is left out: it is defined at {RATE} Hz, these data are sampled at {sample_rate} Hz")
+            metrics = tuple(metric for metric in metrics if metric not in asked)
     return metrics

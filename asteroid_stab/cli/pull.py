@@ -6,9 +6,10 @@ import argparse
 import shutil
 from pathlib import Path
 
-from asteroid_stab.cli.arguments import add_trust, path, take_trust
+from asteroid_stab.cli.arguments import add_trust, path, shown_size, size, take_trust
 from asteroid_stab.errors import StabError
 
+MAX_SIZE = "2G"
 SUMMARY = "fetches a model from the Hugging Face hub"
 
 
@@ -16,8 +17,8 @@ def main(argv: list[str]) -> int:
     """Fetches the model, and checks its file before the folder takes its place.
 
     Raises:
-        StabError: the name or the folder cannot be used, the hub has no such model or cannot be reached, or what it
-            has is no model file that may be read.
+        StabError: the name or the folder cannot be used, the hub has no such model, a larger one than ``--max-size``,
+            or cannot be reached, or what it has is no model file that may be read.
     """
     options = make_parser().parse_intermixed_args(argv)
 
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.models.files import load_model, rate_of
     from asteroid_stab.run.layout import RunLayout
     from asteroid_stab.sharing.folder import shared_names
-    from asteroid_stab.sharing.hub import OTHER_MODEL, fetch_folder, parse_name
+    from asteroid_stab.sharing.hub import OTHER_MODEL, fetch_folder, parse_name, size_of
     from asteroid_stab.trust import trusted_names
 
     name = parse_name(options.name, options.revision)
@@ -33,9 +34,17 @@ def main(argv: list[str]) -> int:
     if out.exists():
         raise StabError(f"{out} exists; --out DIR names another folder")
     take_trust(options.trust)
+    names = [*shared_names(), OTHER_MODEL]
+    n_bytes = size_of(name, names)
+    if n_bytes > options.max_size:
+        raise StabError(
+            f"{name.repo} has {shown_size(n_bytes)}, more than --max-size {shown_size(options.max_size)}; a larger one "
+            "fetches it"
+        )
+    print(f"fetches {shown_size(n_bytes)}", flush=True)
     with working_folder(out.parent) as place:
         folder = place / "fetched"
-        fetch_folder(name, folder, [*shared_names(), OTHER_MODEL])
+        fetch_folder(name, folder, names)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the library's own notes
         own, other = RunLayout(folder).model, folder / OTHER_MODEL
         if other.is_file():  # the hub's name of such a file; the other verbs know a folder's model by ours
@@ -58,5 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("name", metavar="NAME", help="user/name on the hub, or hf://user/name@revision")
     parser.add_argument("--out", type=path, metavar="DIR", help="folder to write (default: the model's name)")
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit (default: the newest)")
+    parser.add_argument(
+        "--max-size", type=size, default=MAX_SIZE, metavar="SIZE", help=f"fetch no more than this ({MAX_SIZE})"
+    )
     add_trust(parser)
     return parser

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import tempfile
+from pathlib import Path
 
 from asteroid_stab.cli.arguments import add_trust, path, take_trust
 from asteroid_stab.errors import StabError, nearest, some
@@ -40,7 +42,7 @@ def main(argv: list[str]) -> int:
     run = RunFolder(options.run, options.config_dir)
     if options.out is not None and options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise StabError(f"--out must be a new or an empty folder, got {str(options.out)!r}")
-    with working_folder(options.out.parent if options.out is not None else run.path) as place:
+    with working_folder(options.out.parent if options.out is not None else Path(tempfile.gettempdir())) as place:
         folder = place / "shared"
         folder.mkdir()
         with trusting(trusted_names(options.config_dir)):

@@ -11,12 +11,13 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.cli.arguments import path, positive
-from asteroid_stab.cli.evaluate_options import add_n_jobs, check_measuring
+from asteroid_stab.cli.evaluate_options import add_metrics, add_n_jobs, check_measuring
 from asteroid_stab.cli.evaluation_place import check_broken, check_place, move_evaluation
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.cli.measuring import possible_metrics, share_cores
+from asteroid_stab.cli.recognition import Recognition, add_recognition
 from asteroid_stab.errors import StabError, some
-from asteroid_stab.metrics.names import METRICS
+from asteroid_stab.metrics.names import STANDARD
 from asteroid_stab.run.layout import EvaluationLayout
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
         StabError: a folder, table or file cannot be used, estimates are missing, or the folder cannot be written.
     """
     options = _options(argv)
+    recognition = Recognition.of(options)
     place = None if options.out is None else EvaluationLayout(options.out)
     if place is not None:
         check_place(place, is_ours=False)
@@ -51,9 +53,10 @@ def main(argv: list[str]) -> int:
     dataset, estimates = _read(options)
     if not dataset.has_mixtures:
         print("note: improvements are left out: there are no mixtures to compare with (--mixture-path names them)")
-    evaluation = _measure(dataset, estimates, options)
+    evaluation = _measure(dataset, estimates, options, recognition)
     facts = {"split": "score", "sample_rate": dataset.sample_rate, "command": f"asteroid-stab score {shlex.join(argv)}"}
-    facts |= {"estimates": str(options.estimates), "references": str(options.references)}
+    facts |= {"estimates": str(options.estimates), "references": str(options.references), **recognition.settings}
+    facts |= {"limit": options.limit, "n_of": len(dataset)}
     show(summary := summary_of(evaluation, facts))
     if place is not None:
         try:
@@ -76,6 +79,7 @@ def _read(options: argparse.Namespace) -> tuple[MixtureFiles, dict[str, list[str
     from asteroid_stab.audio.file import read_header
     from asteroid_stab.data.corpora.checked_files import check_files
     from asteroid_stab.data.corpora.mixture_files import MIXTURE, MixtureFiles
+    from asteroid_stab.microphones import MicChoice
 
     est, ref = options.estimates, options.references
     if not ref.exists():
@@ -91,8 +95,22 @@ def _read(options: argparse.Namespace) -> tuple[MixtureFiles, dict[str, list[str
         names, paths, folder, estimates = _read_folders(options)
         place = est
     rate = read_header(paths["source 1"][0]).sample_rate
-    dataset = MixtureFiles(names, paths, folder, rate)
-    check_files({"reference": paths["source 1"], **estimates}, rate, place, "reference")
+    choice = None if options.channel is None else MicChoice([options.channel - 1])
+    counts = {role: _n_channels(files) for role, files in {"reference": paths["source 1"], **estimates}.items()}
+    allowed = {role: (1,) if choice is None else tuple({1, n}) for role, n in counts.items()}
+    try:
+        dataset = MixtureFiles(names, paths, folder, rate, choice=choice)
+        check_files({"reference": paths["source 1"], **estimates}, rate, place, "reference", allowed, known=True)
+    except StabError as error:
+        if error.argument == "mics":
+            raise StabError(f"--channel must be one of the files' channels, from 1, got {options.channel}") from error
+        if choice is None and "channels instead of 1" in str(error):
+            raise StabError(f"{error}; --channel N takes one, from 1") from error
+        raise
+    if beyond := [role for role, n in counts.items() if 1 < n < (options.channel or 1)]:
+        raise StabError(
+            f"--channel must be at most {counts[beyond[0]]}, the channels of {beyond[0]}, got {options.channel}"
+        )
     return dataset, estimates
 
 
@@ -124,7 +142,7 @@ def _read_folders(
     if n_src > 1 and rules.NUMBER not in rule:
         raise StabError(f"--estimate-path must have {{j}}, since there are {n_src} sources, got {rule!r}")
     if rules.NUMBER in rule and (more := rules.files_by_rule(est, rule, n_src + 1)):
-        raise StabError(f"{est} has more estimates than the {n_src} sources: {min(more.values())}")
+        raise StabError(f"{est} has more estimates than the {n_src} source{'s' * (n_src > 1)}: {min(more.values())}")
     if beyond := sorted(rules.files_by_rule(est, rule).keys() - {*names}):
         print(f"note: estimates without a reference are left out: {some(beyond)} ({len(beyond)})")
     return (
@@ -138,30 +156,45 @@ def _read_folders(
     )
 
 
+def _n_channels(files: Sequence[str]) -> int:
+    """Number of channels of the first of some files; 1 where it cannot be read, which is said later."""
+    from asteroid_stab.audio.file import Header, probe_headers
+
+    found = next(iter(probe_headers(files[:1])), None)
+    return found.n_channels if isinstance(found, Header) else 1
+
+
 def _check_unused(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
     """Refuses rules that nothing reads."""
     if given := [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]:
         raise StabError(f"{' and '.join(given)} must be left out: {why}")
 
 
-def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: argparse.Namespace) -> Any:
+def _measure(
+    dataset: MixtureFiles, estimates: dict[str, list[str]], options: argparse.Namespace, recognition: Recognition
+) -> Any:
     import numpy as np
     import torch
     from rich.console import Console
     from rich.progress import Progress
 
-    from asteroid_stab.audio.file import read_samples
+    from asteroid_stab.audio.file import read_channels
     from asteroid_stab.cores import available_cores
     from asteroid_stab.metrics.evaluation import measure_all
     from asteroid_stab.metrics.pool import MetricPool
     from asteroid_stab.metrics.separated import given
 
     def read(item: int, mixture: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.stack([read_samples(paths[item], 0, len(mixture)) for paths in estimates.values()]))
+        found = [paths[item] for paths in estimates.values()]
+        chosen = (options.channel or 1) - 1
+        return torch.from_numpy(
+            np.stack([read_channels(p, 0, len(mixture), [chosen if _n_channels([p]) > 1 else 0])[0] for p in found])
+        )
 
-    metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or METRICS)]))
+    metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or STANDARD)]))
     metrics = possible_metrics(metrics, dataset.sample_rate, dataset.n_src)
     n_items = min(options.limit or len(dataset), len(dataset))
+    words = recognition.errors_in(dataset, options.limit)
     n_jobs = min(share_cores(available_cores(), options.n_jobs, on_cpu=False)[0], n_items)
     with (
         MetricPool(dataset.sample_rate, metrics, n_jobs) as pool,
@@ -169,7 +202,8 @@ def _measure(dataset: MixtureFiles, estimates: dict[str, list[str]], options: ar
     ):
         task = progress.add_task(f"{n_items} mixtures", total=n_items)
         advance = partial(progress.advance, task)
-        evaluation = measure_all(partial(given, dataset, read), {}, dataset, pool, options.limit, advance)
+        separate = partial(given, dataset, read)
+        evaluation = measure_all(separate, {}, dataset, pool, options.limit, advance, words=words)
     evaluation.has_mixtures = dataset.has_mixtures
     return evaluation
 
@@ -195,7 +229,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mixture-path", metavar="RULE", help=f"names of the mixtures in REF ({MIXTURE_PATH} where there are any)"
     )
-    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"some of: {', '.join(METRICS)} (all)")
+    parser.add_argument(
+        "--channel", type=positive, metavar="N", help="the channel to take, from 1, of files with several"
+    )
+    add_metrics(parser)
+    add_recognition(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     add_n_jobs(parser)
     parser.add_argument(
@@ -208,5 +246,5 @@ def make_parser() -> argparse.ArgumentParser:
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = make_parser()
     options = parser.parse_intermixed_args(argv)
-    check_measuring(parser, options.metrics or [], options.n_jobs)
+    options.metrics = check_measuring(parser, options.metrics or [], options.n_jobs)
     return options

@@ -22,6 +22,9 @@ from asteroid_stab.cli.arguments import (
 from asteroid_stab.errors import StabError, cause
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from asteroid_stab.microphones import MicChoice
     from asteroid_stab.separation.chunks import Forward, Layout
 
 SUMMARY = "separates recordings of any length with a trained model"
@@ -36,7 +39,8 @@ def main(argv: list[str]) -> int:
     options = make_parser().parse_intermixed_args(argv)
 
     from asteroid_stab.microphones import n_mics_of
-    from asteroid_stab.models.files import rate_of
+    from asteroid_stab.models.files import microphones_of, rate_of
+    from asteroid_stab.run.microphones import chosen_microphones
     from asteroid_stab.run.variants import find_variant
     from asteroid_stab.separation.chunks import layout, model_forward
     from asteroid_stab.separation.device import to_device
@@ -44,15 +48,22 @@ def main(argv: list[str]) -> int:
 
     take_trust(options.trust)
     options.model = fetched(options.model)
-    _note_training(options)
+    config = _noted_training(options)
     variant = find_variant(options.model, options.variant)
     with trusting(trusted_names(options.config_dir)):
         model = to_device(variant.load(), options.device)
     sample_rate = int(rate_of(model))
     windows = layout(options.window_s, options.overlap_s, sample_rate)
     forward, n_mics = model_forward(model), n_mics_of(model)
+    heard = microphones_of(model) or chosen_microphones(config)  # older model files name none
+    if heard is not None and options.channel is None:
+        given = " ".join(f"data.{key}={value}" for key, value in heard._asdict().items() if value is not None)
+        print(
+            f"note: this model was trained with {given} (counted from 0): these channels are taken of files that have "
+            "them, and of others all in their order; --channel takes others (counted from 1)"
+        )
     taken: dict[Path, Path] = {}
-    reasons = [_attempt(name, options, forward, windows, sample_rate, n_mics, taken) for name in options.files]
+    reasons = [_attempt(name, options, forward, windows, sample_rate, n_mics, taken, heard) for name in options.files]
     lines = [f"{name}: {reason}" for name, reason in zip(options.files, reasons, strict=True) if reason]
     if len(options.files) > 1 and lines:
         lines = [f"{len(lines)} of {len(options.files)} files could not be separated", *lines]
@@ -61,11 +72,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _note_training(options: argparse.Namespace) -> None:
-    """Prints a note where a run folder shows that an option is missing or means nothing.
+def _noted_training(options: argparse.Namespace) -> DictConfig | None:
+    """Prints a note where a run folder shows that an option is missing or means nothing, and returns its config.
 
-    ``--active-db`` may be missing, or judge levels that no loss has set; ``--channel`` may be missing where the
-    training chose microphones.
+    ``--active-db`` may be missing, or judge levels that no loss has set.
     """
     from omegaconf import OmegaConf
 
@@ -73,18 +83,11 @@ def _note_training(options: argparse.Namespace) -> None:
     from asteroid_stab.run.layout import RunLayout
 
     if not RunLayout(options.model).config.is_file():  # a model file alone
-        return
+        return None
     try:
         config = RunFolder(options.model, options.config_dir).config
     except StabError:  # a damaged config: the model separates without it
-        return
-    chosen = {key: OmegaConf.select(config, f"data.{key}") for key in ("mics", "ref_mic")}
-    given = [f"data.{key}={value}" for key, value in chosen.items() if value is not None]
-    if given and options.channel is None:
-        print(
-            f"note: this run was trained with {' '.join(given)} (counted from 0), and channels are taken in the file's "
-            "order here: --channel gives others (counted from 1), the reference microphone first"
-        )
+        return None
     trained_db = OmegaConf.select(config, "system.active_db")
     if trained_db is None and options.active_db is not None:
         print(
@@ -96,6 +99,7 @@ def _note_training(options: argparse.Namespace) -> None:
             "note: this run was trained with a varying number of sources: a file is written for every output, and the "
             f"residue in an inactive one is made as loud as a voice; --active-db {trained_db:g} leaves these out"
         )
+    return config
 
 
 def _attempt(
@@ -106,12 +110,14 @@ def _attempt(
     sample_rate: int,
     n_mics: int | None,
     taken: dict[Path, Path],
+    heard: MicChoice | None,
 ) -> str:
     """Separates a file; returns the reason if it cannot, else an empty string."""
     from rich.console import Console
     from rich.progress import Progress
 
     from asteroid_stab.audio.stream import AudioInput
+    from asteroid_stab.run.microphones import channels_in
     from asteroid_stab.separation.files import separate_file
 
     folder = options.out or name.parent
@@ -119,8 +125,9 @@ def _attempt(
     try:
         with _claimed(name, folder):
             old = _check_place(name, folder, taken, options)
+            channels = options.channel or channels_in(name, heard)
             with (
-                AudioInput(name, sample_rate, options.channel, options.resample, n_mics) as audio,
+                AudioInput(name, sample_rate, channels, options.resample, n_mics) as audio,
                 Progress(console=Console(stderr=True), transient=True) as progress,
             ):
                 task = progress.add_task(name.name, total=audio.n_samples)
@@ -212,7 +219,8 @@ def make_parser() -> argparse.ArgumentParser:
         type=_channels,
         metavar="N[,N...]|mix",
         help="the channel to use, from 1, or the mean of all; of a model for several microphones the channels in the "
-        "order that it was trained with, the reference microphone first (default: all)",
+        "order that it was trained with, the reference microphone first (default: the ones that it was trained with, "
+        "else all)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing estimates")
     return parser

@@ -33,12 +33,15 @@ class Corpus(ABC):
 
     Attributes:
         tasks: the tasks that a training batch may be of.
+        references: kind of the sources where a corpus in rooms has several, such as ``anechoic`` or ``reverb``; empty
+            elsewhere. An evaluation names it, since its numbers depend on it.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
     tasks: Sequence[str] = ("separation",)
+    references: str = ""
 
     def __init__(self, n_src: int, sample_rate: int):
         self.n_src = check_count("n_src", n_src, 1)

@@ -85,13 +85,16 @@ class Work:
                     found.append(aligned(found[0], made) if found else made)
             took_s = time.perf_counter() - begin
             return show.separated(file.name, self.names[:n_models], found, took_s, self.address), str(place)
-        except (StabError, OSError, MemoryError) as error:
+        except (StabError, OSError, MemoryError, RuntimeError) as error:  # torch's own error for lack of memory, too
             remove(str(place))
             reason = str(error) if isinstance(error, StabError) else cause(error)
             more = f". {_FORMATS}" if reason.startswith("no readable audio") else ""
             return show.problem(f"{file.name} cannot be separated: {reason.rstrip('.')}{more}."), ""
         except Ended:
             return show.problem("The program has ended."), ""
+        except BaseException:
+            remove(str(place))
+            raise
 
     def has_uploaded(self, file: str) -> bool:
         """Whether a file was uploaded: a page sends a path, which may name any file of this machine."""
@@ -114,12 +117,13 @@ def remove(folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def application(work: Work, runs: Sequence[Run]) -> Any:
+def application(work: Work, runs: Sequence[Run], max_bytes: int) -> Any:
     """The web application of the page.
 
     Args:
         work: separates.
         runs: the run folders among the models.
+        max_bytes: size of an upload at most.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(work.uploads)  # is read when Gradio is imported, too
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -165,6 +169,7 @@ def application(work: Work, runs: Sequence[Run]) -> Any:
         page,
         path="/",
         footer_links=[],
+        max_file_size=max_bytes,
         run_history=False,
         ssr_mode=False,
         mcp_server=False,

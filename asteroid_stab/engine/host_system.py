@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from asteroid_stab.callbacks.loaders import steps_per_epoch, validates
 from asteroid_stab.errors import StabError
+from asteroid_stab.microphones import MicChoice
 
 
 class HostSystem(System):
@@ -31,6 +32,7 @@ class HostSystem(System):
         **kwargs: as Asteroid's ``System``.
     """
 
+    microphones: MicChoice | None = None  # that the data took; the model's file keeps them
     compiles: bool = True  # whether a step calls the model as a whole, which torch.compile can replace then
     scheduler: Any
 

@@ -17,14 +17,12 @@ from asteroid_stab.metrics.evaluated import ITEM_COLUMNS, SOURCE_COLUMNS, Evalua
 from asteroid_stab.metrics.figures import figures_of
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.journal import Journal
+from asteroid_stab.metrics.measured import Measured, undefined
 from asteroid_stab.metrics.names import COUNTS, INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
-from asteroid_stab.metrics.separated import Separated, separate_whole, separated
-from asteroid_stab.metrics.separation_metrics import Measured, undefined
+from asteroid_stab.metrics.separated import Separate, separate_whole, separated
+from asteroid_stab.metrics.words import FIGURES, WordErrors
 from asteroid_stab.microphones import check_takes, noise_for
-
-Separate = Callable[[Sequence[int]], Iterator[Separated]]
-"""Gives the estimates of items, of their ids, in any order."""
 
 
 def check_model(model: nn.Module, data: MixtureDataset | Corpus) -> None:
@@ -78,6 +76,7 @@ def evaluate(
     journal: Journal | None = None,
     active_db: float = ACTIVE_DB,
     batch_size: int = 1,
+    words: WordErrors | None = None,
 ) -> Evaluation:
     """Separates the whole mixtures of ``dataset`` and measures the estimates.
 
@@ -95,6 +94,7 @@ def evaluate(
         active_db: level of an estimate relative to the mixture, in dB, above which it counts as a source, where the
             number of sources varies (``dataset.n_active``).
         batch_size: mixtures of equal length that the model separates together at most.
+        words: counts the word errors of the estimates.
 
     A mixture that cannot be read, separated or measured is one of the ``broken`` ones of the result, without values;
     the others are measured.
@@ -106,9 +106,8 @@ def evaluate(
     """
     check_model(model, dataset)
     model.eval()
-    figures = figures_of(model)
     separate = partial(separated, model, dataset, batch_size=batch_size)
-    return measure_all(separate, figures, dataset, pool, limit, advance, journal, active_db)
+    return measure_all(separate, figures_of(model), dataset, pool, limit, advance, journal, active_db, words)
 
 
 def measure_all(
@@ -120,6 +119,7 @@ def measure_all(
     advance: Callable[[], object] = lambda: None,
     journal: Journal | None = None,
     active_db: float = ACTIVE_DB,
+    words: WordErrors | None = None,
 ) -> Evaluation:
     """Measures estimates of the whole mixtures of ``dataset``, wherever they come from.
 
@@ -131,11 +131,14 @@ def measure_all(
     """
     varies = dataset.n_active is not None
     n_items = len(dataset) if limit is None else min(limit, len(dataset))
-    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics}, figures=dict(figures))
-    taken = {*ITEM_COLUMNS, *columns(pool.metrics), INPUT_SNR, *COUNTS} & set(evaluation.figures)
+    own_columns = {*ITEM_COLUMNS, *columns(pool.metrics), INPUT_SNR, *COUNTS, *(() if words is None else FIGURES)}
+    taken = own_columns & set(figures)
     if taken:
         raise ValueError(f"a model's figure must have a name of its own, got the column {sorted(taken)[0]!r}")
 
+    if words is not None:
+        separate, figures = words.after(separate), {**figures, **FIGURES}
+    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics}, figures=dict(figures))
     of_mixture: dict[int, dict[str, float]] = dict(journal.own) if journal else {}  # input SNR and figures
     measured: dict[int, Measured] = dict(journal.measured) if journal else {}
     todo = [i for i in range(n_items) if i not in measured]

@@ -12,13 +12,13 @@ from torch import nn
 from asteroid_stab.atomic import write_text
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.metrics.evaluation import Evaluation, pick_examples
+from asteroid_stab.metrics.levels import matched
 from asteroid_stab.metrics.separated import separate_whole
 from asteroid_stab.metrics.separation_metrics import assign
 from asteroid_stab.microphones import item_reference
 from asteroid_stab.run.layout import ExamplesLayout
 
 PEAK = 0.95
-_LEAST = 1e-6  # norm of an estimate relative to its source's below which there is nothing to hear: -120 dB
 
 
 def listenable(
@@ -39,13 +39,7 @@ def listenable(
         >>> bool(np.allclose(estimates, sources)), round(float(abs(mixture).max()), 2)
         (True, 0.95)
     """
-    estimates = estimates[assign(sources, estimates)]
-    norm = np.linalg.norm(estimates, axis=-1, keepdims=True)
-    target = np.linalg.norm(sources, axis=-1, keepdims=True)
-    audible = (target > 0) & (norm > _LEAST * target)
-    scale = np.divide(target, norm, out=np.ones_like(norm), where=audible)
-    sign = np.where(audible, (estimates * sources).sum(-1, keepdims=True), 1.0)
-    estimates = estimates * np.copysign(scale, sign)
+    estimates = matched(estimates[assign(sources, estimates)], sources)
     peak = max(float(np.abs(x).max()) for x in (mixture, sources, estimates))
     gain = min(1.0, PEAK / max(peak, np.finfo(np.float64).tiny))
     return gain * mixture, gain * sources, gain * estimates

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from asteroid_stab.metrics.names import METRICS
-from asteroid_stab.metrics.separation_metrics import Measured, assign, measure, undefined
+from asteroid_stab.metrics.measured import Measured, undefined
+from asteroid_stab.metrics.names import STANDARD
+from asteroid_stab.metrics.separation_metrics import assign, measure
 
 
 def measure_active(
@@ -16,7 +17,7 @@ def measure_active(
     sources: np.ndarray,
     estimates: np.ndarray,
     sample_rate: int,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] = STANDARD,
 ) -> Measured:
     """Returns the metrics of the active sources and of the estimates assigned to them.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.locks import given_back, lock_if_possible, unlock
-from asteroid_stab.metrics.separation_metrics import Measured
+from asteroid_stab.metrics.measured import Measured
 
 
 class Journal:

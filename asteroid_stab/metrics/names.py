@@ -60,9 +60,19 @@ METRICS: Mapping[str, MetricInfo] = {
     "sir": MetricInfo("SIR", "dB"),
     "sar": MetricInfo("SAR", "dB"),
     "stoi": MetricInfo("STOI", digits=3),
+    "estoi": MetricInfo("ESTOI", digits=3),
     "pesq": MetricInfo("PESQ"),
+    "dnsmos": MetricInfo("DNSMOS"),
+    "dnsmos_sig": MetricInfo("DNSMOS SIG"),
+    "dnsmos_bak": MetricInfo("DNSMOS BAK"),
 }
 """The metrics that can be measured, in the order of the tables."""
+
+STANDARD = tuple(name for name in METRICS if name != "estoi" and not name.startswith("dnsmos"))
+"""The metrics that are measured where none is chosen; the others are measured where they are asked for by name."""
+
+INTELLIGIBILITY = tuple(name for name in METRICS if name.endswith("stoi"))
+"""STOI and its extended form."""
 
 COSTS: Mapping[str, MetricInfo] = {
     "n_parameters": MetricInfo("parameters", digits=0),

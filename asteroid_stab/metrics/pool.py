@@ -17,8 +17,9 @@ import numpy as np
 from asteroid_stab.cores import available_cores, check_processes
 from asteroid_stab.errors import cause
 from asteroid_stab.metrics.inactive import measure_active
-from asteroid_stab.metrics.names import METRICS
-from asteroid_stab.metrics.separation_metrics import Measured, measure, undefined
+from asteroid_stab.metrics.measured import Measured, undefined
+from asteroid_stab.metrics.names import STANDARD
+from asteroid_stab.metrics.separation_metrics import measure
 
 # One thread for each process, because the processes already share the cores. The allocator keeps its pages: the arrays
 # of one mixture are as large as those of the next, and fresh pages from the kernel cost up to a third of the time.
@@ -68,7 +69,7 @@ class MetricPool:
         ...     results = dict(pool.run(Item(i, *signals) for i, signals in enumerate(mixtures)))
     """
 
-    def __init__(self, sample_rate: int, metrics: Sequence[str] = tuple(METRICS), n_jobs: int | None = None):
+    def __init__(self, sample_rate: int, metrics: Sequence[str] = STANDARD, n_jobs: int | None = None):
         self.n_jobs = available_cores() if n_jobs is None else n_jobs
         if self.n_jobs < 1:
             raise ValueError(f"n_jobs must be at least 1, got {n_jobs}")

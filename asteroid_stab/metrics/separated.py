@@ -34,6 +34,10 @@ class Separated(NamedTuple):
     figures: dict[str, float]
 
 
+Separate = Callable[[Sequence[int]], Iterator[Separated]]
+"""Gives the estimates of items, of their ids, in any order."""
+
+
 def separate_whole(model: nn.Module, mixture: Tensor) -> Tensor:
     """Estimates [J, T] of a mixture [T], or [C, T] of several microphones, on the CPU."""
     return _separate(model, mixture[None])[0][0]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from asteroid_stab.metrics.bss_eval import IllConditionedError, Ratios, bss_eval, reference_bss_eval
-from asteroid_stab.metrics.names import METRICS, columns
-from asteroid_stab.metrics.stoi import stoi
+from asteroid_stab.metrics.dnsmos import RATE as DNSMOS_HZ
+from asteroid_stab.metrics.dnsmos import SCORES as DNSMOS
+from asteroid_stab.metrics.dnsmos import dnsmos
+from asteroid_stab.metrics.levels import below_full_scale, matched
+from asteroid_stab.metrics.measured import Measured
+from asteroid_stab.metrics.names import INTELLIGIBILITY, METRICS, STANDARD, columns
+from asteroid_stab.metrics.stoi import intelligibility
 
 PESQ_MODES = {8000: "nb", 16000: "wb"}
 # The PESQ code keeps 50 stretches of speech of at least 404 ms each in arrays that it overruns, silently or with a
@@ -20,47 +24,12 @@ PESQ_MAX_S = 60.0
 SILENCE = 1e-8  # energy without the mean; below it the EPS of Asteroid's SI-SDR decides, not the signal
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The metrics of one mixture, from :func:`measure`.
-
-    Attributes:
-        values: ``input_m`` (the mixture against the sources), ``m`` (the estimates) and ``m_i`` = m - input_m
-            for every metric m, averaged over the sources; ``nan`` where the metric failed.
-        perm: [J]; ``perm[j]`` is the index of the estimate given to source j.
-        failures: why a metric is undefined, by metric.
-        sources: ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i`` of every source, [J] each; empty where undefined.
-        fallback: why pb_bss_eval computed the SDR, SIR and SAR; empty where it did not.
-        broken: why the mixture could not be measured at all, through a fault of a file or of a program; empty where it
-            was, even if signals have no metrics.
-    """
-
-    values: dict[str, float]
-    perm: np.ndarray
-    failures: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, np.ndarray] = field(default_factory=dict)
-    fallback: str = ""
-    broken: str = ""
-
-
-def undefined(metrics: Sequence[str], n_src: int, reason: str) -> Measured:
-    """Returns the result of a mixture that could not be measured.
-
-    Args:
-        metrics: all of which are undefined.
-        n_src: sources in the mixture.
-        reason: why.
-    """
-    values = dict.fromkeys(columns(metrics), np.nan)
-    return Measured(values, np.arange(n_src), dict.fromkeys(metrics, reason), broken=reason)
-
-
 def measure(
     mixture: np.ndarray,
     sources: np.ndarray,
     estimates: np.ndarray,
     sample_rate: int,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] = STANDARD,
 ) -> Measured:
     """The metrics of one separated mixture; a metric that fails is named and does not stop the others.
 
@@ -70,22 +39,23 @@ def measure(
     The conventions follow the references: SI-SDR removes the mean of both signals (Asteroid's loss and pb_bss_eval do
     so too); SDR, SIR, SAR, STOI and PESQ keep it.
 
-    A metric is undefined in these cases: every metric if a source is silent or a sample is not finite; all but SI-SDR
-    and STOI if an estimate is silent (its SI-SDR is -80 dB, the reference's value); SIR if there is one source; STOI
-    and PESQ if the signals are too short; PESQ if they are longer than a minute or hold no speech.
+    A metric is undefined in these cases: every metric if a source is silent or a sample is not finite; all but SI-SDR,
+    STOI and ESTOI if an estimate is silent (its SI-SDR is -80 dB, the reference's value); SIR if there is one source;
+    STOI, ESTOI and PESQ if the signals are too short; PESQ if they are longer than a minute or hold no speech. DNSMOS,
+    which hears no source, gets each estimate as loud as its source.
 
     Args:
         mixture: the mixture.
         sources: the true sources.
         estimates: the estimates, in any order.
-        sample_rate: in Hz; PESQ needs 8000 (narrow band) or 16000 (wide band).
+        sample_rate: in Hz; PESQ needs 8000 (narrow band) or 16000 (wide band), DNSMOS 16000.
         metrics: some of :data:`~asteroid_stab.metrics.names.METRICS`.
 
     Shapes:
         - mixture [T]; sources and estimates [J, T].
 
     Raises:
-        ValueError: the shapes do not fit, a metric is unknown, or PESQ is asked for at another sample rate.
+        ValueError: the shapes do not fit, a metric is unknown, or PESQ or DNSMOS is asked for at another sample rate.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -106,6 +76,8 @@ def measure(
             raise ValueError(f"metrics must be some of {', '.join(METRICS)}, got {metric!r}")
     if "pesq" in metrics and sample_rate not in PESQ_MODES:
         raise ValueError(f"sample_rate must be 8000 or 16000 for PESQ, got {sample_rate}")
+    if sample_rate != DNSMOS_HZ and any(metric in DNSMOS for metric in metrics):
+        raise ValueError(f"sample_rate must be {DNSMOS_HZ} for DNSMOS, got {sample_rate}")
 
     mixture, sources, estimates = (np.asarray(x, dtype=np.float64) for x in (mixture, sources, estimates))
     perm = assign(sources, estimates)
@@ -132,16 +104,24 @@ def measure(
                 failures["sir"] = "one source, which no other interferes with"
         except MetricError as error:
             failures.update(dict.fromkeys(ratios, str(error)))
-    if "stoi" in metrics:
-        output["stoi"], given["stoi"] = (x.mean() for x in stoi(sources, estimates, mixture, sample_rate))
-        if np.isnan(output["stoi"]):
-            failures["stoi"] = "less than 400 ms of speech in a source"
+    if kinds := [metric for metric in metrics if metric in INTELLIGIBILITY]:
+        for metric, scores in intelligibility(sources, estimates, mixture, sample_rate, kinds).items():
+            output[metric], given[metric] = (x.mean() for x in scores)
+            if np.isnan(output[metric]):
+                failures[metric] = "less than 400 ms of speech in a source"
     if "pesq" in metrics:
         try:
             output["pesq"] = fmean(pesq(*pair, sample_rate) for pair in zip(sources, estimates, strict=True))
             given["pesq"] = fmean(pesq(source, mixture, sample_rate) for source in sources)
         except MetricError as error:
             failures["pesq"] = str(error)
+    if asked := [metric for metric in metrics if metric in DNSMOS]:
+        try:
+            heard, unseparated = (_dnsmos(x, sample_rate) for x in (matched(estimates, sources), mixture[None]))
+            for metric in asked:
+                output[metric], given[metric] = heard[metric].mean(), unseparated[metric].mean()
+        except MetricError as error:
+            failures.update(dict.fromkeys(asked, str(error)))
     return Measured(_flat(output, given), perm, failures, by_source, fallback)
 
 
@@ -218,6 +198,12 @@ def pesq(source: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
         reason = error.args[0] if error.args else error
         text = reason.decode() if isinstance(reason, bytes) else str(reason)
         raise MetricError(f"PESQ: {text}") from error
+
+
+def _dnsmos(signals: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
+    if not signals.any(axis=-1).all():
+        raise MetricError("DNSMOS: a silent signal")
+    return dnsmos(np.stack([below_full_scale(signal) for signal in signals]), sample_rate)
 
 
 def _bss_eval(sources: np.ndarray, estimates: np.ndarray, mixture: np.ndarray):

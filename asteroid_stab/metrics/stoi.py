@@ -1,7 +1,8 @@
-"""STOI of matched pairs: the values of pystoi, with each signal analysed once and no loop over frames."""
+"""STOI and ESTOI of matched pairs: the values of pystoi, each signal analysed once and no loop over frames."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import gcd
 
@@ -10,6 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from pystoi.stoi import BETA, DYN_RANGE, FS, N_FRAME, NFFT, OBM, N
 from pystoi.utils import EPS, resample_oct
 from scipy import fft
+
+from asteroid_stab.metrics.names import INTELLIGIBILITY
 
 _HOP = N_FRAME // 2
 _HANN = np.hanning(N_FRAME + 2)[1:-1]
@@ -48,8 +51,32 @@ def stoi(
         Taal, Hendriks, Heusdens, Jensen, "An algorithm for intelligibility prediction of time-frequency
         weighted noisy speech", 2011, eq. 1 to 6.
     """
+    return intelligibility(sources, estimates, mixture, sample_rate, ["stoi"])["stoi"]
+
+
+def intelligibility(
+    sources: np.ndarray, estimates: np.ndarray, mixture: np.ndarray, sample_rate: int, kinds: Sequence[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns what :func:`stoi` returns, of STOI and of its extended form, ESTOI, by name.
+
+    ESTOI compares all bands of a window together, so that it follows noise that comes and goes, as other speakers do.
+
+    Args:
+        sources: true sources.
+        estimates: ``estimates[j]`` is the estimate of source j.
+        mixture: the mixture.
+        sample_rate: in Hz.
+        kinds: of :data:`~asteroid_stab.metrics.names.INTELLIGIBILITY`.
+
+    Shapes:
+        - sources, estimates [J, T]; mixture [T]; returns two [J] for each kind.
+
+    References:
+        Jensen, Taal, "An algorithm for predicting the intelligibility of speech masked by modulated noise maskers",
+        2016, eq. 3 to 8.
+    """
     mixed = _frames(_resampled(mixture, sample_rate))
-    output, given = np.full((2, len(sources)), np.nan)
+    found = {kind: np.full((2, len(sources)), np.nan) for kind in kinds}
     for j, (source, estimate) in enumerate(zip(sources, estimates, strict=True)):
         frames = _frames(_resampled(source, sample_rate))
         level_db = 20 * np.log10(np.linalg.norm(frames, axis=1) + EPS)
@@ -57,24 +84,54 @@ def stoi(
         if spoken.sum() <= N:  # the frames are overlapped and cut again, which leaves one frame less
             continue
         reference = _windows(_bands(frames[spoken]))
-        energy = np.einsum("bwn,bwn->bw", reference, reference)
-        target = reference - reference.mean(axis=-1, keepdims=True)
-        target /= np.linalg.norm(target, axis=-1, keepdims=True) + EPS
-        limit = reference * _CLIP
-        others = [_frames(_resampled(estimate, sample_rate)), mixed]
-        output[j], given[j] = (_score(_windows(_bands(x[spoken])), energy, limit, target) for x in others)
-    return output, given
+        others = [_windows(_bands(x[spoken])) for x in (_frames(_resampled(estimate, sample_rate)), mixed)]
+        for kind, values in found.items():
+            score = _SCORES[kind](reference)
+            values[:, j] = [score(windows) for windows in others]
+    return {kind: (values[0], values[1]) for kind, values in found.items()}
 
 
-def _score(windows: np.ndarray, energy: np.ndarray, limit: np.ndarray, target: np.ndarray) -> float:
-    """Returns the mean correlation between the windows of a signal and of its source (eq. 5 and 6)."""
-    own = np.sqrt(np.einsum("bwn,bwn->bw", windows, windows))
-    # Each window gets the energy of the source (eq. 3), and is clipped (eq. 4).
-    scaled = windows * (np.sqrt(energy) / (own + EPS))[..., None]
-    np.minimum(scaled, limit, out=scaled)
-    scaled -= scaled.mean(axis=-1, keepdims=True)
-    norm = np.sqrt(np.einsum("bwn,bwn->bw", scaled, scaled)) + EPS
-    return float((np.einsum("bwn,bwn->bw", scaled, target) / norm).mean())
+def _clipped(reference: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Returns the STOI of windows beside their source's: the mean correlation of each band (eq. 5 and 6)."""
+    energy = np.einsum("bwn,bwn->bw", reference, reference)
+    target = reference - reference.mean(axis=-1, keepdims=True)
+    target /= np.linalg.norm(target, axis=-1, keepdims=True) + EPS
+    limit = reference * _CLIP
+
+    def score(windows: np.ndarray) -> float:
+        own = np.sqrt(np.einsum("bwn,bwn->bw", windows, windows))
+        # Each window gets the energy of the source (eq. 3), and is clipped (eq. 4).
+        scaled = windows * (np.sqrt(energy) / (own + EPS))[..., None]
+        np.minimum(scaled, limit, out=scaled)
+        scaled -= scaled.mean(axis=-1, keepdims=True)
+        norm = np.sqrt(np.einsum("bwn,bwn->bw", scaled, scaled)) + EPS
+        return float((np.einsum("bwn,bwn->bw", scaled, target) / norm).mean())
+
+    return score
+
+
+def _extended(reference: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Returns the ESTOI of windows beside their source's: the mean product of their normalised frames (eq. 7, 8)."""
+    target = _normalised(reference)
+
+    def score(windows: np.ndarray) -> float:
+        return float(np.einsum("bwn,bwn->", _normalised(windows), target) / (N * windows.shape[1]))
+
+    return score
+
+
+_SCORES = dict(zip(INTELLIGIBILITY, (_clipped, _extended), strict=True))
+
+
+def _normalised(windows: np.ndarray) -> np.ndarray:
+    """Returns windows [15, w, 30] with mean 0 and norm 1 over the time of each band, then over the bands of each frame.
+
+    pystoi adds random numbers as small as its EPS in place of the EPS here.
+    """
+    for axis in (-1, 0):
+        windows = windows - windows.mean(axis=axis, keepdims=True)
+        windows /= np.linalg.norm(windows, axis=axis, keepdims=True) + EPS
+    return windows
 
 
 def _resampled(signal: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from asteroid_stab.atomic import write_text
 from asteroid_stab.metrics.evaluated import ITEM_COLUMNS, SOURCE_COLUMNS, Evaluation
+from asteroid_stab.metrics.words import total
 from asteroid_stab.run.layout import EvaluationLayout
 
 
@@ -51,6 +52,7 @@ def summary_of(evaluation: Evaluation, facts: dict[str, Any]) -> dict[str, Any]:
         "metrics": evaluation.summary(),
         "figures": {name: asdict(info) for name, info in evaluation.figures.items()},
         **({"classes": evaluation.classes()} if evaluation.sources else {}),
+        **({"words": words} if (words := total(evaluation.rows)) else {}),
         **({"counting": counting, "by_n_active": evaluation.by_number()} if counting else {}),
     }
 

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from asteroid_stab.atomic import replacing
-from asteroid_stab.errors import StabError, nearest
+from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.masknn import use_fast_kernels
+from asteroid_stab.microphones import MicChoice, check_mics
 from asteroid_stab.models.hosted import HostedModel, check_net
 from asteroid_stab.models.saved import check_kinds, check_weights, no_larger_than, read_saved
 from asteroid_stab.models.weight_names import held_weights, without_wrappers
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.trust import check_stored, imported, trusted_names, trusting
 
+_MICROPHONES = "microphones"  # key of the infos, and name of the loaded model's attribute
 _LONGEST_NAME = 80  # of a model, in a message
 _OWN_CLASS = "model_class"  # key of the dotted name of a class that Asteroid does not know by name
 _ROOM = 10**8  # values that a user's own model may make beside its weights, such as tables of positions
@@ -41,7 +43,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a model file holds plain types only, got {type(value).__name__}")
 
 
-def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any] | None = None) -> None:
+def save_model(
+    model: torch.nn.Module,
+    path: str | Path,
+    infos: Mapping[str, Any] | None = None,
+    microphones: MicChoice | None = None,
+) -> None:
     """Writes ``model`` to a file that ``BaseModel.from_pretrained`` and ``asteroid-infer`` open.
 
     The file is complete or absent: it is written under another name and then moved.
@@ -50,17 +57,26 @@ def save_model(model: torch.nn.Module, path: str | Path, infos: Mapping[str, Any
         model: an Asteroid model (it has ``serialize``), or a hosted one.
         path: where to write.
         infos: plain facts to keep under the file's key ``infos`` (recipe, score, ...).
+        microphones: the channels that the model was trained with, of files with more; by default the ones that a
+            model has kept from the file it was loaded from.
 
     Raises:
         StabError: the model is of another kind.
     """
     check_savable(model)
     conf: dict[str, Any] = model.serialize()  # type: ignore[operator]  # of Asteroid's BaseModel
-    conf["infos"] = {**conf["infos"], **(infos or {})}
+    heard = microphones or microphones_of(model)
+    kept = {} if heard is None else {_MICROPHONES: heard._asdict()}
+    conf["infos"] = {**conf["infos"], **kept, **(infos or {})}
     if type(model).__name__ == conf["model_name"] and _known().get(conf["model_name"].lower()) is not type(model):
         conf[_OWN_CLASS] = f"{type(model).__module__}.{type(model).__qualname__}"  # a user's, which Asteroid lacks
     with replacing(path) as new:
         write_saved(_plain(conf), new)
+
+
+def microphones_of(model: torch.nn.Module) -> MicChoice | None:
+    """The channels that a loaded model was trained with, of files with more; None where its file names none."""
+    return getattr(model, _MICROPHONES, None)
 
 
 def check_savable(model: torch.nn.Module) -> None:
@@ -161,7 +177,21 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     rate = getattr(model, "sample_rate", None)
     if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate >= 1):
         raise StabError(f"the sample rate in {origin!r} must be a number of at least 1 Hz, got {str(rate)[:20]}")
-    return (model if is_others else use_fast_kernels(model)).eval()
+    model = (model if is_others else use_fast_kernels(model)).eval()
+    if (heard := _microphones(conf, origin)) is not None:
+        setattr(model, _MICROPHONES, heard)
+    return model
+
+
+def _microphones(conf: Mapping[str, Any], origin: str) -> MicChoice | None:
+    infos = conf.get("infos")
+    kept = infos.get(_MICROPHONES) if isinstance(infos, Mapping) else None
+    if kept is None:
+        return None
+    try:
+        return check_mics(**{name: kept[name] for name in MicChoice._fields})
+    except (TypeError, KeyError, ValueError) as error:
+        raise StabError(f"the microphones in {origin!r} cannot be used: {cause(error)}") from error
 
 
 def _instead(conf: Mapping[str, Any]) -> str:

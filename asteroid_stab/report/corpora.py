@@ -31,7 +31,7 @@ def corpora(runs: Sequence[Run]) -> Section | None:
     for run, one, _ in lines:
         numbers = one.metrics.get("si_sdr_i", {})
         means = [number(one.metrics.get(name, {}).get("mean"), column_info(name).digits) for name in more]
-        cells = [one.corpus or OWN, *([run.name] if several else []), one.variant or "-", f"{len(one.utterances):,}"]
+        cells = [one.corpus or OWN, *([run.name] if several else []), one.variant or "-", one.n_mixtures]
         rows.append(
             [*cells, plus_minus(numbers or None), *(number(numbers.get(p), gain.digits) for p in LEVELS), *means]
         )

@@ -29,9 +29,12 @@ def evaluation(runs: Sequence[Run]) -> Section | None:
     if defined:
         parts += [_histogram(defined), _percentiles(defined), _scatter(defined)]
     parts += metric_tables(evaluated) + number_tables(evaluated) + class_tables(evaluated)
-    if len({tuple(run.evaluation.utterances["name"]) for run in evaluated if run.evaluation}) > 1:
-        shown = ", ".join(f"{run.name}: {len(run.evaluation.utterances):,}" for run in evaluated if run.evaluation)
+    places = {run.name: run.evaluation for run in evaluated if run.evaluation}
+    shown = ", ".join(f"{name}: {one.mixtures}" for name, one in places.items())
+    if len({(one.target, *one.utterances["name"]) for one in places.values()}) > 1:
         parts.append(Note(f"The runs were evaluated on different mixtures and cannot be compared ({shown})."))
+    elif any(one.is_part or one.target for one in places.values()):
+        parts.append(Note(f"Measured: {shown}."))
     for run in evaluated:
         parts += left_out(run, len(finite(run)))
     intro = f"Whole mixtures of the {evaluated[0].split} split; each metric is the mean over a mixture's sources."

@@ -45,6 +45,9 @@ class Evaluation:
         cost: parameters, operations and time of the model; empty where they were not measured.
         command: the command that wrote it.
         of_another_model: whether the model file has changed since.
+        limit: number of mixtures that were asked for, from the first; None: all.
+        n_of: number of mixtures that there are; None: an earlier version has not kept it.
+        target: kind of the references, of a corpus that has several; empty elsewhere.
         examples: the items whose sounds were kept.
     """
 
@@ -60,6 +63,29 @@ class Evaluation:
     command: str
     of_another_model: bool
     examples: list[Example]
+    limit: int | None = None
+    n_of: int | None = None
+    target: str = ""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether not all mixtures that there are were measured."""
+        n = len(self.utterances)
+        return n < self.n_of if self.n_of is not None else n == self.limit
+
+    @property
+    def n_mixtures(self) -> str:
+        """The number of measured mixtures, and of how many they are the first."""
+        n = f"{len(self.utterances):,}"
+        if not self.is_part:
+            return n
+        return f"the first {n}" if self.n_of is None else f"the first {n} of {self.n_of:,}"
+
+    @property
+    def mixtures(self) -> str:
+        """The measured mixtures, and the kind of their references, in words."""
+        noun = "mixture" if self.n_mixtures == "1" else "mixtures"
+        return f"{self.n_mixtures} {noun}" + (f" against their {self.target} references" if self.target else "")
 
 
 def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
@@ -99,6 +125,9 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
         command=str(summary["command"]),
         of_another_model=_differs(_model(files.run, summary), summary.get("model_sha256")),
         examples=_read_examples(files.examples),
+        limit=summary.get("limit"),
+        n_of=summary.get("n_of"),
+        target=summary.get("target") or "",
     )
 
 

@@ -119,21 +119,23 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def read_runs(paths: Sequence[Path], split: str = "test") -> list[Run]:
+def read_runs(paths: Sequence[Path], split: str = "test", corpus: str = "") -> list[Run]:
     """Reads the runs of some folders, in their order.
 
     Args:
         paths: run folders (each holds at least ``config.yaml``).
         split: the split whose evaluation is read.
+        corpus: name of another corpus than the runs' own, whose evaluation is read.
 
     Raises:
         StabError: a folder is given twice, or a file in it cannot be read.
     """
     names = distinct_names(paths)
-    return [_read_run(path, name, index, split) for index, (path, name) in enumerate(zip(paths, names, strict=True))]
+    named = enumerate(zip(paths, names, strict=True))
+    return [_read_run(path, name, index, split, corpus) for index, (path, name) in named]
 
 
-def _read_run(path: Path, name: str, index: int, split: str) -> Run:
+def _read_run(path: Path, name: str, index: int, split: str, corpus: str) -> Run:
     files = RunLayout(path)
     text = read_text(files.config)
     versions = read_json(files.versions, VERSIONS) or {}
@@ -148,8 +150,8 @@ def _read_run(path: Path, name: str, index: int, split: str) -> Run:
         switches=read_table(files.switches, needed=("epoch", "layer", "switch_ratio")),
         whole=read_table(files.whole_switches("train"), needed=("epoch", "switch_ratio")),
         data_map=DATA_MAP.read(files.data_map),
-        evaluation=read_evaluation(files.evaluation(split), split),
-        variants=read_variants(files, split),
+        evaluation=read_evaluation(files.evaluation(split, corpus=corpus), split),
+        variants=[] if corpus else read_variants(files, split),
         others=read_other_corpora(files, split),
         split=split,
         date=str(versions.get("date") or f"{written} (of {files.config.name})"),

@@ -33,9 +33,11 @@ SUMMARY = {
     "reference_fallbacks?": {str: str},
     "classes?": {str: {str: NUMBER}},
     "figures?": {str: FIGURE},
-    **dict.fromkeys(("variant?", "corpus?"), (str, type(None))),
+    "words?": dict.fromkeys(("wer", "cpwer", "n_words"), (int, float)),
+    **dict.fromkeys(("variant?", "corpus?", "target?"), (str, type(None))),
     "cost?": (dict, type(None)),
     "model?": str,
+    **dict.fromkeys(("limit?", "n_of?"), (int, type(None))),
     "model_sha256?": (str, type(None)),
 }
 EXAMPLES = [{"kind": frozenset(("best", "median", "worst")), "name": str, "si_sdr_i?": NUMBER}]

@@ -25,6 +25,7 @@ from asteroid_stab.models.pretrained import Transfer
 from asteroid_stab.run.check import build_part
 from asteroid_stab.run.checkpoints import UpgradedCheckpoints
 from asteroid_stab.run.compilation import compile_model
+from asteroid_stab.run.microphones import chosen_microphones
 from asteroid_stab.run.network import build_network, try_network
 
 _SHARDED = ("fsdp", "deepspeed", "model_parallel", "xla_fsdp")  # Lightning's strategies that deal out one model
@@ -75,9 +76,10 @@ def build_run(config: DictConfig, resumed: bool = False) -> Built:
     transfer = None if resumed else build_part("init", config.init, network)
     model, objective = _with_loss(config, network)
     optimizer, scheduler = _optimizer(config, model, objective)
-    plain = OmegaConf.to_container(config)
+    plain: Any = OmegaConf.to_container(config)
     given = {"scheduler": scheduler, "config": plain, "seed": config.seed}
     system = build_part("system", config.system, model, optimizer, objective, **given)
+    system.microphones = chosen_microphones(plain)
     system.check_tasks(data.corpus.tasks)
     compile_model(system, config.get("compile", False))
     trainer = _trainer(config, _callbacks(config, system))

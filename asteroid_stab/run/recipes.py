@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from asteroid_stab.atomic import replacing
@@ -70,13 +72,34 @@ def copy_recipe(name: str, folder: Path, config_dir: str | Path | None = None) -
     if not place.is_dir():
         raise StabError(f"the copy needs a folder, but {str(place)!r} is a file: name another one")
     recipe.parent.mkdir(parents=True, exist_ok=True)
-    cards = [(source.parent / CARD, recipe.parent / CARD)]
-    written = []
-    for old, new in [*(card for card in cards if card[0].is_file() and not card[1].exists()), (source, recipe)]:
-        with replacing(new) as file:
-            file.write_bytes(old.read_bytes())
-        written.append(new)
-    return written
+    contents = {recipe: source.read_bytes()}
+    old, new = source.parent / CARD, recipe.parent / CARD
+    if old.is_file() and not new.exists():
+        text = without_links(old.read_text(encoding="utf-8"), [f"{Path(name).name}.yaml"])
+        contents = {new: text.encode(), **contents}
+    for place, content in contents.items():
+        with replacing(place) as file:
+            file.write_bytes(content)
+    return [*contents]
+
+
+def without_links(text: str, kept: Sequence[str] = ()) -> str:
+    """Returns a text in Markdown whose links to files lead nowhere where it goes: their words stay.
+
+    Args:
+        text: the text; links to the web and within the text stay links.
+        kept: files that go with it.
+
+    Example:
+        >>> without_links("[a](../x/README.md), [b](https://c.d), [e](#f) and ![g](g.svg)")
+        'a, [b](https://c.d), [e](#f) and g'
+    """
+
+    def plain(link: re.Match[str]) -> str:
+        is_kept = link[2].startswith("#") or "://" in link[2] or link[2] in kept
+        return link[0] if is_kept else link[1]
+
+    return re.sub(r"!?\[([^\]]*)\]\(([^)\s]+)\)", plain, text)
 
 
 def summary(file: Path) -> str:

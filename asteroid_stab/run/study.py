@@ -12,7 +12,7 @@ from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import MetricInfo, column_info
 from asteroid_stab.run.layout import RunLayout, StudyLayout, study_runs
 from asteroid_stab.run.study_differences import difference_table, differences
-from asteroid_stab.run.study_items import measured, n_measured, task, unlike_rows
+from asteroid_stab.run.study_items import measured, measured_on, n_measured, task, unlike_rows
 from asteroid_stab.run.study_record import read_order
 
 if TYPE_CHECKING:
@@ -133,22 +133,23 @@ class StudyTables(NamedTuple):
     notes: list[str]
 
 
-def read_study(folder: Path, split: str, baseline: str | None = None) -> StudyTables:
+def read_study(folder: Path, split: str, baseline: str | None = None, corpus: str = "") -> StudyTables:
     """Reads the runs of a study and compares its rows.
 
     Args:
         folder: the folder of the study.
         split: the split whose evaluations are read.
         baseline: the row that the others are compared with; by default the first.
+        corpus: another corpus than the runs' own, on which they were evaluated.
 
     Raises:
         StabError: the folder holds no runs, or ``baseline`` is no row, or was not evaluated.
     """
     from asteroid_stab.report.run_data import read_runs
 
-    head = ["row", "seeds", *(title_of(HEAD[name]).format(split=split) for name in Result._fields)]
+    head = ["row", "seeds", *(title_of(HEAD[name]).format(split=measured_on(split, corpus)) for name in Result._fields)]
     lines = [head]
-    rows = {row: read_runs(runs, split) for row, runs in study(folder).items()}
+    rows = {row: read_runs(runs, split, corpus) for row, runs in study(folder).items()}
     unlike, notes = unlike_rows(rows)
     for row, runs in rows.items():
         no_mean = {"test": math.nan, "test_p10": math.nan} if row in unlike else {}
@@ -159,10 +160,13 @@ def read_study(folder: Path, split: str, baseline: str | None = None) -> StudyTa
     return StudyTables(rows, lines, compared, notes)
 
 
-def table(folder: Path, split: str, baseline: str | None = None) -> list[str]:
+def table(folder: Path, split: str, baseline: str | None = None, corpus: str = "") -> list[str]:
     """The lines of the study's table, in Markdown, of the differences from a baseline, and of notes."""
-    found = read_study(folder, split, baseline)
-    tables = [found.results, *([difference_table(found.compared, split)] if found.compared else [])]
+    found = read_study(folder, split, baseline, corpus)
+    tables = [
+        found.results,
+        *([difference_table(found.compared, measured_on(split, corpus))] if found.compared else []),
+    ]
     lines = [markdown([head, ["---"] * len(head), *cells]) for head, *cells in tables]
     return [*lines[0], *(line for more in lines[1:] for line in ("", *more)), *found.notes]
 

@@ -30,13 +30,13 @@ def costs(runs: Sequence[Run]) -> list[str]:
     return cells
 
 
-def cost_table(folder: Path, split: str) -> list[str]:
+def cost_table(folder: Path, split: str, corpus: str = "") -> list[str]:
     """The lines of a table of the cost of every row's model, in Markdown.
 
     Raises:
         StabError: no run was evaluated since evaluations measure the cost.
     """
-    rows = {row: read_runs(runs, split) for row, runs in study(folder).items()}
+    rows = {row: read_runs(runs, split, corpus) for row, runs in study(folder).items()}
     if not any(run.evaluation and run.evaluation.cost for runs in rows.values() for run in runs):
         raise StabError(
             f"no run of {folder} has an evaluation of {split} with the cost of its model: "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 METRIC = "si_sdr_i"
 Scores = dict[str, np.ndarray]  # [N] of every seed
 Kind = tuple[int | None, tuple[str, ...]]
-"""The number of sources and the mixtures, which rows must share to be compared."""
+"""The number of sources, and the mixtures after the kind of their references: rows must share all to be compared."""
 
 
 def differences(rows: Mapping[str, Sequence[Run]], baseline: str | None = None) -> list[tuple[str, str, Difference]]:
@@ -58,7 +58,7 @@ def _by_kind(runs: Sequence[Run]) -> dict[Kind, Scores]:
     for run in runs:
         if measured(run) and run.evaluation is not None:
             table = run.evaluation.utterances
-            kind = task(run)[0], tuple(table["name"])
+            kind = task(run)[0], (run.evaluation.target, *table["name"])
             kinds.setdefault(kind, {})[run.path.name] = table[METRIC].to_numpy(dtype=np.float64)
     return kinds
 

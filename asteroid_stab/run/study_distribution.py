@@ -8,16 +8,16 @@ from pathlib import Path
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.names import INPUT_SNR, NUMBERS, PERCENTILES, column_info
 from asteroid_stab.run.study import GAIN, markdown, spread, study, title_of
-from asteroid_stab.run.study_items import measured, unlike_rows
+from asteroid_stab.run.study_items import measured, measured_on, unlike_rows
 
 QUARTERS = ("lowest quarter of SNR", "second", "third", "highest")
 
 
-def distribution(folder: Path, split: str) -> list[str]:
+def distribution(folder: Path, split: str, corpus: str = "") -> list[str]:
     """The lines of a table of mean, standard deviation and percentiles of the SI-SDRi, for mixtures and classes."""
     head = ["row", "of", "mean", "std", *(f"q{p}" for p in PERCENTILES), "n"]
     lines = [head, ["---"] * len(head)]
-    found, notes = evaluations(folder, split)
+    found, notes = evaluations(folder, split, corpus)
     for row, tables in found.items():
         names = list(dict.fromkeys(name for table in tables for name in table))
         for name in names:
@@ -27,7 +27,7 @@ def distribution(folder: Path, split: str) -> list[str]:
     return [*markdown(lines), *notes]
 
 
-def by_snr(folder: Path, split: str) -> list[str]:
+def by_snr(folder: Path, split: str, corpus: str = "") -> list[str]:
     """The lines of a table of the SI-SDRi and the models' figures, for all mixtures and by quarter of their input SNR.
 
     Raises:
@@ -42,14 +42,17 @@ def by_snr(folder: Path, split: str) -> list[str]:
     from asteroid_stab.report.run_data import read_runs
 
     lines = [["row", "of", "all", *QUARTERS, "n"], ["---"] * (4 + len(QUARTERS))]
-    rows = {row: read_runs(runs, split) for row, runs in study(folder).items()}
+    rows = {row: read_runs(runs, split, corpus) for row, runs in study(folder).items()}
     unlike, notes = unlike_rows(rows)
     for row, runs in rows.items():
         if row in unlike:
             continue
         counts = []
         found: dict[str, list[list[float]]] = {}
-        titles = {INPUT_SNR: title_of(column_info(INPUT_SNR)), "si_sdr_i": f"{split} {title_of(GAIN)}"}
+        titles = {
+            INPUT_SNR: title_of(column_info(INPUT_SNR)),
+            "si_sdr_i": f"{measured_on(split, corpus)} {title_of(GAIN)}",
+        }
         for run in runs:
             if not measured(run) or run.evaluation is None or INPUT_SNR not in run.evaluation.utterances:
                 continue
@@ -67,11 +70,13 @@ def by_snr(folder: Path, split: str) -> list[str]:
                 cells = [spread(column, 2) for column in zip(*found[name], strict=True)]
                 lines.append([row, title, *cells, spread(counts, 0)])
     if len(lines) == 2 and not unlike:
-        raise StabError(f"no run of {folder} was evaluated on noisy mixtures of {split}")
+        raise StabError(f"no run of {folder} was evaluated on noisy mixtures of {measured_on(split, corpus)}")
     return [*markdown(lines), *notes]
 
 
-def evaluations(folder: Path, split: str) -> tuple[dict[str, list[dict[str, dict[str, float]]]], list[str]]:
+def evaluations(
+    folder: Path, split: str, corpus: str = ""
+) -> tuple[dict[str, list[dict[str, dict[str, float]]]], list[str]]:
     """The numbers of the SI-SDRi of every run, by row: for the mixtures, and for the sources of each class.
 
     Rows whose runs were evaluated on different mixtures are left out; the second result has the lines that say so.
@@ -79,7 +84,7 @@ def evaluations(folder: Path, split: str) -> tuple[dict[str, list[dict[str, dict
     from asteroid_stab.report.run_data import read_runs
 
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
-    rows = {row: read_runs(runs, split) for row, runs in study(folder).items()}
+    rows = {row: read_runs(runs, split, corpus) for row, runs in study(folder).items()}
     unlike, notes = unlike_rows(rows)
     for row, runs in rows.items():
         if row in unlike:

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from asteroid_stab.report.run_data import Run
 
 
+def measured_on(split: str, corpus: str = "") -> str:
+    """A split in words, of another corpus than the runs' own where one is named.
+
+    Example:
+        >>> measured_on("test"), measured_on("test", "wham")
+        ('test', 'test of wham')
+    """
+    return f"{split} of {corpus}" if corpus else split
+
+
 def task(run: Run) -> tuple[int | None, bool]:
     """Number of sources in a run's mixtures, and whether it trains on a pretext task, whose scores mean nothing."""
     config = upgrade_config(parse_config(run.config, str(RunLayout(run.path).config)))
@@ -50,13 +60,15 @@ def unlike_rows(rows: Mapping[str, Sequence[Run]]) -> tuple[set[str], list[str]]
         that say so, also of rows that differ from each other.
     """
     unlike, lines = set(), []
-    places: dict[tuple[str, ...], list[str]] = {}  # rows by mixtures
+    parts: set[str] = set()
+    places: dict[tuple[str, ...], list[str]] = {}  # rows by mixtures, and the kind of their references
     for row, runs in rows.items():
         counted = [("/".join(run.path.parts[-2:]), run.evaluation) for run in runs if measured(run)]
-        found = {name: tuple(one.utterances["name"]) for name, one in counted if one is not None}
+        found = {name: (one.target, *one.utterances["name"]) for name, one in counted if one is not None}
+        parts |= {one.n_mixtures for _, one in counted if one is not None and one.is_part}
         if len(set(found.values())) > 1:
             unlike.add(row)
-            seeds = some([f"{name} on {len(names)}" for name, names in found.items()])
+            seeds = some([f"{name} on {_place(names)}" for name, names in found.items()])
             lines.append(
                 f"{row} has no mean: its runs were evaluated on different mixtures ({seeds}); evaluate them on the "
                 "same ones, with --overwrite"
@@ -64,6 +76,13 @@ def unlike_rows(rows: Mapping[str, Sequence[Run]]) -> tuple[set[str], list[str]]
         elif found:
             places.setdefault(next(iter(found.values())), []).append(row)
     if len(places) > 1:
-        groups = "; ".join(f"{', '.join(names)} on {len(mixtures)}" for mixtures, names in places.items())
+        groups = "; ".join(f"{', '.join(names)} on {_place(mixtures)}" for mixtures, names in places.items())
         lines.append(f"these rows cannot be compared, they were evaluated on different mixtures: {groups}")
+    lines += [f"runs were evaluated on {part} mixtures alone (evaluate --limit)" for part in sorted(parts)]
     return unlike, ["", *(f"note: {line}" for line in lines)] if lines else []
+
+
+def _place(found: tuple[str, ...]) -> str:
+    """Number of mixtures, and the kind of their references where there are several kinds."""
+    target, *names = found
+    return f"{len(names)} against {target} references" if target else str(len(names))

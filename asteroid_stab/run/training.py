@@ -60,11 +60,12 @@ def train(config: DictConfig, resume: str | None, unfinished: int) -> int:
     if trainer.is_global_zero:
         show_summary(run_dir, config)
     whole = next(part for part in trainer.callbacks if isinstance(part, WholeEpochs))  # type: ignore[attr-defined]
-    if whole.steps_left:
+    if whole.steps_left or whole.within_epoch:
         if trainer.is_global_zero:
+            where = "this epoch" if whole.within_epoch else "the next epoch"
             print(
-                f"ended after {trainer.global_step} of trainer.max_steps={whole.max_steps} steps: the next epoch would "
-                f"not be whole, and only whole epochs are kept ({_how_to_go_on(run_dir, start)})",
+                f"ended after {trainer.global_step} steps, with trainer.max_steps={whole.max_steps}: {where} would not "
+                f"be whole, and only whole epochs are kept ({_how_to_go_on(run_dir, start)})",
                 flush=True,
             )
         return unfinished

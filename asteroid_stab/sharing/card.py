@@ -16,9 +16,9 @@ from asteroid_stab.metrics.names import MEANINGLESS, METRICS, column_info
 from asteroid_stab.metrics.paired import LEVEL, paired_difference
 from asteroid_stab.report.evaluation_data import Evaluation
 from asteroid_stab.report.run_data import Run
-from asteroid_stab.report.wording import count, duration, number, parameters
+from asteroid_stab.report.wording import duration, number, parameters
 from asteroid_stab.run.layout import RunLayout
-from asteroid_stab.run.recipes import recipe_files
+from asteroid_stab.run.recipes import recipe_files, without_links
 
 TAGS = ("asteroid", "asteroid-stab", "speech-separation", "audio-to-audio")
 
@@ -71,7 +71,9 @@ def _front_matter(run: Run, origin: Origin) -> str:
             for name, found in run.evaluation.metrics.items()
             if _is_shown(name) and math.isfinite(found["mean"])
         ]
-        where = {"type": _identifier(origin.data), "name": f"{origin.data}, {run.evaluation.split} set"}
+        named, found = f"{origin.data}, {run.evaluation.split} set", run.evaluation
+        named += f": {found.mixtures}" if found.is_part or found.target else ""
+        where = {"type": _identifier(origin.data), "name": named}
         task = {"type": "audio-to-audio", "name": "source separation"}
         result = {"task": task, "dataset": where, "metrics": measured}
         facts["model-index"] = [{"name": origin.name.partition("/")[2], "results": [result]}] if measured else []
@@ -112,9 +114,9 @@ def _measured(evaluation: Evaluation | None) -> list[str]:
         values = values[np.isfinite(values)]
         mean, half = paired_difference(values[None])[:2] if len(values) else (math.nan, math.nan)
         rows.append(f"| {info.title} | {number(mean, info.digits)} | ± {number(half, info.digits)} | {len(values)} |")
-    over = count(len(evaluation.utterances), "mixture")
     stale = " The model file has changed since it was measured." if evaluation.of_another_model else ""
-    note = f"{evaluation.split.capitalize()} set, {over}; {LEVEL:.0%} interval for other mixtures of its kind.{stale}"
+    where = f"{evaluation.split.capitalize()} set, {evaluation.mixtures}"
+    note = f"{where}; {LEVEL:.0%} interval for other mixtures of its kind.{stale}"
     return ["\n".join(["## Results", "", note, "", *rows])]
 
 
@@ -159,7 +161,7 @@ def papers(recipe: str) -> str:
         return ""
     body = place.read_text(encoding="utf-8").split("\n\n")[1]
     text = " ".join(re.split(r"\*\*(?:Claim|State)", body)[0].split())
-    return re.sub(r"\]\((?!https?://)[^)]*\)", "]", text)  # links within the repository lead nowhere here
+    return without_links(text)
 
 
 def _identifier(name: str) -> str:

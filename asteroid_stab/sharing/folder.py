@@ -60,7 +60,8 @@ def write_folder(
     _write_weights(model, folder / WEIGHTS)
     place.config.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     if read.evaluation is not None:
-        kept = {"split": split, "n": len(read.evaluation.utterances), "metrics": _finite(read.evaluation.metrics)}
+        of = {"n": len(read.evaluation.utterances), "n_of": read.evaluation.n_of, "target": read.evaluation.target}
+        kept = {"split": split, **of, "metrics": _finite(read.evaluation.metrics)}
         (folder / SUMMARY).write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     target = str((stored.get("data") or {}).get("_target_", "")).rpartition(".")[2]
     origin = Origin(

@@ -104,6 +104,25 @@ def fetch_folder(name: HubName, folder: Path, names: Sequence[str]) -> None:
         hub.snapshot_download(name.repo, revision=name.revision, allow_patterns=[*names], local_dir=folder)
 
 
+def size_of(name: HubName, names: Sequence[str]) -> int:
+    """Returns the bytes of files of a model on the hub, which are not fetched.
+
+    Args:
+        name: the model.
+        names: the files, or patterns of them.
+
+    Raises:
+        StabError: the hub has no such model, or cannot be reached.
+    """
+    hub, errors = _library("pull"), needed("huggingface_hub.errors", "pull", "hub")
+    with hub_errors(name.repo):
+        try:
+            files = hub.snapshot_download(name.repo, revision=name.revision, allow_patterns=[*names], dry_run=True)
+        except errors.DryRunError as error:  # it hides why the hub was of no help
+            raise (error.__cause__ or error) from error
+    return sum(one.file_size or 0 for one in files)
+
+
 def send_folder(name: HubName, folder: Path, private: bool, message: str) -> str:
     """Makes the repository where there is none, and sends a folder as one commit; returns the commit's address.
 

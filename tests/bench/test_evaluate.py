@@ -5,8 +5,9 @@ import pytest
 import soundfile as sf
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.metrics.measured import Measured
 from asteroid_stab.metrics.names import METRICS
-from asteroid_stab.metrics.separation_metrics import Measured, measure
+from asteroid_stab.metrics.separation_metrics import measure
 from bench import evaluate as bench_evaluate
 from bench.evaluate import GROUPS, differences, make_items, timed
 from bench.speech_samples import speech_like, spoken_sources, synthetic_sources

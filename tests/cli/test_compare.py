@@ -61,6 +61,67 @@ def test_rows_have_mean_and_spread_over_seeds(study, capsys):
     assert compared.splitlines()[2:] == ["| a | b | 1 | 1 | -0.50 | not known: one mixture of one seed |"]
 
 
+@pytest.fixture
+def elsewhere(study):
+    """The study, of which two runs were evaluated on another corpus too."""
+    for run, score in (("b/2", 1.5), ("a/1", 2.5)):
+        folder = study / run / "evaluation" / "test@wham"
+        folder.mkdir()
+        numbers = {"mean": score, "p10": score - 1}
+        cost = {"n_parameters": 7, "gmacs_per_s": 0.5, "real_time_factor": 0.25, "length_s": 1.0, "n_threads": 1}
+        summary = {"metrics": {"si_sdr_i": numbers}, "failures": {}, "command": "c", "corpus": "wham"}
+        summary["cost"] = {**cost, "device": "cpu", "uncounted": ""}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        table = {"name": [*"mnop"], "si_sdr_i": score, "input_si_sdr": 0.0, "input_snr": [1.0, 2.0, 3.0, 4.0]}
+        pd.DataFrame(table).to_csv(folder / "utterances.csv", index=False)
+    return study
+
+
+def test_another_corpus_is_compared_by_its_name(elsewhere, capsys, tmp_path):
+    argv = ["compare", str(elsewhere), "--corpus", "wham"]
+    assert main([*argv, "--page", str(tmp_path / "page.html")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:4]]
+    assert cells[0][3] == "test of wham SI-SDRi, dB"
+    assert [(row[0], row[3], row[5]) for row in cells[2:]] == [("b", "1.50 (1 of 2)", "4 (1 of 2)"), ("a", "2.50", "4")]
+    assert "test of wham SI-SDRi" in (tmp_path / "page.html").read_text()
+    assert main([*argv, "--distribution", "--picture", str(tmp_path / "p.svg")]) == 0
+    assert "| a | mixtures | 2.50 |" in capsys.readouterr().out
+    assert "test of wham SI-SDRi, dB" in (tmp_path / "p.svg").read_text()
+    assert main([*argv, "--cost"]) == 0
+    assert "| a | 1 | 7 | 0.500 | 0.250 |" in capsys.readouterr().out
+    assert main([*argv, "--by-snr"]) == 0
+    assert "| a | test of wham SI-SDRi, dB | 2.50 | 2.50 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--corpus", "whom"], "evaluation of test of whom (did you mean 'wham'?); there are evaluations of wham"),
+        (["--corpus", "wham", "--split", "valid"], "of valid of wham; there are none of other corpora"),
+        (["--corpus", "../x"], "--corpus must be a name of at most 100 letters"),
+        (["--corpus", "wham", "--by-epoch"], "--corpus chooses evaluations, and --by-epoch shows the training"),
+        (["--corpus", "wham", "--reach", "a"], "--corpus chooses evaluations, and --reach shows the training"),
+    ],
+)
+def test_a_corpus_that_cannot_be_compared(elsewhere, words, message, capsys):
+    assert main(["compare", str(elsewhere), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_part_of_the_mixtures_and_other_references_are_named(elsewhere, capsys):
+    for run, entries in (("b/2", {"n_of": 9}), ("a/1", {"n_of": 4, "target": "early"})):
+        file = elsewhere / run / "evaluation/test@wham/summary.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+    assert main(["compare", str(elsewhere), "--corpus", "wham"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "note: these rows cannot be compared, they were evaluated on different mixtures: b on 4; a on 4 against" in out
+    )
+    assert "note: runs were evaluated on the first 4 of 9 mixtures alone (evaluate --limit)" in out
+    assert "compared with" not in out
+
+
 def test_rows_are_in_the_order_of_their_study_and_the_first_is_the_baseline(study, capsys):
     (study / "study.json").write_text('{"rows": {"a": ["x/y"], "c": ["x/y"], "b": ["x/y"]}}')
     for option in ([], ["--by-epoch"], ["--distribution"]):

@@ -18,8 +18,9 @@ from asteroid_stab.data.corpora.mixture_files import MixtureFiles
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics import pool
 from asteroid_stab.metrics.journal import Journal
-from asteroid_stab.metrics.names import METRICS
-from asteroid_stab.metrics.separation_metrics import Measured, measure
+from asteroid_stab.metrics.measured import Measured
+from asteroid_stab.metrics.names import STANDARD
+from asteroid_stab.metrics.separation_metrics import measure
 from asteroid_stab.models import LatentRefinementNet, conv_tasnet
 from asteroid_stab.models.files import save_model
 from asteroid_stab.report.run_data import read_runs
@@ -255,7 +256,7 @@ def test_measurements_of_other_settings_are_not_taken(run, here, tiny_model, mon
             evaluate.main([str(run), *words])
         lines = (run / "evaluation" / "part_of_test.jsonl").read_text().splitlines()
         assert len(lines) == 1 + (3 if words[:1] == ["data.n_test=3"] else 4)
-        assert json.loads(lines[0])["metrics"] == (["si_sdr", "stoi"] if "stoi" in words else [*METRICS])
+        assert json.loads(lines[0])["metrics"] == (["si_sdr", "stoi"] if "stoi" in words else [*STANDARD])
 
 
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(run, here):
@@ -534,6 +535,71 @@ def test_other_corpora_stand_beside_the_own_one(run, here, capsys, files):
     assert HerePool.made == made
     with pytest.raises(StabError, match=r"overrides=\['data=toy', .*, wanted \['data=toy'\]; --overwrite"):
         evaluate.main([str(run), "data=toy", "--metrics", "si_sdr"])
+
+
+def test_the_first_mixtures_are_said_to_be_of_all(run, here, capsys):
+    evaluate.main([str(run), "--metrics", "si_sdr", "--limit", "3"])
+    assert "test: first 3 of 4 mixtures, percentiles" in capsys.readouterr().out
+    (read,) = read_runs([run])
+    assert read.evaluation.is_part
+    assert read.evaluation.mixtures == "the first 3 of 4 mixtures"
+    evaluate.main([str(run), "--metrics", "si_sdr", "--limit", "9", "--overwrite"])
+    assert "test: 4 mixtures, percentiles" in capsys.readouterr().out
+    (read,) = read_runs([run])
+    assert (read.evaluation.is_part, read.evaluation.mixtures) == (False, "4 mixtures")
+
+
+def test_the_kind_of_the_references_stands_in_the_table(run, here, capsys, monkeypatch):
+    monkeypatch.setattr(SpeechCorpus, "references", "early")
+    evaluate.main([str(run), "--metrics", "si_sdr"])
+    assert "test: 4 mixtures against their early references, percentiles" in capsys.readouterr().out
+    assert json.loads((run / "evaluation/test/summary.json").read_text())["target"] == "early"
+    (read,) = read_runs([run])
+    assert read.evaluation.mixtures == "4 mixtures against their early references"
+
+
+def test_metrics_that_are_not_standard_are_asked_for(run, here, capsys):
+    evaluate.main([str(run), "--metrics", "standard", "estoi", "si_sdr", "--limit", "1"])
+    summary = json.loads((run / "evaluation/test/summary.json").read_text())
+    assert summary["asked_metrics"] == [*STANDARD, "estoi"]
+    assert 0 < summary["metrics"]["estoi"]["mean"] < 1
+    assert "ESTOIi" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        options_of(["RUN", "--metrics", "standart"])
+    assert "got 'standart' (did you mean 'standard'?)" in capsys.readouterr().err
+
+
+def test_words_are_counted_by_a_recogniser_of_the_users(run, here, capsys, monkeypatch, tmp_path):
+    pytest.importorskip("meeteval")
+    heard = []
+    monkeypatch.setattr(sys.modules["spoken_data"], "hear", lambda x, rate: heard.append(rate) or "a b", raising=False)
+    table = tmp_path / "said.csv"
+    table.write_text("name,source_1,source_2\n" + "".join(f"talk {i},a b,a c d\n" for i in range(4)))
+    words = ["--recogniser", "spoken_data.hear", "--transcripts", str(table)]
+    evaluate.main([str(run), "--metrics", "si_sdr", *words])
+    out = capsys.readouterr().out
+    assert "WER 40.0 %, cpWER 40.0 % of all 20 words\n" in out
+    assert heard == [8000] * 8
+    summary = json.loads((run / "evaluation/test/summary.json").read_text())
+    assert summary["words"] == {"wer": 40.0, "cpwer": 40.0, "n_words": 20}
+    assert summary["recogniser"] == "spoken_data.hear"
+    (read,) = read_runs([run])
+    assert [*read.evaluation.figures] == ["wer", "cpwer", "n_words"]
+    assert read.evaluation.utterances["wer"].tolist() == [40.0] * 4
+    evaluate.main([str(run), "--metrics", "si_sdr", *words])
+    assert "WER 40.0 %, cpWER 40.0 % of all 20 words\n" in capsys.readouterr().out
+    assert len(heard) == 8
+    table.write_text(table.read_text().replace("a c d", "a b"))
+    with pytest.raises(StabError, match="with transcripts_sha256=.*; --overwrite replaces it"):
+        evaluate.main([str(run), "--metrics", "si_sdr", *words])
+
+
+def test_a_model_is_built_once_for_all_files(run, here, files, monkeypatch):
+    load, loaded = Variant.load, []
+    monkeypatch.setattr(Variant, "load", lambda self: loaded.append(1) or load(self))
+    places = [str(files), str(files.parent / "table.csv")]
+    evaluate.main([str(run), *places, "--metrics", "si_sdr"])
+    assert loaded == [1]
 
 
 def test_a_run_whose_own_corpus_is_not_trusted_is_evaluated_on_another(run, here, monkeypatch, tmp_path):

@@ -40,6 +40,20 @@ def test_a_hostile_file_is_refused_unread(hub, tmp_path, monkeypatch, make, caps
     assert not (tmp_path / "out").exists()
 
 
+def test_a_large_model_is_refused_before_it_is_fetched(hub, tmp_path, capsys):
+    hub.put("bob/a", {"best_model.pth": bytes(3000), "README.md": b"x" * 1096, "other.iso": bytes(10**6)})
+    assert main(["pull", "bob/a", "--out", str(tmp_path / "out"), "--max-size", "3.5K"]) == 2
+    assert "bob/a has 4 KB, more than --max-size 3.5 KB; a larger one fetches it" in capsys.readouterr().err
+    assert not any(call.startswith("GET") and "best_model.pth" in call for call in hub.calls)
+    assert main(["pull", "bob/a", "--out", str(tmp_path / "out"), "--max-size", "4K"]) == 2
+    heard = capsys.readouterr()
+    assert "fetches 4 KB\n" in heard.out
+    assert "is no readable model file" in heard.err
+    with pytest.raises(SystemExit):
+        main(["pull", "bob/a", "--max-size", "much"])
+    assert "must be a size such as 500M or 2G, got 'much'" in capsys.readouterr().err
+
+
 def test_bad_input_is_refused(hub, tmp_path, capsys):
     assert main(["pull", "ann/none", "--out", str(tmp_path / "out")]) == 2
     assert "has no model 'ann/none'" in capsys.readouterr().err

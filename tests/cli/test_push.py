@@ -52,6 +52,23 @@ def test_a_run_is_sent_and_fetched_and_separates(run, tmp_path, monkeypatch, cap
     assert len(list((tmp_path / "est").glob("x_est*.wav"))) == 2
 
 
+def test_a_run_folder_that_is_not_ones_own_is_sent(run, tmp_path, monkeypatch, capsys):
+    """Nothing is written into it: the folder to send is made among the system's temporary ones."""
+    from huggingface_hub import constants
+
+    places = []
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: places.append(1) or str(tmp_path))
+    with hub_stand_in() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        before = run.stat().st_mtime_ns
+        assert main(["push", str(run), "ann/b"]) == 0
+        assert run.stat().st_mtime_ns == before
+    assert places
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

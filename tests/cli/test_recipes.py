@@ -1,5 +1,6 @@
 """``asteroid-stab recipes`` and ``recipes copy``."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asteroid_stab.cli.main import main
-from asteroid_stab.run.recipes import recipe_files
+from asteroid_stab.run.recipes import copy_recipe, recipe_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,13 +33,29 @@ def test_copy_has_the_layout_of_a_config_folder_and_its_changes_are_composed(tmp
         "lir/README.md",
         "lir/mini_librispeech.yaml",
     ]
-    for name in ("README.md", "mini_librispeech.yaml"):
-        assert (own / "lir" / name).read_bytes() == (ROOT / "recipes" / "lir" / name).read_bytes()
+    name = "mini_librispeech.yaml"
+    assert (own / "lir" / name).read_bytes() == (ROOT / "recipes" / "lir" / name).read_bytes()
     given = ["data.base.root=/x", "data.noise_root=/y", "--print-config", f"run_dir={tmp_path}/run"]
     file = own / "lir" / "mini_librispeech.yaml"
     file.write_text(file.read_text() + "seed: 1234\n")
     assert main([*command, *given]) == 0
     assert "seed: 1234" in capsys.readouterr().out
+
+
+def test_a_copied_card_has_no_link_that_leads_nowhere(tmp_path):
+    links = {}
+    for name in recipe_files():
+        card = ROOT / "recipes" / f"{name}.yaml"
+        if not (card.parent / "README.md").is_file():
+            continue
+        folder = tmp_path / name.replace("/", "_")
+        copy_recipe(name, folder)
+        copied = (folder / name).parent / "README.md"
+        links[name] = re.findall(r"\]\(([^)\s]+)\)", copied.read_text(encoding="utf-8"))
+        here = [link for link in links[name] if "://" not in link and not link.startswith("#")]
+        assert all((copied.parent / link).exists() for link in here), name
+    assert any("://" in link for found in links.values() for link in found)
+    assert "(../" in (ROOT / "recipes/lir/README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", recipe_files())

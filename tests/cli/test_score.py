@@ -110,6 +110,70 @@ def test_without_mixtures_there_are_no_improvements(folder, capsys):
     assert [*json.loads((out / "summary.json").read_text())["metrics"]] == ["si_sdr"]
 
 
+def test_words_are_counted_of_estimates_that_are_there(made, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("meeteval")
+    heard = []
+    monkeypatch.setattr("bench.speech_samples.hear", lambda x, rate: heard.append(rate) or "a", raising=False)
+    table = tmp_path / "said.csv"
+    table.write_text("name,source_1,source_2,source_3\na,a,a,a b\nb,a,,a\n")
+    words = ["--recogniser", "bench.speech_samples.hear", "--transcripts", str(table)]
+    score.main([str(made / "est"), str(made / "ref"), *words, "--out", str(tmp_path / "out"), *QUICK])
+    assert "WER 33.3 %, cpWER 33.3 % of all 6 words\n" in capsys.readouterr().out
+    assert heard == [RATE] * 6
+    assert json.loads((tmp_path / "out/summary.json").read_text())["recogniser"] == "bench.speech_samples.hear"
+
+
+def test_the_first_mixtures_are_said_to_be_of_all(made, capsys):
+    score.main([str(made / "est"), str(made / "ref"), "--limit", "1", *QUICK])
+    assert "score: first 1 of 2 mixtures, percentiles" in capsys.readouterr().out
+
+
+def test_a_channel_of_files_with_several_is_taken(made, tmp_path, capsys):
+    """References and mixtures of two channels, of which the second is the wanted one; estimates of one or of two."""
+    rng = np.random.default_rng(1)
+    for file in (made / "ref").rglob("*.wav"):
+        signal, _ = soundfile.read(file)
+        write(tmp_path / "ref" / file.relative_to(made / "ref"), np.stack([rng.standard_normal(6000), signal], 1))
+    argv = [str(made / "est"), str(tmp_path / "ref"), *QUICK]
+    assert main(["score", *argv]) == 2
+    assert "has 2 channels instead of 1, " in (said := capsys.readouterr().err)
+    assert said.endswith("; --channel N takes one, from 1\n")
+    score.main([*argv, "--channel", "2"])
+    taken = capsys.readouterr().out.splitlines()[-1]
+    score.main([str(made / "est"), str(made / "ref"), *QUICK])
+    assert capsys.readouterr().out.splitlines()[-1] == taken
+    for name in ("a", "b"):
+        for j in (1, 2, 3):
+            signal, _ = soundfile.read(made / f"est/{name}_est{j}.wav")
+            noise = rng.standard_normal(6000)
+            write(tmp_path / f"est/{name}_est{j}.wav", np.stack([noise, signal], 1) if j > 1 else signal)
+    assert main(["score", str(tmp_path / "est"), str(tmp_path / "ref"), "--channel", "2", *QUICK]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == taken
+    assert main(["score", *argv, "--channel", "3"]) == 2
+    assert "--channel must be one of the files' channels, from 1, got 3" in capsys.readouterr().err
+    shutil.copytree(tmp_path / "est", tmp_path / "wide")
+    for file in (tmp_path / "ref").rglob("*.wav"):
+        signal, _ = soundfile.read(file)
+        write(tmp_path / "wide_ref" / file.relative_to(tmp_path / "ref"), signal[:, [0, 0, 1]])
+    assert main(["score", str(tmp_path / "wide"), str(tmp_path / "wide_ref"), "--channel", "3", *QUICK]) == 2
+    assert "--channel must be at most 2, the channels of estimate 2, got 3" in capsys.readouterr().err
+    assert main(["score", str(tmp_path / "est"), str(made / "ref"), "--channel", "2", *QUICK]) == 2
+    assert "--channel must be one of the files' channels, from 1, got 2" in capsys.readouterr().err
+
+
+def test_estimates_alone_are_counted(folder, capsys):
+    (folder / "est/a_est1.wav").unlink()
+    assert main(["score", str(folder / "est"), str(folder / "ref"), *QUICK]) == 2
+    assert "1 of the 6 files of " in capsys.readouterr().err
+
+
+def test_one_source_is_one(folder, capsys):
+    for j in (2, 3):
+        shutil.rmtree(folder / f"ref/s{j}")
+    assert main(["score", str(folder / "est"), str(folder / "ref"), *QUICK]) == 2
+    assert "has more estimates than the 1 source: " in capsys.readouterr().err
+
+
 def test_one_file_is_scored(made, capsys):
     files = [str(made / "est/a_est2.wav"), str(made / "ref/s1/a.wav")]
     assert score.main([*files, "--mixture-path", str(made / "ref/mix/a.wav"), *QUICK]) == 0
@@ -143,7 +207,7 @@ def test_estimates_that_do_not_fit_are_named(folder, capsys):
     write(folder / "est/b_est2.wav", np.zeros(12_000), 16_000)
     assert main(argv) == 2
     shown = capsys.readouterr().err
-    assert "3 of the 8 files of" in shown
+    assert "3 of the 6 files of" in shown
     assert (
         "a_est1.wav is missing, b_est1.wav has 100 samples, its reference 6000, b_est2.wav is sampled at 16000" in shown
     )

@@ -12,6 +12,7 @@ from asteroid_stab.atomic import making
 from asteroid_stab.cli import main, separate
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.counting import active_estimates
+from asteroid_stab.microphones import MicChoice
 from asteroid_stab.models import LatentRefinementNet, hosted
 from asteroid_stab.models.files import load_model, save_model
 from asteroid_stab.run.layout import RunLayout
@@ -284,6 +285,23 @@ def test_a_run_folder_shows_whether_its_levels_mean_anything(tmp_path, loud_and_
     run.config.write_text("{")
     assert main.main(words) == 0  # the model is whole
     assert "note: this run" not in capsys.readouterr().out
+
+
+def test_the_channels_of_the_training_are_taken(tmp_path, model, capsys):
+    """A model for one microphone, the third; its file alone knows it, as a hub gives it."""
+    save_model(load_model(model), tmp_path / "third.pth", None, MicChoice([2]))
+    noise = 0.1 * np.random.default_rng(0).standard_normal((9000, 4))
+    sf.write(tmp_path / "four.wav", noise, RATE)
+    sf.write(tmp_path / "one.wav", noise[:, 2], RATE)
+    words = ["separate", str(tmp_path / "third.pth"), "--overwrite"]
+    for name in ("four", "one"):
+        assert main.main([*words, str(tmp_path / f"{name}.wav")]) == 0
+        assert "note: this model was trained with data.mics=[2] (counted from 0)" in capsys.readouterr().out
+    found = [sf.read(tmp_path / f"{name}_est1.wav")[0] for name in ("four", "one")]
+    np.testing.assert_allclose(*found, atol=1e-5)
+    assert main.main([*words, str(tmp_path / "four.wav"), "--channel", "1"]) == 0
+    assert "note" not in capsys.readouterr().out
+    assert np.abs(sf.read(tmp_path / "four_est1.wav")[0] - found[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize("level", ["0", "3", "nan", "loud", ""])

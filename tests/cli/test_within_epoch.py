@@ -201,6 +201,21 @@ def test_a_limit_of_steps_counts_the_steps_within_the_epoch(tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("max_steps", [5, 6, 7])
+def test_a_limit_that_ends_within_the_epoch_is_no_end(tmp_path, monkeypatch, capsys, max_steps):
+    """The checkpoint within the second epoch is of step 6: no step is left, one is too many, or one is left."""
+    run = tmp_path / "run"
+    words = ["baseline/toy", *COMMON, "trainer.max_epochs=2", "+trainer.max_steps=8"]
+    killed_after(monkeypatch, (1, 1), run, *words, "checkpoint.every_n_steps=1")
+    capsys.readouterr()
+    assert main(["train", f"resume={run}", f"trainer.max_steps={max_steps}"]) == 75
+    out = capsys.readouterr().out
+    assert f"ended after 6 steps, with trainer.max_steps={max_steps}: this epoch would not be whole" in out
+    assert "goes on after the last checkpoint within the epoch" in out
+    assert state(run, "within.ckpt")["global_step"] == 6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 def test_a_sigkill_with_workers(tmp_path, num_workers):
     words = ["train", "baseline/toy", *COMMON, KILL, f"loader.num_workers={num_workers}", "checkpoint.every_n_steps=1"]

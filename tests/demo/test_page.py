@@ -64,6 +64,26 @@ def test_what_cannot_be_done_is_a_sentence(work, recording, tmp_path):
     assert {value for _, value in CHANNELS} == {"mix", 0, 1}
 
 
+@pytest.mark.parametrize("error", [RuntimeError("DefaultCPUAllocator: no room"), MemoryError("no room")])
+def test_what_fails_for_lack_of_memory_leaves_nothing(work, recording, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(work.separators[0], "separate", fail)
+    html, place = work.run(str(recording()), "mix", "", Progress(), 1)
+    assert "talk.wav cannot be separated: " in html
+    assert "no room." in html
+    assert place == ""
+    assert not list(work.folder.iterdir())
+
+
+def test_a_fault_of_this_program_leaves_nothing_either(work, recording, monkeypatch):
+    monkeypatch.setattr(work.separators[0], "separate", lambda *_: {}["x"])
+    with pytest.raises(KeyError):
+        work.run(str(recording()), "mix", "", Progress(), 1)
+    assert not list(work.folder.iterdir())
+
+
 def test_a_file_of_this_machine_that_nobody_uploaded_is_not_separated(work, recording, tmp_path):
     own = recording()
     work.uploads = tmp_path / "uploads"
@@ -86,7 +106,7 @@ def test_a_page_cannot_name_a_file_of_this_machine(work, recording, tmp_path, mo
     own, work.uploads = recording(), tmp_path / "kept" / "uploads"
     (tmp_path / "a.svg").write_text("<svg/>")
 
-    with TestClient(application(work, [])) as client:
+    with TestClient(application(work, [], 3 * 2**20)) as client:
 
         def answer(path, **more):
             file = {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}
@@ -108,6 +128,9 @@ def test_a_page_cannot_name_a_file_of_this_machine(work, recording, tmp_path, mo
         with open(own, "rb") as file:
             (uploaded,) = client.post("/gradio_api/upload", files={"files": ("b.wav", file)}).json()
         assert "<audio" in answer(uploaded)
+        large = client.post("/gradio_api/upload", files={"files": ("c.wav", bytes(3 * 2**20 + 1))})
+        assert large.status_code == 413
+        assert not list(work.uploads.rglob("c.wav"))
 
 
 def test_an_error_of_the_disk_is_a_sentence(work, recording, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.journal import journal
-from asteroid_stab.metrics.separation_metrics import Measured
+from asteroid_stab.metrics.measured import Measured
 
 SETTINGS = {"model": "abc", "metrics": ["si_sdr"]}
 MEASURED = Measured(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pystoi import stoi as pystoi
 
-from asteroid_stab.metrics.stoi import stoi
+from asteroid_stab.metrics.stoi import intelligibility, stoi
 
 
 def signals(n_samples, n_src=3, seed=0, silence=0.0):
@@ -23,6 +23,19 @@ def test_against_pystoi(sample_rate, silence):
     for j, source in enumerate(sources):
         assert output[j] == pytest.approx(pystoi(source, estimates[j], sample_rate), abs=1e-9)
         assert given[j] == pytest.approx(pystoi(source, mixture, sample_rate), abs=1e-9)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 10_000, 16_000])
+@pytest.mark.parametrize("silence", [0.0, 0.6])
+def test_estoi_against_pystoi_beside_stoi(sample_rate, silence):
+    sources, estimates, mixture = signals(2 * sample_rate, silence=silence)
+    both = intelligibility(sources, estimates, mixture, sample_rate, ["stoi", "estoi"])
+    alone = intelligibility(sources, estimates, mixture, sample_rate, ["estoi"])
+    for found, reference in zip(both["stoi"], stoi(sources, estimates, mixture, sample_rate), strict=True):
+        assert (found == reference).all()
+    for j, source in enumerate(sources):
+        assert both["estoi"][0][j] == pytest.approx(pystoi(source, estimates[j], sample_rate, True), abs=1e-9)
+        assert alone["estoi"][1][j] == pytest.approx(pystoi(source, mixture, sample_rate, True), abs=1e-9)
 
 
 @pytest.mark.parametrize("n_samples", range(3950, 4550, 50))

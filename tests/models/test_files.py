@@ -7,6 +7,7 @@ import torch
 from asteroid.models import BaseModel, ConvTasNet
 
 from asteroid_stab.errors import StabError
+from asteroid_stab.microphones import MicChoice
 from asteroid_stab.models import (
     LatentRefinementNet,
     build_model,
@@ -16,6 +17,7 @@ from asteroid_stab.models import (
     load_pretrained,
     save_model,
 )
+from asteroid_stab.models.files import microphones_of
 from asteroid_stab.trust import trusting
 
 
@@ -39,6 +41,22 @@ def test_saved_is_loaded(saved):
     assert infos["recipe"] == "r"
     assert infos["scores"] == [1.0, None]
     assert infos["software_versions"]["torch_version"] == str(torch.__version__)
+
+
+def test_the_microphones_of_the_training_stay_with_a_model(tmp_path, tiny_model):
+    file, copy = tmp_path / "a.pth", tmp_path / "b.pth"
+    save_model(tiny_model(), file, {"recipe": "r"}, MicChoice([3, 1], 1))
+    model = load_model(file)
+    assert microphones_of(model) == MicChoice([3, 1], 1)
+    save_model(model, copy)
+    assert microphones_of(load_model(copy)) == MicChoice([3, 1], 1)
+    assert type(model).from_pretrained(str(file)).sample_rate == model.sample_rate  # plain Asteroid reads it
+    save_model(tiny_model(), file)
+    assert microphones_of(load_model(file)) is None
+    for wrong in ("x", {"mics": ["a"], "ref_mic": None}, {"mics": [1]}, [1]):
+        save_model(tiny_model(), file, {"microphones": wrong})
+        with pytest.raises(StabError, match=r"the microphones in '.*a.pth' cannot be used: "):
+            load_model(file)
 
 
 def test_only_plain_values_are_saved(tmp_path, tiny_model):

@@ -31,6 +31,34 @@ def test_the_front_matter_holds_what_was_measured(tmp_path):
     assert {one["type"]: one["value"] for one in result["metrics"]} == {"si_sdr": 7.0, "si_sdr_i": 7.0}
 
 
+def summary_with(run, **entries):
+    file = run.evaluation("test").summary
+    file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+    return card(read_runs([run.root])[0], ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"limit": 4, "n_of": 3000}, "the first 4 of 3,000 mixtures"),
+        ({"limit": 4}, "the first 4 mixtures"),  # of an earlier version, which kept no more
+        ({"n_of": 4, "target": "early"}, "4 mixtures against their early references"),
+        ({"limit": 1, "n_of": 9, "target": "image"}, "the first 4 of 9 mixtures against their image references"),
+    ],
+)
+def test_a_part_of_the_test_set_is_no_whole_one(tmp_path, entries, words):
+    text = summary_with(shared_run(tmp_path / "run"), **entries)
+    assert f"Test set, {words}; 95% interval" in text
+    (result,) = front(text)["model-index"][0]["results"]
+    assert result["dataset"]["name"] == f"LibriMix, test set: {words}"
+
+
+def test_all_mixtures_are_the_test_set(tmp_path):
+    text = summary_with(shared_run(tmp_path / "run"), limit=None, n_of=4)
+    assert "Test set, 4 mixtures; 95% interval" in text
+    assert front(text)["model-index"][0]["results"][0]["dataset"]["name"] == "LibriMix, test set"
+
+
 def test_the_table_has_an_interval_over_mixtures(tmp_path):
     text = card_of(tmp_path)
     # 5, 7, 9, 7: standard error sqrt(8 / 3 / 4), times Student's 3.182

@@ -16,6 +16,7 @@ def check_files(
     folder: Path,
     first: str = "mixture",
     channels: Mapping[str, Sequence[int]] | None = None,
+    known: bool = False,
 ) -> list[int]:
     """Checks that the files of mixtures are there and fit each other; returns the mixtures' lengths.
 
@@ -25,6 +26,7 @@ def check_files(
         folder: that holds them, for messages.
         first: what the first role is, for messages.
         channels: the numbers of channels that files of a role may have; a role that is not in it has one.
+        known: whether the files of the first role are not among the ones that are counted, but what these must fit.
 
     Raises:
         StabError: a file is missing, damaged or empty, has another sample rate, number of channels, or another length
@@ -51,6 +53,6 @@ def check_files(
             elif isinstance(mixture, Header) and header.n_frames != mixture.n_frames:
                 faults.append(f"{file} has {header.n_frames} samples, its {first} {mixture.n_frames}")
     if faults:
-        n_files = len(paths[roles[0]]) * len(roles)
+        n_files = len(paths[roles[0]]) * (len(roles) - known)
         raise StabError(f"{len(faults)} of the {n_files} files of {folder} cannot be used: {some(faults)}")
     return [header.n_frames for header in headers[roles[0]] if isinstance(header, Header)]

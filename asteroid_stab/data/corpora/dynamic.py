@@ -113,7 +113,7 @@ class DynamicCorpus(Corpus):
         if not isinstance(base, Corpus):
             raise ValueError(f"base must be a corpus, with mixtures to validate with, got {type(base).__name__}")
         super().__init__(base.n_src, base.sample_rate)
-        self.base = base
+        self.base, self.references = base, base.references
         self.n_train = check_count("n_train", n_train, 1, MOST_MIXTURES)
         self.level_db = check_level("level_db", level_db)
 

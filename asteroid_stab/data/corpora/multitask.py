@@ -104,7 +104,7 @@ class MultiTaskCorpus(Corpus):
             raise ValueError(
                 f"enhancement must have the sample_rate of base, {base.sample_rate}, got {enhancement.sample_rate}"
             )
-        self.base, self.enhancement = base, enhancement
+        self.base, self.enhancement, self.references = base, enhancement, base.references
 
     def prepare(self, splits: Sequence[str]) -> None:
         """Makes the files of the corpus to separate, and of enhancement where they are to train on."""

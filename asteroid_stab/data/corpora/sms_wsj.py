@@ -54,7 +54,8 @@ class SmsWsjCorpus(Corpus):
         ref_mic: int | None = None,
     ):
         super().__init__(n_src, check_count("sample_rate", sample_rate, 1, HIGHEST_RATE))
-        self.root, self.target = root, check_choice("target", target, tuple(_TARGETS))
+        self.root = root
+        self.target = self.references = check_choice("target", target, tuple(_TARGETS))
         self.choice = check_mics(mics, ref_mic)
 
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> MixtureFiles:

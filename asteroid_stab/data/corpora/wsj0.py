@@ -151,6 +151,7 @@ class WhamrCorpus(FolderMixtureCorpus):
         sources = [f"s{j + 1}_{target}" for j in range(n_src)]
         super().__init__(root, "WHAMR!", mixture, sources, mode, sample_rate, check_mics(mics, ref_mic))
         self.task, self.target = task, target
+        self.references = target if mixture.endswith("reverb") else ""
 
     def places(self, root: Path) -> list[Path]:
         return [root]

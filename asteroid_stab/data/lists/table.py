@@ -72,10 +72,14 @@ class ListTable:
         Raises:
             StabError: it is empty.
         """
-        value = self._rows[row].get(column, "").strip()
+        value = self.optional_text(row, column)
         if not value:
             raise StabError(f"row {row + 1} of {self.label} must have a {column}, got nothing")
         return value
+
+    def optional_text(self, row: int, column: str) -> str:
+        """Returns a cell, which may be empty; rows are counted from 0."""
+        return self._rows[row].get(column, "").strip()
 
     def number(self, row: int, column: str) -> float:
         """Returns a cell as a finite number.

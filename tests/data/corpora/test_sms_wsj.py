@@ -25,7 +25,9 @@ def signal(root, kind, mic, name=EXAMPLE):
 @pytest.mark.parametrize(("mics", "ref_mic", "order"), [(None, None, range(6)), ([4, 1], 1, (1, 4)), ([3], None, (3,))])
 def test_early_parts_and_whole_images(root, mics, ref_mic, order):
     for target in ("early", "image"):
-        data = SmsWsjCorpus(str(root), target, mics=mics, ref_mic=ref_mic).dataset("valid")
+        corpus = SmsWsjCorpus(str(root), target, mics=mics, ref_mic=ref_mic)
+        assert corpus.references == target
+        data = corpus.dataset("valid")
         assert (data.names[1], data.n_src, data.n_mics) == (EXAMPLE, 2, len(order))
         mixture, sources, _ = data[1]
         assert torch.equal(

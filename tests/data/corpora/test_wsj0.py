@@ -248,7 +248,9 @@ def test_whamr_with_two_microphones(tmp_path, target):
         return torch.from_numpy(soundfile.read(folder / role / f"{name}.wav", dtype="float32")[0][:, mic].copy())
 
     for mics, ref_mic, order in ((None, None, [0, 1]), (None, 1, [1, 0]), ([1], None, [1])):
-        data = WhamrCorpus(str(root), target=target, mics=mics, ref_mic=ref_mic).dataset("valid")
+        corpus = WhamrCorpus(str(root), target=target, mics=mics, ref_mic=ref_mic)
+        assert corpus.references == target
+        data = corpus.dataset("valid")
         assert data.n_mics == len(order)
         mixture, sources, _ = data[data.names.index(name)]
         assert torch.equal(mixture.reshape(len(order), -1), torch.stack([channel("mix_both_reverb", m) for m in order]))

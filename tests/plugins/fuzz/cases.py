@@ -20,25 +20,42 @@ from fuzz.originals import SPEECH, TINY, Originals
 from fuzz.values import TEXTS, call, number, override_text, plain
 
 Case = Callable[[Random, Path, Originals, Path], list[str]]
-VERBS = ("train", "evaluate", "score", "separate", "prepare", "report", "study", "compare", "switches", "recipes")
+VERBS = (
+    "train",
+    "evaluate",
+    "score",
+    "separate",
+    "prepare",
+    "report",
+    "study",
+    "compare",
+    "switches",
+    "recipes",
+    "push",
+    "export",
+)
 OPTIONS = {
     "train": ["--print-config", "--or-resume", "--trust", "--config-dir", "--help"],
     "evaluate": ["--metrics", "--split", "--limit", "--n-jobs", "--overwrite", "--out", "--device", "--variant",
-                 "--name", "data=mixture_files", "data=toy"],
-    "score": ["--estimate-path", "--source-path", "--mixture-path", "--metrics", "--limit", "--out", "--overwrite"],
+                 "--name", "data=mixture_files", "data=toy", "--recogniser", "--transcripts"],
+    "score": ["--estimate-path", "--source-path", "--mixture-path", "--metrics", "--limit", "--out", "--overwrite",
+              "--channel"],
     "separate": ["--out", "--window-s", "--overlap-s", "--device", "--variant", "--resample", "--channel",
                  "--overwrite"],
     "prepare": ["--librispeech", "--subset", "--out", "--n-src", "--n-mixtures", "--reuse", "--seed", "--noise",
                 "--valid-speakers", "--n-valid", "--noise-subset", "--min-seconds", "--overwrite"],
     "report": ["--out", "--help"],
     "compare": ["--picture", "--by-snr", "--by-epoch", "--distribution", "--reach", "--split", "--baseline", "--page",
-                "--cost", "--help"],
+                "--cost", "--corpus", "--help"],
     "study": ["--out", "--seeds", "--jobs", "--config-dir", "--help"],
     "switches": ["--split", "--limit", "--device", "--overwrite"],
     "recipes": ["--config-dir", "--copy", "--help"],
+    "push": ["--dry-run", "--out", "--license", "--sounds", "--split", "--help"],
+    "export": ["--to", "--out", "--seconds", "--variant", "--overwrite", "--help"],
 }  # fmt: skip
 ONE_STEP = ["trainer.limit_train_batches=1", "trainer.limit_val_batches=1", "trainer.max_epochs=1"]
 COMPARE = [[], ["--by-epoch"], ["--distribution"], ["--cost"], ["--picture", "picture.png"], ["--page", "page.html"]]
+EXPORT = ["--to", "torch", "--seconds", "0.3"]
 MEASURE = ["--metrics", "si_sdr", "--n-jobs", "1", "--limit", "1"]
 
 
@@ -54,7 +71,9 @@ def words(draw: Random, folder: Path, originals: Originals, canary: Path) -> lis
     made = [verb] if draw.random() < 0.97 else [draw.choice(TEXTS)]
     for kept, name in ((originals.run, "run"), (originals.recording, "in.wav"), (originals.speech, "speech")):
         _copy(kept, folder / name)  # the command line may ask to write to these
-    if draw.random() < 0.8 and verb in ("evaluate", "separate", "report", "compare", "switches"):
+    if verb == "push":  # never to a hub
+        made.append("--dry-run")
+    if draw.random() < 0.8 and verb in ("evaluate", "separate", "report", "compare", "switches", "export"):
         made += ["run", *(["in.wav"] if verb == "separate" else [])]
     for _ in range(draw.randrange(4)):
         if draw.random() < 0.6:
@@ -150,6 +169,8 @@ def _use(draw: Random, run: Path, originals: Originals) -> list[str]:
         ["compare", str(study), *draw.choice(COMPARE)],
         ["separate", str(run), str(originals.recording), "--out", "separated"],
         ["train", f"resume={run}", "trainer.max_epochs=3"],
+        ["push", str(run), "ann/a", "--dry-run", "--sounds", "--out", "sent"],
+        ["export", str(run), *EXPORT],
         ["train", "baseline/toy", *TINY, *ONE_STEP, "run_dir=new", f"init.path={run}"],
         ["train", "cascaded_pit/toy_fixed", *TINY, *ONE_STEP, "run_dir=new", f"loss.run={run}"],
     ])  # fmt: skip
@@ -303,6 +324,32 @@ def model(draw: Random, folder: Path, originals: Originals, canary: Path) -> lis
     ])  # fmt: skip
 
 
+def shared(draw: Random, folder: Path, originals: Originals, canary: Path) -> list[str]:
+    """Draws a damaged folder of a hub, as pull leaves it: config, card, metrics, sounds or model."""
+    place = _copy(originals.shared, folder / "shared")
+    file = draw.choice(sorted(one for one in place.rglob("*") if one.is_file()))
+    kind = draw.random()
+    if file.suffix == ".yaml" and kind < 0.7:
+        node = damage_node(draw, yaml.safe_load(file.read_text(encoding="utf-8")), canary)
+        file.write_text(yaml.safe_dump(node, allow_unicode=True), encoding="utf-8")
+    elif file.suffix == ".pth" and kind < 0.7:
+        content = dict(_loaded(originals.shared / file.name))
+        if kind < 0.3:  # what a loaded model keeps beside its weights
+            content["infos"] = plain(draw, canary)
+        elif kind < 0.5:
+            content["infos"] = {**content["infos"], "microphones": plain(draw, canary)}
+        file.write_bytes(saved(content) if kind < 0.5 else damage_saved(draw, content, canary))
+    else:
+        file.write_bytes(damage_bytes(draw, file.read_bytes()))
+    return draw.choice([
+        ["separate", str(place), str(originals.recording), "--out", "separated"],
+        ["evaluate", str(place), *MEASURE],
+        ["push", str(place), "ann/b", "--dry-run", "--out", "sent"],
+        ["export", str(place), *EXPORT],
+        ["train", "baseline/toy", *TINY, *ONE_STEP, "run_dir=new", f"init.path={place}"],
+    ])  # fmt: skip
+
+
 def checkpoint(draw: Random, folder: Path, originals: Originals, canary: Path) -> list[str]:
     """Draws a damaged checkpoint, of a whole epoch or within one: its bytes or its contents."""
     original, name = draw.choice([(originals.run, "last.ckpt"), (originals.within, "within.ckpt")])
@@ -329,7 +376,7 @@ def checkpoint(draw: Random, folder: Path, originals: Originals, canary: Path) -
 
 KINDS: dict[str, tuple[Case, int]] = {
     "words": (words, 10),
-    "overrides": (overrides, 25),
+    "overrides": (overrides, 22),
     "training": (training, 10),
     "recipe": (recipe, 8),
     "config": (config, 10),
@@ -341,5 +388,6 @@ KINDS: dict[str, tuple[Case, int]] = {
     "audio": (audio, 6),
     "model": (model, 6),
     "checkpoint": (checkpoint, 4),
+    "shared": (shared, 3),
 }
 """Kind -> how an input of it is drawn, and how many of a hundred inputs are of it."""

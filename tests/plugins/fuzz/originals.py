@@ -40,6 +40,7 @@ class Originals:
         root: the folder.
         run: a run folder with everything that a run writes, evaluated and reported.
         within: a run folder whose training was killed within its second epoch, with a checkpoint there.
+        shared: the folder that push makes of the run for a hub.
         recording: a WAV of a second.
         speech: a folder of speech in LibriSpeech's layout.
         lists: lists of mixtures of it.
@@ -50,6 +51,7 @@ class Originals:
     root: Path
     run: Path
     within: Path
+    shared: Path
     recording: Path
     speech: Path
     lists: Path
@@ -77,6 +79,8 @@ def make_originals(root: Path) -> Originals:
             "stabilizer.dsd.epsilon_db=1", f"run_dir={run}", cwd=root)  # fmt: skip
     program("evaluate", run, "--metrics", "si_sdr", "--n-jobs", 1, cwd=root)
     program("switches", run, "--split", "valid", cwd=root)
+    shared = root / "shared"
+    program("push", run, "ann/a", "--dry-run", "--sounds", "--out", shared, cwd=root)
     within = root / "within"
     program("train", "baseline/toy", *TINY, "callbacks=[tracker,data_map,weights]", "checkpoint.every_n_steps=1",
             f"run_dir={within}", cwd=root, start=("-c", _UNTIL_KILLED))  # fmt: skip
@@ -98,4 +102,6 @@ def make_originals(root: Path) -> Originals:
     recipe.mkdir(parents=True)
     lines = ["# @package _global_", "# My recipe.", "defaults:", "  - /baseline/toy", "  - _self_", "optim: {lr: 0.01}"]
     (recipe / "mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Originals(root, run, within, recording, root / "speech", root / "lists", root / "packed", root / "recipes")
+    return Originals(
+        root, run, within, shared, recording, root / "speech", root / "lists", root / "packed", root / "recipes"
+    )
