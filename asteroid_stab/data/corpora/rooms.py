@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 from asteroid_stab.data.corpus import SPLITS, Corpus, check_choice, check_count, check_split
+from asteroid_stab.data.padding import PaddedMixtures
 from asteroid_stab.data.rooms.bank import RoomBank, RoomPlan
 from asteroid_stab.data.rooms.geometry import GEOMETRIES
 from asteroid_stab.data.rooms.mixtures import TARGETS, DrawnRoomMixtures, Hearing, RoomMixtures, makes_crops
 from asteroid_stab.data.toy.speech import cache_folder
 from asteroid_stab.data.utterances import Utterances
-from asteroid_stab.errors import within
+from asteroid_stab.errors import StabError, within
 from asteroid_stab.microphones import check_mics
 
 MOST_MICS, MOST_POSITIONS, MOST_ROOMS = 64, 64, 1_000_000
@@ -44,6 +45,7 @@ class RoomsCorpus(Corpus):
         target: sources of the mixtures: ``early`` (direct sound and 50 ms after it), ``image`` (all of it, so that
             sources and noise sum to the mixture) or ``anechoic`` (direct sound).
         low_snr_db: least level of the sources' direct sound over white noise at each microphone; None: no such noise.
+            (SMS-WSJ goes by the sources with their reflections, which are a few dB louder.)
         high_snr_db: largest level of it; None: no such noise.
         mics: microphones that the model sees, from 0; None: all.
         ref_mic: the one of them where the sources are, which the model sees first; None: the first of ``mics``.
@@ -96,6 +98,7 @@ class RoomsCorpus(Corpus):
         self.room_seed, self.fresh = check_count("room_seed", room_seed, 0), fresh
         self.choice, self.reverberant = check_mics(mics, ref_mic), reverberant
         self.target, self.snr_db = check_choice("target", target, TARGETS), _check_snr(low_snr_db, high_snr_db)
+        self.references = target if reverberant else "anechoic"
 
     def prepare(self, splits: Sequence[str]) -> None:
         """Makes the files of the base, and simulates the rooms that are not in the cache.
@@ -147,6 +150,21 @@ class RoomsCorpus(Corpus):
             built = RoomMixtures(base, bank, hearing)
         built.check_positions()
         return built
+
+    def padded_dataset(self, split: str, segment_s: float, seed: int = 0) -> PaddedMixtures:
+        """Builds the data set of a split with short mixtures padded.
+
+        Raises:
+            StabError: the rooms are fresh in every epoch, which padded mixtures are not; or the base cannot pad.
+        """
+        if self.fresh and split == "train":
+            raise StabError(
+                "mixtures that are padded stay in one room: set {argument}=false, or loader.pad_short=false", "fresh"
+            )
+        if type(self.base).padded_dataset is not Corpus.padded_dataset:  # a corpus that says why it cannot
+            with within("base"):
+                self.base.padded_dataset(split, segment_s, seed)
+        return super().padded_dataset(split, segment_s, seed)
 
 
 def _check_rt60(geometry: str, low: float | None, high: float | None) -> tuple[float, float]:

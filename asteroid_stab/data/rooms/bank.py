@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 _MAGIC, _UNFINISHED = b"STABRM01", b"STABROOM"
 _DIGEST_BYTES, _COUNT_BYTES = 32, 8
-_HEAD_BYTES = 64
-_FLOAT_BYTES = 4
+_HEAD_BYTES, _FLOAT_BYTES = 64, 4
+_MEND = "{argument} or ASTEROID_STAB_CACHE names another folder"
 _KEPT_TOGETHER = 8  # rooms; at most so many are simulated again after a kill
 
 
@@ -159,17 +159,17 @@ class RoomBank:
             StabError: pyroomacoustics is not installed, the disk has not enough room, or the bank is damaged.
         """
         path = folder / plan.name
-        if _defect(path, plan) is not None:
-            simulator()  # before a folder is made
-            try:
+        try:
+            if _defect(path, plan) is not None:
+                simulator()  # before a folder is made
                 with making(path):
                     defect = _defect(path, plan)  # another process may have made it while this one waited
                     if defect is not None:
                         if path.exists():
                             log.warning("simulating %s again: it %s", path, defect)
                         _make(plan, path)
-            except OSError as error:
-                raise StabError(f"cannot write the bank of rooms {path}: {error.strerror}") from error
+        except OSError as error:
+            raise StabError(f"cannot write the bank of rooms {path}: {error.strerror}; {_MEND}", "cache_dir") from error
         check_sums(path, plan.offsets(), [f"room {number}" for number in range(plan.n_rooms)])
         return cls(path, plan)
 
@@ -193,7 +193,8 @@ def _make(plan: RoomPlan, path: Path) -> None:
     free = shutil.disk_usage(path.parent).free + first * plan.room_bytes
     if free < plan.size:
         raise StabError(
-            f"the bank of rooms must have {plan.size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB"
+            f"the bank of rooms must have {plan.size / 1e9:.1f} GB in {path.parent}, got {free / 1e9:.1f} GB; {_MEND}",
+            "cache_dir",
         )
     goes_on = f", of which {first} are done" if first else ""
     log.warning("simulating %d rooms into %s (%.1f MB)%s", plan.n_rooms, path, plan.size / 1e6, goes_on)

@@ -104,9 +104,10 @@ GEOMETRIES = {
 
 ``sms_wsj`` is of the generator in https://github.com/fgnt/sms_wsj: room and centre of the array vary by 0.2 m either
 way, the array is a circle of 10 cm radius that is turned at random and tilted by at most 3.6 degrees. ``whamr`` is of
-WHAMR!'s scripts (http://wham.whisper.ai): two microphones are 15 to 17 cm apart, and more of them stand on the same
-circle. WHAMR! has three ranges of reverberation times, 0.1 to 0.3 s, 0.2 to 0.6 s and 0.4 to 1.0 s, by the place where
-its noise was recorded; one range from the least to the largest is our reading.
+WHAMR!'s scripts (http://wham.whisper.ai): two microphones are as far apart as the ones that recorded its noise, of
+which a table gives the distances (15 to 17 cm is our reading), and more of them stand on the same circle. WHAMR! has
+three ranges of reverberation times, 0.1 to 0.3 s, 0.2 to 0.6 s and 0.4 to 1.0 s, by the place where its noise was
+recorded; one range from the least to the largest is our reading.
 
 References:
     Drude et al., SMS-WSJ, 2019, arXiv 1910.13934. Maciejewski, Wichern, McQuinn, Le Roux, "WHAMR!: Noisy and

@@ -71,7 +71,8 @@ class RoomMixtures(MixtureDataset):
         hearing: microphones, targets and noise.
 
     Raises:
-        StabError: the set has several microphones; or (an item) it has noise, and the rooms have no position for it.
+        StabError: the set has several microphones; or (an item) it has noise, and the rooms have no position for it, or
+            a sample is not finite.
     """
 
     def __init__(self, base: MixtureDataset, bank: RoomBank, hearing: Hearing):
@@ -89,7 +90,10 @@ class RoomMixtures(MixtureDataset):
     @property
     def fingerprint(self) -> str:
         """Digest of the set, the rooms, and how they are heard; microphones beside the reference do not count."""
-        heard_by = self.hearing._replace(mics=self.hearing.mics[:1])
+        return self._digest_with(self.hearing)
+
+    def _digest_with(self, hearing: Hearing) -> str:
+        heard_by = hearing._replace(mics=hearing.mics[:1])
         own = f"{self.base.fingerprint} {self.bank.plan.digest.hex()} {tuple(heard_by)}"
         return hashlib.sha256(own.encode()).hexdigest()[:16]
 
@@ -140,6 +144,8 @@ class RoomMixtures(MixtureDataset):
         generator = np.random.default_rng((seed, epochs[0], item))
         room, positions = int(generator.integers(plan.n_rooms)), generator.permutation(plan.n_positions).tolist()
         rest = mixture - sources.sum(0)
+        if not np.isfinite(rest).all():  # no sample of the mixture itself would be left to look at
+            raise StabError(f"audio must be finite, got NaN or infinite samples in item {self.names[row]!r}")
         noisy = np.abs(rest).max() > _ROUNDING * np.abs(mixture).max()
         signals = np.concatenate([sources, rest[None]]) if noisy else sources
         if len(signals) > len(positions):
@@ -207,8 +213,9 @@ class DrawnRoomMixtures(RoomMixtures):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the set, the rooms, and how they are drawn and heard."""
-        return hashlib.sha256(f"{super().fingerprint} {self.fresh}".encode()).hexdigest()[:16]
+        """Digest of the set, the rooms, and how they are drawn and heard; the seed of fresh rooms does not count."""
+        own = self._digest_with(self.hearing._replace(seed=0)) if self.fresh else super().fingerprint
+        return hashlib.sha256(f"{own} {self.fresh}".encode()).hexdigest()[:16]
 
     def audio(self, epoch: int, item: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns mixture ``[T]`` or ``[C, T]`` and sources ``[J, T]`` that an item gives in an epoch."""

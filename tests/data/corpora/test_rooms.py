@@ -5,7 +5,14 @@ import sys
 import pytest
 import torch
 
-from asteroid_stab.data import DynamicCorpus, MixtureDataModule, RoomsCorpus, ToyCorpus, VariableSourcesCorpus
+from asteroid_stab.data import (
+    DynamicCorpus,
+    MixtureDataModule,
+    MultiTaskCorpus,
+    RoomsCorpus,
+    ToyCorpus,
+    VariableSourcesCorpus,
+)
 from asteroid_stab.data.rooms.bank import RoomBank
 from asteroid_stab.data.rooms.mixtures import DrawnRoomMixtures
 from asteroid_stab.errors import StabError, within
@@ -65,6 +72,33 @@ def test_short_mixtures_are_padded(rooms):
     assert mixture.shape == (2, 1600)
     assert length == 1200
     assert not mixture[:, 1200:].any()
+
+
+def test_short_mixtures_are_not_padded_in_fresh_rooms(rooms):
+    """They stayed in one room without a word."""
+    corpus = rooms(fresh=True)
+    refusal = r"padded stay in one room: set data.fresh=false, or loader.pad_short=false"
+    with pytest.raises(StabError, match=refusal), within("data"):
+        corpus.padded_dataset("train", 0.2)
+    assert len(corpus.padded_dataset("valid", 0.2)) == 6
+
+
+def test_a_base_that_cannot_pad_says_so(rooms, tiny_corpus):
+    toy = ToyCorpus(n_train=2, n_valid=2, n_test=2, n_utterances=1)
+    with pytest.raises(StabError, match="dynamic mixing draws no utterance shorter than loader.segment_s"):
+        rooms(DynamicCorpus(toy, n_train=6)).padded_dataset("train", 0.2)
+    both = MultiTaskCorpus(tiny_corpus(), tiny_corpus(n_src=1))  # the second task would be left out
+    with pytest.raises(StabError, match="data=multitask cannot pad short mixtures"):
+        rooms(both).padded_dataset("train", 0.2)
+
+
+def test_an_evaluation_says_which_references_it_is_of(rooms):
+    assert [rooms(target=target).references for target in ("early", "image", "anechoic")] == [
+        "early",
+        "image",
+        "anechoic",
+    ]
+    assert rooms(reverberant=False, target="image").references == "anechoic"  # there is no other sound
 
 
 def test_silent_sources_stay_silent(rooms, tiny_corpus):

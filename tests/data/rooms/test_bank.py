@@ -139,11 +139,21 @@ def test_an_unfinished_file_of_another_plan_is_not_gone_on_with(folder, tmp_path
 
 def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
-    with pytest.raises(StabError, match=r"the bank of rooms must have 0\.0 GB in .*, got 0\.0 GB"):
+    with pytest.raises(StabError, match=r"the bank of rooms must have 0\.0 GB in .*, got 0\.0 GB; cache_dir or"):
         RoomBank.open_or_make(PLAN, tmp_path)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StabError, match=r"cannot write the bank of rooms .*file/.*bank: "):
+    with pytest.raises(StabError, match=r"cannot write the bank of rooms .*file/.*bank: .*; cache_dir or ASTEROID"):
         RoomBank.open_or_make(PLAN, tmp_path / "file")
+
+
+def test_a_bank_that_cannot_be_read_is_named(tmp_path):
+    def refused(*given):
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_defect", refused)  # a folder of another user
+        with pytest.raises(StabError, match=r"bank: Permission denied; cache_dir or ASTEROID_STAB_CACHE names another"):
+            RoomBank.open_or_make(PLAN, tmp_path)

@@ -219,6 +219,26 @@ def test_a_set_with_crops_of_its_own(bank):
         assert np.abs(np.corrcoef(noises) - np.eye(4)).max() < 0.1
 
 
+def test_a_mixture_that_is_not_finite_is_named(bank):
+    """In rooms the sources are summed again, so that nothing was left of it."""
+
+    class Broken(Noises):
+        def read(self, row, start, stop):
+            mixture, sources = super().read(row, start, stop)
+            return np.where(np.arange(start, stop) == 9000, np.float32("nan"), mixture), sources
+
+    data = RoomMixtures(Broken(), bank, hearing())
+    with pytest.raises(StabError, match="audio must be finite, got NaN or infinite samples in item 'item 1'"):
+        data[1]
+
+
+def test_fresh_rooms_of_another_seed_are_of_the_same_items(bank):
+    one, other = (DrawnRoomMixtures(Noises(), bank, hearing(seed=seed), fresh=True) for seed in (0, 1))
+    assert one.fingerprint == other.fingerprint
+    one, other = (DrawnRoomMixtures(Crops(), bank, hearing(seed=seed), fresh=False) for seed in (0, 1))
+    assert one.fingerprint != other.fingerprint
+
+
 def test_its_fingerprint_is_of_all_that_changes_a_mixture(bank):
     first = RoomMixtures(Noises(), bank, hearing())
     others = [
