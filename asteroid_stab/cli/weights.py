@@ -28,7 +28,13 @@ def main(argv: list[str]) -> int:
     check_data_overrides(options.overrides)
     take_trust(options.trust)
 
-    from asteroid_stab.report.item_groups import learnt_properties, read_treated, relations
+    from asteroid_stab.report.item_groups import (
+        check_trained_on,
+        learnt_properties,
+        read_treated,
+        relations,
+        whole_mixtures,
+    )
     from asteroid_stab.run.folder import RunFolder
 
     run = RunFolder(options.run, options.config_dir)
@@ -36,15 +42,18 @@ def main(argv: list[str]) -> int:
     treated = read_treated(run.layout)
     if treated is None:
         raise StabError(f"{run.path} kept no weights of its items: train with callbacks=[tracker,weights]")
+    place = _chosen(len(treated.ids), options.limit)
+    ids = treated.ids[place]
     data = run.datamodule(options.overrides)
     with within("data"):
-        dataset = data.test_dataset("train")
-    if treated.ids[-1] >= len(dataset):
-        raise StabError(f"{run.path} was trained on at least {treated.ids[-1] + 1} items, the data have {len(dataset)}")
-    place = _chosen(len(treated.ids), options.limit)
+        data.setup("fit")
+        whole = data.test_dataset("train")
+    trained = data.train_set
+    assert trained is not None  # after setup
+    check_trained_on(run.layout, treated.n_items, trained)
     properties = {
-        **{title: own[treated.ids][place] for title, own in learnt_properties(run.layout, len(dataset)).items()},
-        **_heard(dataset, treated.ids[place]),
+        **{title: own[ids] for title, own in learnt_properties(run.layout, treated.n_items).items()},
+        **_heard(whole, whole_mixtures(trained, whole, ids)),
     }
     _print(treated, relations(_values(treated)[place], properties), len(place))
     return 0
@@ -77,11 +86,19 @@ def _print(treated: Treated, found: Sequence[Relation], n_measured: int) -> None
     from rich.console import Console
     from rich.table import Table
 
+    from asteroid_stab.report.item_groups import N_GROUPS
+
     visits = treated.visits.sum()
     dropped = (treated.dropped * treated.visits).sum() / visits
     print(f"{len(treated.ids):,} items, {visits:,.0f} visits, {dropped:.1%} of them dropped; {n_measured:,} measured")
     any_dropped = bool(treated.dropped.any())
     what = "share of dropped visits" if any_dropped else "mean weight (1: the plain mean's)"
+    if not found:
+        print(f"there is nothing to compare: no property varies among at least {N_GROUPS} items")
+        return
+    if all(relation.correlation != relation.correlation for relation in found):
+        print(f"there is nothing to compare: every item has the same {what}")
+        return
     shown = Table(title=f"{what}, by quarters of the items", title_justify="left", box=SIMPLE)
     for column in ("property", "lowest", "", "", "highest", "rank correlation\nand 95% interval"):
         shown.add_column(column, justify="left" if column == "property" else "right", no_wrap=True)
@@ -104,7 +121,8 @@ def _correlation(relation: Relation) -> str:
     if relation.correlation != relation.correlation:
         return "–"
     low, high = relation.interval
-    return f"{relation.correlation:+.2f}\n{low:+.2f} to {high:+.2f}"
+    interval = f"{low:+.2f} to {high:+.2f}" if low == low else "–"  # of a perfect order there is none
+    return f"{relation.correlation:+.2f}\n{interval}"
 
 
 def make_parser() -> argparse.ArgumentParser:

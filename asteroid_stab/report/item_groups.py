@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
+from asteroid_stab.item_names import ItemNames
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.speakers import level_difference, pitch_distance
 from asteroid_stab.report.data_map import rank_correlation
-from asteroid_stab.report.item_history import count_item_switches
+from asteroid_stab.report.item_history import count_item_switches, run_digest
 from asteroid_stab.run.item_tables import DATA_MAP, ITEM_WEIGHTS
 from asteroid_stab.run.layout import RunLayout
 
@@ -29,12 +31,14 @@ class Treated:
         visits: number of visits, [N].
         dropped: share of the visits that were dropped, [N].
         weight: mean weight, [N]; 1 is the weight in the plain mean.
+        n_items: number of items of the training set, visited or not.
     """
 
     ids: np.ndarray
     visits: np.ndarray
     dropped: np.ndarray
     weight: np.ndarray
+    n_items: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,46 @@ def read_treated(run: RunLayout) -> Treated | None:
         return None
     ids = np.flatnonzero(table[:, 0] > 0)
     visits, dropped, weight = table[ids].T
-    return Treated(ids, visits, dropped / visits, weight)
+    if (dropped > visits).any():
+        raise StabError(f"{run.item_weights} is no readable table of weights (more dropped visits than visits)")
+    return Treated(ids, visits, dropped / visits, weight, len(table))
+
+
+def check_trained_on(run: RunLayout, n_items: int, trained: MixtureDataset) -> None:
+    """Checks that a training set is the run's.
+
+    Args:
+        run: the run folder.
+        n_items: number of items in the run's table.
+        trained: the training set as the config gives it now.
+
+    Raises:
+        StabError: it has another number of items, or other ones.
+    """
+    if len(trained) != n_items:
+        raise StabError(f"{run.root} was trained on {n_items} items, the data have {len(trained)}")
+    if (digest := run_digest(run)) and digest != trained.fingerprint:
+        raise StabError(f"{run.root} was trained on other items than the data have now")
+
+
+def whole_mixtures(trained: MixtureDataset, whole: MixtureDataset, ids: np.ndarray) -> np.ndarray:
+    """Returns the rows of items in the set of whole mixtures, which a training set of crops has without the short ones.
+
+    Args:
+        trained: the training set.
+        whole: the set of whole mixtures.
+        ids: of the items in the training set, [n].
+
+    Raises:
+        StabError: an item is not in the set of whole mixtures.
+    """
+    if trained.names == whole.names:
+        return ids
+    names = ItemNames.of(whole.names)
+    rows = [names.find(trained.names[item]) for item in ids.tolist()]
+    if None in rows:
+        raise StabError(f"the data have no whole mixture of item {trained.names[int(ids[rows.index(None)])]!r}")
+    return np.array(rows, dtype=np.int64)
 
 
 def learnt_properties(run: RunLayout, n_items: int) -> dict[str, np.ndarray]:
@@ -104,8 +147,8 @@ def heard_properties(
     """Measures the whole mixtures of items: input SNR, difference in level, and distance in pitch.
 
     Args:
-        dataset: the training set, of whole mixtures.
-        ids: of the items that are measured, [n].
+        dataset: the whole mixtures of the training set.
+        ids: rows of the items that are measured, [n], by :func:`whole_mixtures`.
         advance: called after each.
 
     Returns:
@@ -151,6 +194,8 @@ def _relation(title: str, values: np.ndarray, own: np.ndarray) -> Relation | Non
         return None
     edges = np.quantile(own, np.arange(1, N_GROUPS) / N_GROUPS)
     group = np.searchsorted(edges, own, side="left")  # equal values are in one group, which may leave another one empty
+    if np.ptp(group) == 0:  # most items share the largest value
+        group = np.searchsorted(edges, own, side="right")
     members = [group == k for k in np.unique(group)]
     correlation = rank_correlation(own, values)
     return Relation(

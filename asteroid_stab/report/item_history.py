@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -106,13 +105,15 @@ def check_same_items(runs: list[RunLayout]) -> None:
     Raises:
         StabError: they were not.
     """
-    digests = [_digest(run.fingerprint) for run in runs]
+    digests = [run_digest(run) for run in runs]
     for run, digest in zip(runs, digests, strict=True):
         if digest != digests[0]:
             raise StabError(f"{run.root} was trained on other items than {runs[0].root}, which cannot be compared")
 
 
-def _digest(file: Path) -> str:
+def run_digest(run: RunLayout) -> str:
+    """Returns the fingerprint of a run's training items; empty where it kept none."""
+    file = run.fingerprint
     return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
 
 

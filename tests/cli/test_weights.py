@@ -6,6 +6,8 @@ import pytest
 from runs import SMALL
 
 from asteroid_stab.cli.main import main
+from asteroid_stab.cli.weights import _correlation
+from asteroid_stab.report.item_groups import Relation
 from asteroid_stab.run.item_tables import ITEM_WEIGHTS
 
 WORDS = [*SMALL, "data.n_utterances=1", "data.n_train=16", "logger=none", "trainer.max_epochs=3"]
@@ -38,6 +40,29 @@ def test_some_of_the_items_are_measured(run, capsys):
     assert capsys.readouterr().out.splitlines()[0].endswith("; 5 measured")
 
 
+def test_one_item_has_nothing_to_compare(run, capsys):
+    assert main(["weights", str(run), "--limit", "1"]) == 0
+    assert "there is nothing to compare: no property varies among at least 4 items" in capsys.readouterr().out
+
+
+def test_items_that_all_weigh_the_same(run, capsys):
+    table = ITEM_WEIGHTS.read(run / "item_weights.npy")
+    kept = (run / "item_weights.npy").read_bytes()
+    table[:, 1:] = (0, 1)
+    try:
+        ITEM_WEIGHTS.write(run / "item_weights.npy", table.astype("float32"))
+        assert main(["weights", str(run)]) == 0
+        assert "every item has the same mean weight" in capsys.readouterr().out
+    finally:
+        (run / "item_weights.npy").write_bytes(kept)
+
+
+def test_no_interval_is_shown_where_there_is_none():
+    nan = float("nan")
+    relation = Relation("x", [(0, 0)], [0], 4, 1.0, (nan, nan))
+    assert _correlation(relation) == "+1.00\n–"
+
+
 def test_weights_are_shown_where_nothing_is_dropped(run, tmp_path, capsys):
     table = ITEM_WEIGHTS.read(run / "item_weights.npy")
     table[:, 1] = 0
@@ -52,7 +77,7 @@ def test_weights_are_shown_where_nothing_is_dropped(run, tmp_path, capsys):
 
 def test_other_data_and_a_run_without_weights_are_refused(run, tmp_path, capsys):
     assert main(["weights", str(run), "data.n_train=8"]) == 2
-    assert "was trained on at least 16 items, the data have 8" in capsys.readouterr().err
+    assert "was trained on 16 items, the data have 8" in capsys.readouterr().err
     assert main(["train", "baseline/toy", f"run_dir={tmp_path / 'plain'}", *WORDS, "trainer.max_epochs=1"]) == 0
     assert main(["weights", str(tmp_path / "plain")]) == 2
     assert "kept no weights of its items: train with callbacks=[tracker,weights]" in capsys.readouterr().err

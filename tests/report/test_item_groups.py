@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from asteroid_stab.data.dataset import MixtureDataset
+from asteroid_stab.errors import StabError
 from asteroid_stab.report import item_groups
 from asteroid_stab.report.item_groups import (
+    check_trained_on,
     correlation_interval,
     heard_properties,
     learnt_properties,
     read_treated,
     relations,
+    whole_mixtures,
 )  # fmt: skip
 from asteroid_stab.run import assignments
 from asteroid_stab.run.item_tables import DATA_MAP, ITEM_WEIGHTS
@@ -30,6 +34,40 @@ def test_only_visited_items_are_treated(tmp_path):
     assert treated.ids.tolist() == [0, 2]
     assert treated.dropped.tolist() == [0.25, 1.0]
     assert treated.weight.tolist() == [0.5, 0.0]
+    assert treated.n_items == 3
+    ITEM_WEIGHTS.write(run.item_weights, np.array([[1, 2, 0.5]], dtype=np.float32))
+    with pytest.raises(StabError, match=r"item_weights.npy is no readable table of weights \(more dropped visits"):
+        read_treated(run)
+
+
+def named(tiny_corpus, lengths, segment_s=None):
+    class Lengths(type(tiny_corpus().dataset("train"))):
+        def __init__(self):
+            MixtureDataset.__init__(self, [f"item {i}" for i in range(len(lengths))], lengths, 2, 8000, segment_s)
+
+    return Lengths()
+
+
+def test_an_item_is_the_same_among_whole_mixtures(tiny_corpus):
+    """Short mixtures are left out of a training, and its ids are no places among all of them."""
+    lengths = [1200, 100, 1200, 100, 1200]
+    whole, trained = named(tiny_corpus, lengths), named(tiny_corpus, lengths, 0.1)
+    assert whole_mixtures(trained, whole, np.array([0, 1, 2])).tolist() == [0, 2, 4]
+    assert whole_mixtures(whole, whole, np.array([3])).tolist() == [3]
+    with pytest.raises(StabError, match="the data have no whole mixture of item 'item 4'"):
+        whole_mixtures(trained, named(tiny_corpus, lengths[:3]), np.array([0, 2]))
+
+
+def test_a_training_set_that_is_not_the_runs(tiny_corpus, tmp_path):
+    run, trained = RunLayout(tmp_path), named(tiny_corpus, [1200] * 3)
+    check_trained_on(run, 3, trained)
+    with pytest.raises(StabError, match="was trained on 4 items, the data have 3"):
+        check_trained_on(run, 4, trained)
+    assignments.write_items(tmp_path, trained.names, "another")
+    with pytest.raises(StabError, match="was trained on other items than the data have now"):
+        check_trained_on(run, 3, trained)
+    assignments.write_items(tmp_path, trained.names, trained.fingerprint)
+    check_trained_on(run, 3, trained)
 
 
 def test_what_the_run_learnt(tmp_path):
@@ -79,6 +117,9 @@ def test_equal_values_stay_together():
     [relation] = relations(np.arange(40.0), {"switches": own})
     assert relation.bounds == [(0.0, 0.0), (1.0, 2.0)]
     assert relation.means == [14.5, 34.5]
+    [relation] = relations(np.arange(40.0), {"switches": np.array([0.0] * 5 + [3.0] * 35)})
+    assert relation.bounds == [(0.0, 0.0), (3.0, 3.0)]
+    assert relation.means == [2.0, 22.0]
 
 
 def test_properties_that_say_nothing_are_left_out():
