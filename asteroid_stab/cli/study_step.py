@@ -12,8 +12,11 @@ from pathlib import Path
 if __name__ == "__main__":
     # A study starts this file by its path, and Lightning starts it again so for other ranks: "-m" would look for the
     # package in the present folder first, which may hold another version of it.
-    _root = str(Path(__file__).resolve().parents[2])
-    sys.path[:1] = [] if _root in sys.path[1:] else [_root]
+    _folder = Path(__file__).resolve().parent
+    if sys.path[:1] and Path(sys.path[0]).resolve() == _folder:  # with PYTHONSAFEPATH=1 another folder comes first
+        del sys.path[0]
+    if (_root := str(_folder.parents[1])) not in sys.path:
+        sys.path.insert(0, _root)
 
 from asteroid_stab.cli.main import main
 from asteroid_stab.signals import send_own

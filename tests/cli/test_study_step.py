@@ -1,8 +1,10 @@
 """The program as a study starts it: it ends with the study."""
 
+import ast
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,21 @@ def test_it_is_of_the_version_that_runs_the_study_in_any_folder(tmp_path):
     (tmp_path / "asteroid_stab" / "__init__.py").write_text("raise SystemExit('another version')")
     with started("no-verb", cwd=tmp_path) as process:
         assert process.stderr.readline().startswith("asteroid-stab: error: no verb 'no-verb'")
+
+
+@pytest.mark.slow
+def test_the_users_folders_stay_where_the_own_one_is_not_first(tmp_path, monkeypatch):
+    """Python puts the folder of a program before all others, but not with this variable (from 3.11 on)."""
+    package = Path(study.__file__).parents[2]
+    (tmp_path / "sitecustomize.py").write_text("import atexit, sys\natexit.register(lambda: print(sys.path))\n")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with started("no-verb", cwd=tmp_path) as process:
+        path = ast.literal_eval(process.stdout.read())
+        assert process.wait(30) == 2
+    assert str(tmp_path) in path
+    assert str(package) in path
+    assert str(package / "asteroid_stab" / "cli") not in path
 
 
 @pytest.mark.slow
