@@ -46,7 +46,7 @@ class ErrorHead(nn.Module):
         """Returns what the iteration adds, in fp32 at least."""
         with torch.autocast(hidden.device.type, enabled=False):
             frames = glu(self.by_frame(hidden.to(self.by_frame.weight.dtype)), dim=1).mean(-1)
-            return softplus(self.out(frames)).view(len(hidden), self.n_slots, 2).clamp_min(LEAST)
+            return softplus(self.out(frames)).unflatten(-1, (self.n_slots, 2)).clamp_min(LEAST)
 
 
 def error_model(added: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor]:

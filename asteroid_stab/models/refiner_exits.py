@@ -38,28 +38,51 @@ def refine_until(
     if not steps:
         est = model.decode(hidden, tf_rep, mixture, model.head(model.depth))
         return est, torch.zeros(len(hidden), device=hidden.device)
-    added = hidden.new_zeros(len(hidden), 1, 1)
-    active = torch.ones(len(hidden), dtype=torch.bool, device=hidden.device)  # of the rows that are still computed
-    rows = torch.arange(len(hidden), device=hidden.device)
+    walk = _dense if dense else _sparse
+    return walk(model, mixture, tf_rep, hidden, steps)
+
+
+def _sparse(
+    model: StagedModel, mixture: Tensor, tf_rep: Tensor, hidden: Tensor, steps: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Computes what has not exited; ``steps`` are the blocks of the iterations."""
+    rows, added = torch.arange(len(hidden), device=hidden.device), hidden.new_zeros(1)
     kept, n_used = None, torch.zeros(len(hidden), device=hidden.device)
-    for t, block in enumerate(steps):
-        hidden = model.masker.blocks[block](hidden)
-        added = added + model.masker.error_head(hidden)
-        head = model.head(model.depth if t == len(steps) - 1 else block + 1)
-        est = model.decode(hidden, tf_rep, mixture, head)
+    for t in range(len(steps)):
+        hidden, added, est = _iterate(model, mixture, tf_rep, hidden, added, steps, t)
         kept = est.new_zeros(len(n_used), *est.shape[1:]) if kept is None else kept
-        taken = active if dense else torch.ones_like(rows, dtype=torch.bool)
-        kept = kept.index_copy(0, rows, torch.where(taken.view(-1, 1, 1), est, kept[rows]))
-        n_used = n_used.index_add(0, rows, taken.to(n_used.dtype))
+        kept = kept.index_copy(0, rows, est)
+        n_used[rows] += 1
         stays = ~exits(model, est, mixture, added)
-        if dense:
-            active = active & stays
-            continue
         if not stays.any():
             break
         rows, hidden, tf_rep, mixture, added = (values[stays] for values in (rows, hidden, tf_rep, mixture, added))
     assert kept is not None
     return kept, n_used
+
+
+def _dense(
+    model: StagedModel, mixture: Tensor, tf_rep: Tensor, hidden: Tensor, steps: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Computes every iteration, and keeps the estimates of an item's first exit."""
+    added, kept, n_used = hidden.new_zeros(1), hidden.new_zeros(1), hidden.new_zeros(1)
+    active = torch.ones_like(hidden[:, 0, 0], dtype=torch.bool)
+    for t in range(len(steps)):
+        hidden, added, est = _iterate(model, mixture, tf_rep, hidden, added, steps, t)
+        kept = torch.where(active.view(-1, 1, 1), est, kept)
+        n_used = n_used + active
+        active = active & ~exits(model, est, mixture, added)
+    return kept, n_used
+
+
+def _iterate(
+    model: StagedModel, mixture: Tensor, tf_rep: Tensor, hidden: Tensor, added: Tensor, steps: Sequence[int], t: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The state after iteration ``t``, the sums of what the error head has added, and the estimates."""
+    hidden = model.masker.blocks[steps[t]](hidden)
+    last = t == len(steps) - 1
+    head = model.head(model.depth if last else steps[t] + 1)  # the last one's as without exits
+    return hidden, added + model.masker.error_head(hidden), model.decode(hidden, tf_rep, mixture, head)
 
 
 def exits(model: StagedModel, est: Tensor, mixture: Tensor, added: Tensor) -> Tensor:
