@@ -50,7 +50,8 @@ class WordErrors:
         StabError: meeteval is not installed, or a mixture has no transcript, or one of another number of sources.
 
     Example:
-        >>> errors(["a b c", "d e"], ["d e f", "a b"])  # two of five words: one is missing, one is too much
+        >>> # Two of five words: one is missing, one is too much.
+        >>> errors(["a b c", "d e"], ["d e f", "a b"])  # doctest: +SKIP
         (2, 5)
 
     References:
