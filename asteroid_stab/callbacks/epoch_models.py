@@ -41,4 +41,4 @@ class EpochModels(pl.Callback):
         if epoch % self.every_n_epochs == 0 and trainer.is_global_zero:
             with averaged_weights(trainer, pl_module):
                 file = RunLayout(trainer.default_root_dir).epoch_model(epoch)
-                save_model(pl_module.exported(), file, {"epoch": epoch}, pl_module.microphones)
+                save_model(pl_module.exported(), file, {"epoch": epoch}, getattr(pl_module, "microphones", None))

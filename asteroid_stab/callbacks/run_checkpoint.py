@@ -121,7 +121,7 @@ class RunCheckpoint(Checkpoint):
             if trainer.is_global_zero:
                 facts = {**self.infos, "epoch": self.best_epoch, self.monitor: self.best_score}
                 with self._explained(run.model), averaged_weights(trainer, pl_module):
-                    save_model(pl_module.exported(), run.model, facts, pl_module.microphones)
+                    save_model(pl_module.exported(), run.model, facts, getattr(pl_module, "microphones", None))
         self._save(trainer, run.last_checkpoint)
         if trainer.is_global_zero:
             run.first_epoch.unlink(missing_ok=True)

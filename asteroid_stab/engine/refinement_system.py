@@ -11,14 +11,15 @@ from torch import Tensor
 
 from asteroid_stab.callbacks.stabilized import comm_of
 from asteroid_stab.data.padding import Batch
+from asteroid_stab.engine.audible import audible
 from asteroid_stab.engine.remix import remix
 from asteroid_stab.engine.system import StabSystem
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses.assignment import item_loss
 from asteroid_stab.losses.guard import blanked
 from asteroid_stab.losses.lengths import on_true_parts
+from asteroid_stab.losses.likelihood import mixture_nll
 from asteroid_stab.losses.matched import matched_neg_sdr
-from asteroid_stab.metrics.input_snr import NOISELESS_DB
 from asteroid_stab.models.layered import LayeredModel
 from asteroid_stab.models.refiner import LatentRefinementNet
 from asteroid_stab.run.plan import RunPlan
@@ -28,14 +29,16 @@ from asteroid_stab.transfer import send
 PENALTIES = ("linear", "share", "square")
 
 
-def audible(noise: Tensor, speech: Tensor) -> Tensor:
-    """``noise``, and silence where it is 60 dB below the speech and more, which is rounding.
-
-    Shapes:
-        - noise and speech [B, T]; returns [B, T].
-    """
-    heard = noise.square().sum(1) > 10 ** (-NOISELESS_DB / 10) * speech.square().sum(1)
-    return noise * heard.unsqueeze(1)
+def _check_likelihood(model: LatentRefinementNet, likelihood: float) -> None:
+    if not 0 <= likelihood <= 1:
+        raise StabError(f"likelihood must be from 0 to 1, got {likelihood}")
+    if bool(likelihood) is not model.snr_exit:
+        raise StabError(
+            "model.snr_exit=true needs system.likelihood above 0, which trains its exits, and the other way round: "
+            f"got snr_exit={model.snr_exit} and likelihood={likelihood}"
+        )
+    if likelihood and not isinstance(model, LayeredModel):
+        raise StabError("likelihood needs the estimates of every iteration: train with head=layerwise")
 
 
 class RefinementSystem(StabSystem):
@@ -66,6 +69,9 @@ class RefinementSystem(StabSystem):
         least_iterations: each training step applies every trained block a random number of times, from this one to the
             model's own, all equally likely: a function of (seed, epoch, batch), the same on all processes. None applies
             the model's numbers. Validation always has these.
+        likelihood: w, the part of the negative log-likelihood of the sources
+            (:func:`~asteroid_stab.losses.likelihood.mixture_nll`) in the loss, from 0 to 1; L_sep has 1 - w. It trains
+            the exits of ``model.snr_exit`` and the network with them. Figure: ``likelihood``, in dB.
         remix: whether the training mixes the sources and noises of each batch afresh. An id then stands for
             another mixture each time, so parts that remember items are refused. Each rank mixes its own batch.
 
@@ -98,6 +104,7 @@ class RefinementSystem(StabSystem):
         penalty: str = "linear",
         remix: bool = False,
         least_iterations: int | None = None,
+        likelihood: float = 0.0,
     ):
         if not isinstance(model, LatentRefinementNet):
             raise StabError(f"the model must be a LatentRefinementNet (model=refiner), got {type(model).__name__}")
@@ -121,8 +128,9 @@ class RefinementSystem(StabSystem):
                     "least_iterations changes the number of layers from step to step, and layers are counted by their "
                     "place: train with head=plain, or with system.least_iterations=null"
                 )
+        _check_likelihood(model, likelihood)
         super().__init__(model, optimizer, loss_func, train_loader, val_loader, scheduler, config, seed)
-        self.noise_in_loss, self.remix = noise_in_loss, remix
+        self.noise_in_loss, self.remix, self.likelihood = noise_in_loss, remix, likelihood
         self.iteration_penalty, self.penalty, self.least_iterations = iteration_penalty, penalty, least_iterations
 
     def check(self, plan: RunPlan) -> None:
@@ -157,8 +165,13 @@ class RefinementSystem(StabSystem):
             sources, noise = mixed[:, :-1], mixed[:, -1]
         blank, broken = blanked(mixture)
         per_block = self._drawn_iterations(batch_nb)
-        gate_noise = self._gate_noise(ids, per_block) if self.model.gate else None
-        slots, figures = self.model.forward_with_figures(blank, per_block, gate_noise=gate_noise)
+        nll: Tensor | None = None
+        if self.likelihood:
+            slots, figures, errors = self.model.forward_with_errors(blank, per_block)
+            nll = mixture_nll(self.outputs(slots, sources.shape[1]), sources, errors[0], errors[1], lengths)
+        else:
+            gate_noise = self._gate_noise(ids, per_block) if self.model.gate else None
+            slots, figures = self.model.forward_with_figures(blank, per_block, gate_noise=gate_noise)
         n_used = figures["n_iterations"]
         est = self.checked(self.outputs(slots, sources.shape[1]), sources)
         last = slots[-1] if slots.ndim == 4 else slots
@@ -169,13 +182,21 @@ class RefinementSystem(StabSystem):
                     raise StabError("noise_in_loss needs weights of whole items, got some of single sources")
                 of_noise = on_true_parts(matched_neg_sdr, lengths, last[:, -1:], noise.unsqueeze(1))
                 loss = item_loss(torch.cat([loss.unsqueeze(1).expand(-1, sources.shape[1]), of_noise], 1))
+            if nll is not None:
+                other = nll if loss.ndim == 2 else nll.mean(1)
+                # Where there is no loss there is no likelihood either: an item or a source is left out as a whole.
+                mixed = (1 - self.likelihood) * loss + self.likelihood * other
+                loss = torch.where(torch.isfinite(loss), mixed, loss.detach())
             if self.iteration_penalty:
                 cost = self.iteration_penalty * self._cost(n_used)
                 loss = loss + (cost if loss.ndim == 1 else cost.unsqueeze(1))
             return loss
 
         made = Batch(mixture, sources, ids, lengths)
-        return self.learn(made, est, broken, complete, {"n_iterations": n_used.detach().mean()})
+        logged = {"n_iterations": n_used.detach().mean()}
+        if nll is not None:
+            logged["likelihood"] = nll.detach().mean()
+        return self.learn(made, est, broken, complete, logged)
 
     def _drawn_iterations(self, batch_nb: int) -> list[int]:
         """Iterations of each block in a training step; blocks that a stage has frozen have their own number."""

@@ -10,6 +10,7 @@ from asteroid.masknn.norms import GlobLN
 from asteroid.utils import has_arg
 from torch import Tensor, nn
 
+from asteroid_stab.masknn.error_head import ErrorHead
 from asteroid_stab.masknn.exit_gate import ExitGate
 from asteroid_stab.masknn.sub_blocks import make_sub_block
 
@@ -39,6 +40,7 @@ class RefinementMasker(nn.Module):
         mask_act: activation of the masks.
         sub_block: name of the sub-blocks.
         trial_frames: frames to try a sub-block with.
+        error_head: whether a network estimates the errors of the outputs from the state.
 
     Shapes:
         - input ``[B, N, L]``, output: masks ``[B, M, N, L]``.
@@ -61,6 +63,7 @@ class RefinementMasker(nn.Module):
         mask_act: str,
         sub_block: str,
         trial_frames: int,
+        error_head: bool = False,
     ):
         super().__init__()
         self.n_masks, self.n_filters, self.n_iterations = n_masks, n_filters, list(n_iterations)
@@ -75,6 +78,7 @@ class RefinementMasker(nn.Module):
         n_gates = 0 if gate_frames is None else n_blocks
         self.gates = nn.ModuleList(ExitGate(bn_chan, gate_frames or 1, gate_bias) for _ in range(n_gates))
         self.mask_net = mask_head(bn_chan, n_masks, n_filters)
+        self.error_head = ErrorHead(bn_chan, n_masks) if error_head else None
         activation = activations.get(mask_act)
         self.output_act = activation(dim=1) if has_arg(activation, "dim") else activation()
 

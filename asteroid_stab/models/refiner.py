@@ -17,6 +17,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.masknn import RefinementMasker, use_fast_kernels
 from asteroid_stab.masknn.mixing_decoder import MixingDecoder
 from asteroid_stab.masknn.refinement import mask_head
+from asteroid_stab.models.refiner_exits import refine_until
 from asteroid_stab.models.refiner_parts import by_length, check_sizes, counts
 from asteroid_stab.models.refiner_stages import StagedModel
 
@@ -41,6 +42,11 @@ class LatentRefinementNet(StagedModel):
     every depth. Without stages, only layer-wise losses train the heads before the last: DDP then needs
     ``find_unused_parameters``.
 
+    With ``snr_exit`` a network estimates the error of each output after each iteration, as a distribution, and in
+    evaluation an item exits all blocks once the SNR of each speaker is better than the mixture's by ``exit_snri_db``
+    with ``exit_probability``. Each iteration is decoded then. The estimate of the errors is trained by
+    ``RefinementSystem(likelihood=...)``.
+
     Args:
         n_src: J, number of sources, without the noise.
         n_blocks: N, blocks with weights of their own.
@@ -59,6 +65,9 @@ class LatentRefinementNet(StagedModel):
         mask_act: activation of the masks.
         sub_block: ``uconv``, ``ublock``, or a name given to :func:`~asteroid_stab.masknn.register_sub_block`.
         gate_bias: initial bias of the gates towards "process" (our reading).
+        snr_exit: whether there is a network for the errors of the outputs.
+        exit_snri_db: SNR improvement at which an item exits, in dB; None: no item exits.
+        exit_probability: with which each speaker must have it.
 
     Shapes:
         - model input ``[B, T]``, output ``[B, J, T]``, in training ``[B, J + 1, T]`` with a slot for the noise.
@@ -79,7 +88,8 @@ class LatentRefinementNet(StagedModel):
         Bralios et al., "Latent iterative refinement for modular source separation", ICASSP 2023, arXiv 2211.11917,
         eq. (1) to (10). The backbone is the improved SuDoRM-RF, whose decoder mixes the masked sources: Tzinis, Wang,
         Jiang, Smaragdis, "Compute and memory efficient universal sound source separation", Journal of Signal Processing
-        Systems 94, 2022, arXiv 2103.02644.
+        Systems 94, 2022, arXiv 2103.02644. ``snr_exit``: Olsen et al., "Knowing when to quit: probabilistic early exits
+        for speech separation", ICLR 2026, arXiv 2507.09768, whose network is another one.
     """
 
     output_layers = ("masker.mask_net.1", "decoder", "early_heads")  # the decoder mixes the outputs
@@ -103,6 +113,9 @@ class LatentRefinementNet(StagedModel):
         mask_act: str = "relu",
         sub_block: str = "uconv",
         gate_bias: float = 0.0,
+        snr_exit: bool = False,
+        exit_snri_db: float | None = None,
+        exit_probability: float = 0.9,
     ):
         args = {name: value for name, value in locals().items() if name not in ("self", "__class__")}  # all of them
         check_sizes(args)
@@ -118,7 +131,7 @@ class LatentRefinementNet(StagedModel):
         filters = FreeFB(n_filters, kernel_size, stride, float(sample_rate))
         masker = RefinementMasker(
             n_filters, n_slots, bn_chan, n_blocks, n_sub_blocks, iterations, gate_frames, gate_bias,
-            upsampling_depth, mask_act, sub_block, trial_frames=n_frames(1),
+            upsampling_depth, mask_act, sub_block, trial_frames=n_frames(1), error_head=snr_exit,
         )  # fmt: skip
         decoder = MixingDecoder(n_slots, n_filters, kernel_size, stride)
 
@@ -129,7 +142,8 @@ class LatentRefinementNet(StagedModel):
         early_heads = nn.ModuleList(head() for _ in range(n_blocks - 1 if own_heads else 0))
         encoder = Encoder(filters, padding=kernel_size // 2)
         super().__init__(encoder, masker, decoder, early_heads, iterations, n_sub_blocks, own_heads)
-        self.n_src, self.noise_slot, self.gate = n_src, noise_slot, gate
+        self.n_src, self.noise_slot, self.gate, self.snr_exit = n_src, noise_slot, gate, snr_exit
+        self.exit_snri_db, self.exit_probability = exit_snri_db, exit_probability
         self._multiple = multiple
         self._args = {**args, "stride": stride, "n_iterations": list(iterations)}
         use_fast_kernels(self)
@@ -229,6 +243,8 @@ class LatentRefinementNet(StagedModel):
         self, mixture: Tensor, per_block: Sequence[int], dense: bool, noise: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor]:
         tf_rep = self.forward_encoder(mixture)
+        if self.exit_snri_db is not None and not self.training:
+            return refine_until(self, mixture, tf_rep, per_block, dense)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._n_frozen == 0):
             hidden = self.masker.start(tf_rep)
         total = torch.zeros(hidden.shape[0], device=hidden.device)
@@ -293,7 +309,7 @@ class LatentRefinementNet(StagedModel):
 
     def get_model_args(self) -> dict[str, Any]:
         """The constructor's arguments that build this model again."""
-        return {**self._args, "n_iterations": list(self.n_iterations)}
+        return {**self._args, "n_iterations": list(self.n_iterations), "exit_snri_db": self.exit_snri_db}
 
     def serialize(self) -> dict[str, Any]:
         """Returns Asteroid's dictionary; before the last stage, of the model of the blocks trained so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,14 @@ def check_sizes(args: Mapping[str, Any]) -> None:
         raise StabError(f"stride must be from 1 to kernel_size={kernel_size}, got {stride}")
     if not sample_rate > 0:
         raise StabError(f"sample_rate must be above 0, got {sample_rate}")
+    if args["gate"] and args["snr_exit"]:
+        raise StabError("gate and snr_exit are two ways to exit: one of them must be false")
+    if args["exit_snri_db"] is not None and not args["snr_exit"]:
+        raise StabError(f"exit_snri_db needs snr_exit=true, got exit_snri_db={args['exit_snri_db']}")
+    if args["exit_snri_db"] is not None and not math.isfinite(args["exit_snri_db"]):
+        raise StabError(f"exit_snri_db must be a number or null, got {args['exit_snri_db']}")
+    if not 0 < args["exit_probability"] < 1:
+        raise StabError(f"exit_probability must be between 0 and 1, got {args['exit_probability']}")
     if args["gate"] and round(args["gate_segment_s"] * sample_rate) < 1:
         raise StabError(
             f"gate_segment_s must be at least one sample, {1 / sample_rate:g} s, got {args['gate_segment_s']}"

@@ -25,7 +25,16 @@ class StagedModel(BaseEncoderMaskerDecoder):
         n_iterations: of each block, unless a call names others.
         n_sub_blocks: in each block.
         own_heads: whether each block has a head of its own.
+
+    Attributes:
+        n_src: number of sources, without the noise.
+        exit_snri_db: SNR improvement at which an item exits, in dB; None: no item exits by it.
+        exit_probability: with which each speaker must have it.
     """
+
+    n_src: int
+    exit_snri_db: float | None = None
+    exit_probability: float = 0.9
 
     def __init__(
         self,
@@ -71,14 +80,19 @@ class StagedModel(BaseEncoderMaskerDecoder):
     @property
     def variants(self) -> dict[str, str]:
         """The kinds of variants that ``evaluate --variant`` and ``separate --variant`` may name."""
-        return {"iterationsN": "N iterations of every block in place of its own; a gate may exit earlier"}
+        own = {"iterationsN": "N iterations of every block in place of its own; a gate may exit earlier"}
+        snri = {"snriN": "exits at an SNR improvement of N dB, as the network expects it"}
+        return {**own, **(snri if self.masker.error_head is not None else {})}
 
     def apply_variant(self, word: str) -> None:
-        """Makes the number in ``iterationsN`` the number of iterations of every block.
+        """Makes the number in ``iterationsN`` the number of iterations of every block, in ``snriN`` the exit in dB.
 
         Raises:
-            StabError: it is below 1.
+            StabError: a number of iterations is below 1.
         """
+        if word.startswith("snri"):
+            self.exit_snri_db = float(word.removeprefix("snri"))
+            return
         self.n_iterations = counts(int(word.removeprefix("iterations")), self.n_blocks, least=1)
         self.masker.n_iterations = list(self.n_iterations)
 
@@ -127,7 +141,8 @@ class StagedModel(BaseEncoderMaskerDecoder):
 
     def _block(self, index: int) -> tuple[nn.Module, ...]:
         gates = self.masker.gates
-        return (self.masker.blocks[index], *([gates[index]] if gates else []))
+        errors = self.masker.error_head
+        return (self.masker.blocks[index], *([gates[index]] if gates else []), *([errors] if errors else []))
 
     def train(self, mode: bool = True) -> StagedModel:
         """Sets the mode; parts that a stage has frozen stay in evaluation mode."""

@@ -65,3 +65,27 @@ def test_gates_join_a_trained_network(tmp_path, esc):
     assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
     used = pd.read_csv(tmp_path / "one" / "metrics.csv")["train/n_iterations"]
     assert used.between(0.2, 2.9).all()  # items of a batch exit differently
+
+
+@pytest.mark.slow
+def test_exits_by_snr_are_trained_and_chosen_afterwards(tmp_path, esc):
+    """Killed and resumed, on two processes, and evaluated with two targets."""
+    words = ["trainer.max_epochs=3", "model.n_iterations=3"]
+    train(tmp_path / "whole", "snr_exit/toy", esc, *words, KILL)
+    killed = train(tmp_path / "run", "snr_exit/toy", esc, *words, KILL, WORKERS, KILL_AT="1,2", check=False)
+    assert killed.returncode == -9, killed.stderr
+    stab("train", f"resume={tmp_path / 'run'}")
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    same_tables(tmp_path / "run", tmp_path / "whole")
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv")["train/likelihood"].diff().dropna().lt(0).all()
+
+    train(tmp_path / "one", "snr_exit/toy", esc, *words, "trainer.precision=64-true")
+    train(tmp_path / "two", "snr_exit/toy", esc, *words, "trainer.precision=64-true", *TWO)
+    assert_same_weights(tmp_path / "two", tmp_path / "one", rtol=0, atol=1e-8)
+
+    used = {}
+    for variant in ("snri0", "snri60"):
+        stab("evaluate", tmp_path / "run", "--variant", variant, "--metrics", "si_sdr")
+        [table] = (tmp_path / "run" / "evaluation").glob(f"*{variant}*/utterances.csv")
+        used[variant] = pd.read_csv(table)["n_iterations"].tolist()
+    assert used == {"snri0": [1] * 4, "snri60": [3] * 4}

@@ -62,7 +62,10 @@ def test_plain_asteroid_loads_the_model(whole, tmp_path):
 
 
 # In the second epoch, and before the first checkpoint.
-@pytest.mark.parametrize(("when", "num_workers"), [("1,2", 0), ("1,2", 3), ("0,1", 1)])
+@pytest.mark.parametrize(
+    ("when", "num_workers"),
+    [pytest.param("1,2", 0, marks=pytest.mark.slow), ("1,2", 3), pytest.param("0,1", 1, marks=pytest.mark.slow)],
+)
 def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when, num_workers):
     """With workers too, which fetch before the epoch is known."""
     killed = train(
@@ -84,7 +87,10 @@ def test_killed_and_resumed_equals_undisturbed(whole, tmp_path, when, num_worker
         pd.testing.assert_frame_equal(a, b)
 
 
-@pytest.mark.parametrize(("by", "status", "name"), [("SIGTERM", 143, "SIGTERM"), ("SIGINT", 130, "Ctrl-C (SIGINT)")])
+@pytest.mark.parametrize(
+    ("by", "status", "name"),
+    [("SIGTERM", 143, "SIGTERM"), pytest.param("SIGINT", 130, "Ctrl-C (SIGINT)", marks=pytest.mark.slow)],
+)
 def test_ended_by_a_signal_and_resumed_equals_undisturbed(whole, tmp_path, by, status, name):
     run = tmp_path / "run"
     words = ["trainer.max_epochs=3", KILL, WORKERS]
@@ -104,7 +110,7 @@ def test_a_training_that_ends_within_an_epoch_says_so(whole, tmp_path):
     run = tmp_path / "run"
     ended = train(run, "trainer.max_epochs=3", "+trainer.max_steps=6", check=False)
     assert ended.returncode == 75
-    assert "ended after 4 of trainer.max_steps=6 steps: the next epoch would not be whole" in ended.stdout
+    assert "ended after 4 steps, with trainer.max_steps=6: the next epoch would not be whole" in ended.stdout
     stab("train", f"resume={run}", "trainer.max_steps=-1")
     assert_same_weights(run, whole[0])
 
@@ -164,7 +170,10 @@ def test_a_resumed_run_does_not_start_with_the_weights_of_another_again(tmp_path
     assert "starts with the weights" not in done.stdout
 
 
-@pytest.mark.parametrize(("precision", "epochs", "tolerance"), [("32-true", 1, 1e-5), ("64-true", 2, 1e-9)])
+@pytest.mark.parametrize(
+    ("precision", "epochs", "tolerance"),
+    [("32-true", 1, 1e-5), pytest.param("64-true", 2, 1e-9, marks=pytest.mark.slow)],
+)
 def test_two_processes_equal_one(tmp_path, precision, epochs, tolerance):
     """Two gloo processes on half batches: the same weights, figures and assignments.
 

@@ -10,9 +10,9 @@ from asteroid.losses import pairwise_neg_sisdr
 from asteroid_stab.callbacks import AssignmentTracker, RunCheckpoint
 from asteroid_stab.data.padding import Batch, collate
 from asteroid_stab.engine import RefinementSystem, StabSystem
-from asteroid_stab.engine.refinement_system import audible
 from asteroid_stab.errors import StabError
 from asteroid_stab.losses import ExactPITLossWrapper, LayerwiseLossWrapper
+from asteroid_stab.losses.likelihood import mixture_nll
 from asteroid_stab.losses.matched import matched_neg_sdr
 from asteroid_stab.models import LatentRefinementNet, layered_model, load_model
 from asteroid_stab.stabilizers import Reweighting, SampleDropout
@@ -191,12 +191,6 @@ def test_other_models_and_weights_of_single_sources_are_refused(tmp_path, noisy_
     assert trainer.callback_metrics["train/effective_share"] < 1
 
 
-def test_what_is_only_rounded_is_no_noise():
-    mixture = torch.ones(3, 100)
-    noise = torch.stack([torch.full((100,), level) for level in (1.1e-3, 0.9e-3, 0.0)])
-    assert torch.equal(audible(noise, mixture), noise * torch.tensor([[1.0], [0.0], [0.0]]))
-
-
 def test_noise_that_is_not_there_has_no_part_in_the_loss(tmp_path, tiny_data, tiny_trainer):
     """The tones' mixtures are sums, rounded or not."""
     losses = []
@@ -346,3 +340,64 @@ def test_padding_is_not_judged_where_noise_counts_and_batches_are_remixed(tmp_pa
         loss = system.loss_func.assign(slots[[b], :2, :n], sources[[b], :, :n]).loss
         wanted.append(torch.cat([loss, matched_neg_sdr(slots[[b], 2:, :n], noise[None, None, :n])], 1).mean())
     torch.testing.assert_close(trainer.callback_metrics["train/step_loss"], torch.stack(wanted).mean())
+
+
+def exiting(**kwargs):
+    return layered_model(make_model(snr_exit=True, **kwargs))
+
+
+def layerwise():
+    return LayerwiseLossWrapper(ExactPITLossWrapper(pairwise_neg_sisdr))
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_the_likelihood_has_its_part_of_the_loss(tmp_path, noisy_data, tiny_trainer, share):
+    """Against the loss of the layers and the likelihood of the same estimates, computed apart."""
+    system = make_system(exiting(), Recorded, lr=0.0, loss=layerwise(), likelihood=share)
+    trainer = tiny_trainer(tmp_path, max_epochs=1)
+    trainer.fit(system, datamodule=noisy_data())
+    model, nlls = system.model.train(), []
+    for batch, loss in system.seen:
+        mixture, sources, *_ = batch
+        est, _, (alpha, beta) = model.forward_with_errors(mixture)
+        separation = layerwise()(est[:, :, :2], sources)
+        nll = mixture_nll(est[:, :, :2], sources, alpha, beta).mean()
+        torch.testing.assert_close(loss, (1 - share) * separation + share * nll, rtol=1e-4, atol=1e-4)
+        nlls.append(nll.item())
+    assert trainer.callback_metrics["train/likelihood"].item() == pytest.approx(np.mean(nlls), rel=1e-3)
+
+
+def test_exits_are_learnt(tmp_path, noisy_data, tiny_trainer):
+    """The likelihood falls, every part of the network for errors has a gradient, and the validation exits."""
+    system = make_system(exiting(exit_snri_db=0.1), Recorded, loss=layerwise(), likelihood=0.5)
+    before = {name: value.clone() for name, value in system.model.masker.error_head.state_dict().items()}
+    trainer = tiny_trainer(tmp_path, max_epochs=6)
+    trainer.fit(system, datamodule=noisy_data())
+    losses = [loss.item() for _, loss in system.seen]
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
+    after = system.model.masker.error_head.state_dict()
+    assert not any(torch.equal(value, after[name]) for name, value in before.items())
+    assert 1 <= trainer.callback_metrics["val/n_iterations"] < 3
+
+
+def test_broken_and_silent_items_are_left_out_of_the_likelihood(tmp_path, noisy_data, tiny_trainer):
+    system = make_system(exiting(), Recorded, loss=layerwise(), likelihood=0.5)
+    trainer = tiny_trainer(tmp_path, max_epochs=1)
+    trainer.fit(system, datamodule=noisy_data(spoil={1: 0, 3: 1}))
+    assert all(torch.isfinite(loss) for _, loss in system.seen)
+    assert all(torch.isfinite(value).all() for value in system.model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        (lambda: exiting(), {}, "snr_exit=True and likelihood=0.0"),
+        (lambda: layered_model(make_model()), {"likelihood": 0.5}, "snr_exit=False and likelihood=0.5"),
+        (lambda: make_model(snr_exit=True), {"likelihood": 0.5}, "train with head=layerwise"),
+        (lambda: exiting(), {"likelihood": 1.5}, "likelihood must be from 0 to 1, got 1.5"),
+        (lambda: exiting(), {"likelihood": float("nan")}, "likelihood must be from 0 to 1, got nan"),
+    ],
+)
+def test_a_likelihood_that_trains_nothing_is_refused(model, arguments, message):
+    with pytest.raises(StabError, match=message):
+        make_system(model(), loss=layerwise(), **arguments)

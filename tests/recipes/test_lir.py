@@ -105,6 +105,7 @@ def test_the_rows_are_the_cells_of_the_tables(name, cells):
     assert found == {0: cells, 1: cells}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["table2", "figure5"])
 def test_a_row_of_two_tables_is_one_row(file):
     """So that one folder serves all three: what has a name of Table 1's is trained as there."""

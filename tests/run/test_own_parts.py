@@ -18,7 +18,12 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("name", RECIPES)
+QUICK = ("OwnExactPITLossWrapper", "OwnStabSystem", "OddOnly")  # the others are slow
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES]
+)
 def test_a_users_part_is_trained_with(tmp_path, esc, name):
     recipe, line = RECIPES[name]
     (tmp_path / "own").mkdir()

@@ -44,9 +44,9 @@ def test_it_knows_how_long_processors_computed_for_it_and_not_how_long_it_waited
     process.wait(60)
     process.close()
     assert time.monotonic() - before > 0.6
-    assert 0.4 <= process.cpu_s < 0.6
+    assert 0.39 <= process.cpu_s < 0.6  # counted in ticks of a hundredth
     assert (process.poll(), process.poll()) == (0, 0)
-    assert 0.4 <= process.cpu_s < 0.6  # asked once more, it is the same
+    assert 0.39 <= process.cpu_s < 0.6  # asked once more, it is the same
 
 
 @pytest.mark.parametrize(("ignores", "status"), [(False, -15), (True, -9)])

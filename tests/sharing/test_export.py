@@ -48,9 +48,14 @@ RECURRENT = {
 }
 
 
+EXITS = {  # ONNX has no incomplete gamma function
+    "refiner_with_exits": lambda: LatentRefinementNet(**REFINER, snr_exit=True, exit_snri_db=1.0, noise_slot=True)
+}
+
+
 def made(name, seed=0):
     torch.manual_seed(seed)
-    return {**MODELS, **RECURRENT}[name]().eval()
+    return {**MODELS, **RECURRENT, **EXITS}[name]().eval()
 
 
 def check(name, kind, file, **options):
@@ -61,7 +66,9 @@ def check(name, kind, file, **options):
     return done, said
 
 
-@pytest.mark.parametrize("name", [pytest.param("sudormrf", marks=pytest.mark.slow), "hosted"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("sudormrf", "refiner_with_exits")), "hosted"]
+)
 def test_a_program_of_torch_takes_any_batch_and_length(name, tmp_path):
     done, said = check(name, "torch", tmp_path / "a.pt2")
     assert said == []

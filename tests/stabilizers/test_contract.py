@@ -10,7 +10,7 @@ from asteroid.losses import pairwise_neg_sisdr
 
 import asteroid_stab.callbacks
 import asteroid_stab.stabilizers
-from asteroid_stab.callbacks import AssignmentTracker, DataMapTracker
+from asteroid_stab.callbacks import AssignmentTracker, DataMapTracker, WeightTracker
 from asteroid_stab.items import Items
 from asteroid_stab.losses import ExactPITLossWrapper, ProbPITLossWrapper, RisingSchedule
 from asteroid_stab.stabilizers import (
@@ -18,6 +18,7 @@ from asteroid_stab.stabilizers import (
     DataMap,
     DataMapWeighting,
     GradedDropout,
+    ItemWeights,
     LossThreshold,
     Reweighting,
     SampleDropout,
@@ -59,6 +60,8 @@ ENTRIES = {
     AssignmentTracker: ([{"save": False}], []),
     DataMap: ([{}, {"metric": "si_sdr_i", "decay": 0.5}], []),
     DataMapTracker: ([{}], []),
+    ItemWeights: ([{}], []),
+    WeightTracker: ([{}], []),
 }  # fmt: skip
 NEUTRAL = [(cls, kwargs) for cls, (neutral, _) in ENTRIES.items() for kwargs in neutral]
 ACTIVE = [(cls, kwargs) for cls, (_, active) in ENTRIES.items() for kwargs in active]

@@ -68,6 +68,7 @@ def test_saved_and_loaded_anywhere_it_goes_on_to_the_bit(system, tmp_path, epoch
     assert rows[epoch]["kept"] == pytest.approx(system[1][epoch]["kept"])
 
 
+@pytest.mark.slow
 def test_two_ranks_are_the_systems_training_on_two(tmp_path):
     """With a new start from rank 0's state after the first epoch."""
     for mode in ("loop", "system"):

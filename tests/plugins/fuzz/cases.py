@@ -95,7 +95,16 @@ def _keys() -> dict[str, list[str]]:
         return []
 
     papers = ("baseline", "dsd_lo", "attention_pit", "lir", "reweighting", "probpit", "variable_sources")
-    papers += ("hysteresis", "graded_dropout", "decaying_layers", "sort_order", "mcl", "data_map", "random_iterations")
+    papers += (
+        "hysteresis",
+        "graded_dropout",
+        "decaying_layers",
+        "sort_order",
+        "mcl",
+        "data_map",
+        "random_iterations",
+        "snr_exit",
+    )
     recipes = [*(f"{paper}/toy" for paper in papers), "ssl/toy_se", "ssl/toy_mama"]
     return {name: flat(OmegaConf.to_container(compose_recipe(name, []), resolve=False)) for name in recipes}
 
