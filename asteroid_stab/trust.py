@@ -186,7 +186,7 @@ def imported(target: str, source: str) -> Any:
     """
     try:
         return _found(target)
-    except Exception as error:  # a module may be a user's own, and break in any way
+    except (Exception, SystemExit) as error:  # a module may be a user's own, and break in any way, or be a script
         raise StabError(
             f"{source} names {target}, which cannot be imported here ({cause(error)}): install the package that has "
             "it, or put its folder on PYTHONPATH"

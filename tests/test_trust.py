@@ -233,6 +233,9 @@ def test_a_trusted_class_that_is_gone_is_named(tmp_path, monkeypatch):
         message = rf"c names {name}, which cannot be imported here \(ModuleNotFoundError: No module named {why}\): "
         with pytest.raises(StabError, match=message):
             check_stored({"_target_": name}, "data", "c", [name.split(".")[0]])
+    (tmp_path / "a_script.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(StabError, match=r"c names a_script.Net, which cannot be imported here \(SystemExit: 0\)"):
+        check_stored({"_target_": "a_script.Net"}, "data", "c", ["a_script"])
 
 
 @pytest.mark.parametrize("target", ["asteroid_stab.data.ToyCorpus", "pytorch_lightning.Trainer", "torch.optim.Adam",

@@ -75,17 +75,6 @@ def size(text: str) -> int:
     return n_bytes
 
 
-def shown_size(n_bytes: float) -> str:
-    """Returns a number of bytes for people.
-
-    Example:
-        >>> shown_size(700), shown_size(1536), shown_size(2 * 1024**3)
-        ('700 B', '1.5 KB', '2 GB')
-    """
-    unit = next(i for i in range(5) if n_bytes < 1024 ** (i + 1) or i == 4)
-    return f"{n_bytes / 1024**unit:.3g} {('B', 'KB', 'MB', 'GB', 'TB')[unit]}"
-
-
 def level_below_mixture(text: str) -> float:
     """Parses a level in dB below the mixture's; for ``add_argument(type=level_below_mixture)``.
 

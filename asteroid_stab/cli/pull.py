@@ -6,10 +6,9 @@ import argparse
 import shutil
 from pathlib import Path
 
-from asteroid_stab.cli.arguments import add_trust, path, shown_size, size, take_trust
+from asteroid_stab.cli.arguments import add_trust, path, size, take_trust
 from asteroid_stab.errors import StabError
 
-MAX_SIZE = "2G"
 SUMMARY = "fetches a model from the Hugging Face hub"
 
 
@@ -26,7 +25,7 @@ def main(argv: list[str]) -> int:
     from asteroid_stab.models.files import load_model, rate_of
     from asteroid_stab.run.layout import RunLayout
     from asteroid_stab.sharing.folder import shared_names
-    from asteroid_stab.sharing.hub import OTHER_MODEL, fetch_folder, parse_name, size_of
+    from asteroid_stab.sharing.hub import OTHER_MODEL, fetch_folder, parse_name, shown_size
     from asteroid_stab.trust import trusted_names
 
     name = parse_name(options.name, options.revision)
@@ -35,16 +34,13 @@ def main(argv: list[str]) -> int:
         raise StabError(f"{out} exists; --out DIR names another folder")
     take_trust(options.trust)
     names = [*shared_names(), OTHER_MODEL]
-    n_bytes = size_of(name, names)
-    if n_bytes > options.max_size:
-        raise StabError(
-            f"{name.repo} has {shown_size(n_bytes)}, more than --max-size {shown_size(options.max_size)}; a larger one "
-            "fetches it"
-        )
-    print(f"fetches {shown_size(n_bytes)}", flush=True)
     with working_folder(out.parent) as place:
         folder = place / "fetched"
-        fetch_folder(name, folder, names)
+
+        def announce(n_bytes: int) -> None:
+            print(f"fetches {shown_size(n_bytes)}", flush=True)
+
+        fetch_folder(name, folder, names, options.max_size, announce)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # the library's own notes
         own, other = RunLayout(folder).model, folder / OTHER_MODEL
         if other.is_file():  # the hub's name of such a file; the other verbs know a folder's model by ours
@@ -58,6 +54,8 @@ def main(argv: list[str]) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Makes the parser, without an import that takes long: shell completion asks it too."""
+    from asteroid_stab.sharing.hub import MAX_SIZE
+
     parser = argparse.ArgumentParser(
         prog="asteroid-stab pull",
         description="Fetches a model that was put on the Hugging Face hub by push, or by a user of Asteroid. Its file "

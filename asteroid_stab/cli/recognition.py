@@ -54,11 +54,15 @@ class Recognition:
         """The word errors of the first mixtures of a data set; None without a recogniser.
 
         Raises:
-            StabError: a mixture has no transcript, or one of another number of sources.
+            StabError: the transcripts are not of these mixtures, or the recogniser fails on noise.
         """
-        from asteroid_stab.metrics.words import WordErrors
+        from asteroid_stab.metrics.words import WordErrors, check_recogniser
 
-        return None if self.recognise is None else WordErrors(self.recognise, self.transcripts, dataset, limit)
+        if self.recognise is None:
+            return None
+        words = WordErrors(self.recognise, self.transcripts, dataset, limit)
+        check_recogniser(self.recognise, dataset.sample_rate)
+        return words
 
 
 def add_recognition(parser: argparse.ArgumentParser) -> None:

@@ -15,15 +15,21 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from asteroid_stab.demo import show
-from asteroid_stab.demo.separator import Separation, Separator, aligned
+from asteroid_stab.demo.separator import TRAINED, Separation, Separator, aligned
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.report.run_data import Run
 
-CHANNELS = (("the mean of all", "mix"), ("the first", 0), ("the second", 1))
+CHANNELS: tuple[tuple[str, str | int], ...] = (("the mean of all", "mix"), ("the first", 0), ("the second", 1))
 _SOUNDS, _UPLOADS = "sounds", "uploads"
 _KEPT_S = 3600  # an upload may be separated again for this long
 NOT_UPLOADED = "This recording was not uploaded: drop an audio file above, or record one."
 _FORMATS = "WAV, FLAC, OGG and MP3 files can be read"
+
+
+def channels(separators: Sequence[Separator]) -> list[tuple[str, str | int]]:
+    """The choices for files of several channels, by their words; first the training's, where a model knows it."""
+    own = [("the one of the model's training", TRAINED)] if any(one.heard for one in separators) else []
+    return [*own, *CHANNELS]
 
 
 class Ended(Exception):
@@ -54,7 +60,7 @@ class Work:
 
         Args:
             recording: path of the recording; None if there is none yet.
-            channel: the channel to take, from 0, or ``"mix"``.
+            channel: the channel to take, from 0, or a word of :func:`channels`.
             old: folder of the last recording, which is removed; empty if there is none.
             advance: called with the share that is done and with a word.
             n_models: number of the models.
@@ -146,8 +152,9 @@ def application(work: Work, runs: Sequence[Run], max_bytes: int) -> Any:
                 scale=3,
                 min_width=280,
             )
+            known = channels(work.separators)
             channel = gradio.Radio(
-                list(CHANNELS), value="mix", label="Of a file of several channels, take", scale=1, min_width=220
+                known, value=known[0][1], label="Of a file of several channels, take", scale=1, min_width=220
             )
         _take_uploads_only(gradio, work, recording)
         if len(work.separators) == 1:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from scipy.optimize import linear_sum_assignment
 
 from asteroid_stab.audio.stream import AudioInput
 from asteroid_stab.errors import StabError
 from asteroid_stab.microphones import check_single
-from asteroid_stab.models.files import rate_of
+from asteroid_stab.models.files import microphones_of, rate_of
 from asteroid_stab.run.folder import RunFolder
 from asteroid_stab.run.layout import RunLayout
+from asteroid_stab.run.microphones import channels_in, chosen_microphones
 from asteroid_stab.run.variants import find_variant
 from asteroid_stab.separation.chunks import layout, model_forward
 from asteroid_stab.separation.device import to_device
@@ -25,6 +26,9 @@ from asteroid_stab.trust import trusted_names, trusting
 
 SHORTEST_S = 0.1
 """Seconds that a recording must have: a model needs some frames, and nobody hears a speaker in less."""
+
+TRAINED = "trained"
+"""The channel that a model was trained with, of recordings that have it; of others the mean of all."""
 
 _BLOCK = 2**19
 
@@ -63,6 +67,7 @@ class Separator:
         sample_rate: in Hz.
         kind: name of the model's class.
         n_parameters: number of the model's weights.
+        heard: the microphones that the model was trained with, of files with more; None: all, or not known.
         active_db: the level in dB relative to the mixture above which an estimate is a speaker, where the run was
             trained with a varying number of sources; else None.
 
@@ -85,7 +90,9 @@ class Separator:
         self.source, self.kind = source, type(model).__name__
         self.sample_rate = int(rate_of(model))
         self.n_parameters = sum(weight.numel() for weight in model.parameters())
-        self.active_db = _trained_level(source, config_dir)
+        config = _trained_config(source, config_dir)
+        self.active_db = None if config is None else OmegaConf.select(config, "system.active_db")
+        self.heard = microphones_of(model) or chosen_microphones(config)  # older model files name none
         self._windows = layout(window_s, overlap_s, self.sample_rate)
         self._forward = model_forward(model)
 
@@ -100,7 +107,7 @@ class Separator:
 
         Args:
             recording: any format of libsndfile, at any rate.
-            channel: the channel to take, from 0; ``"mix"`` takes the mean of all.
+            channel: the channel to take, from 0; ``"mix"`` takes the mean of all, :data:`TRAINED` the training's.
             folder: an empty folder.
             advance: called with the share that is done, from 0 to 1; what it raises ends the separation.
 
@@ -111,6 +118,9 @@ class Separator:
         with AudioInput(recording, self.sample_rate, "mix", resample=True) as audio:
             n_channels, rate = audio.file.channels, audio.file.samplerate
             n_samples = audio.n_samples
+        if channel == TRAINED:  # of several microphones the reference
+            trained = channels_in(recording, self.heard)
+            channel = trained[0] if trained else "mix"
         if n_samples < SHORTEST_S * self.sample_rate:
             raise StabError(
                 f"it is {n_samples / self.sample_rate:.3f} s long; a recording must have {SHORTEST_S} s at least"
@@ -166,10 +176,10 @@ def _together(files: list[Path]) -> Iterator[np.ndarray]:
     yield from (np.stack(block) for block in zip(*blocks, strict=True))
 
 
-def _trained_level(source: Path, config_dir: str | None) -> float | None:
+def _trained_config(source: Path, config_dir: str | None) -> DictConfig | None:
     if not RunLayout(source).config.is_file():  # a model file alone
         return None
     try:
-        return OmegaConf.select(RunFolder(source, config_dir).config, "system.active_db")
+        return RunFolder(source, config_dir).config
     except StabError:  # a damaged config: the model separates without it
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asteroid_stab.errors import StabError
+from asteroid_stab.errors import StabError, cause
 from asteroid_stab.required import needed
 
 RATE = 16_000
@@ -82,8 +82,8 @@ def _network() -> Any:
     options.log_severity_level = 3  # errors alone
     try:
         content = files(package).joinpath(*_MODEL).read_bytes()
-    except OSError as error:
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has types of its own for a damaged network
         raise StabError(
-            f"DNSMOS: the package speechmos has no {'/'.join(_MODEL)} ({error}); install it again"
+            f"DNSMOS: {'/'.join(_MODEL)} of the package speechmos cannot be read ({cause(error)}); install it again"
         ) from error
-    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -47,7 +47,8 @@ class WordErrors:
         limit: how many are measured, from the first; None: all.
 
     Raises:
-        StabError: meeteval is not installed, or a mixture has no transcript, or one of another number of sources.
+        StabError: meeteval is not installed, or a mixture has no transcript, or one of another number of sources, or
+            no transcript has words.
 
     Example:
         >>> # Two of five words: one is missing, one is too much.
@@ -79,6 +80,8 @@ class WordErrors:
             raise StabError(
                 f"the transcripts must be of {dataset.n_src} sources, got {len(transcripts[wrong])} for {wrong!r}"
             )
+        if not any(text.split() for name in names for text in transcripts[name]):
+            raise StabError(f"the transcripts of {len(names)} mixtures have no words, so that there are no rates")
         self.recognise, self.transcripts, self.dataset = recognise, transcripts, dataset
 
     def after(self, separate: Separate) -> Separate:
@@ -99,7 +102,7 @@ class WordErrors:
                     texts = self._texts(one)
                 except StabError:
                     raise
-                except Exception as error:  # of any type: a recogniser is the user's own
+                except (Exception, SystemExit) as error:  # of any type: a recogniser is the user's own
                     yield one._replace(fault=f"the recogniser failed: {cause(error)}")
                     continue
                 own = self._figures(self.transcripts[self.dataset.names[one.item]], texts)
@@ -112,10 +115,7 @@ class WordErrors:
         sources, estimates = (x.double().numpy() for x in (one.sources, one.estimates))
         estimates = matched(estimates[assign(sources, estimates)], sources)
         rate = self.dataset.sample_rate
-        texts = [self.recognise(below_full_scale(one).astype(np.float32), rate) for one in estimates]
-        if wrong := [type(text).__name__ for text in texts if not isinstance(text, str)]:
-            raise StabError(f"the recogniser must return a text (str), got {wrong[0]}")
-        return texts
+        return [_heard(self.recognise, below_full_scale(one), rate) for one in estimates]
 
     @staticmethod
     def _figures(wanted: Sequence[str], found: Sequence[str]) -> dict[str, float]:
@@ -132,6 +132,34 @@ def check_words() -> None:
         StabError: meeteval is not installed.
     """
     needed("meeteval.wer", "--recogniser", "words")
+
+
+def check_recogniser(recognise: Recognise, sample_rate: int) -> None:
+    """Tries a recogniser on a second of noise, so that one that fails always fails before the mixtures are separated.
+
+    Args:
+        recognise: the recogniser.
+        sample_rate: of the mixtures, in Hz.
+
+    Raises:
+        StabError: it fails, or returns something else than a text.
+    """
+    try:
+        _heard(recognise, 0.1 * np.random.default_rng(0).standard_normal(sample_rate), sample_rate)
+    except StabError:
+        raise
+    except (Exception, SystemExit) as error:  # of any type: a recogniser is the user's own
+        raise StabError(
+            f"the recogniser failed on a second of noise at {sample_rate} Hz: {cause(error)}; it must be a function "
+            "(waveform, sample_rate) -> text"
+        ) from error
+
+
+def _heard(recognise: Recognise, signal: np.ndarray, sample_rate: int) -> str:
+    text = recognise(signal.astype(np.float32), sample_rate)
+    if not isinstance(text, str):
+        raise StabError(f"the recogniser must return a text (str), got {type(text).__name__}")
+    return text
 
 
 def errors(wanted: Sequence[str], found: Sequence[str]) -> tuple[int, int]:
@@ -153,7 +181,8 @@ def errors(wanted: Sequence[str], found: Sequence[str]) -> tuple[int, int]:
 def total(rows: Sequence[Mapping[str, float]]) -> dict[str, float | int]:
     """Returns the rates over all words of some mixtures, and their number; empty where there are none.
 
-    A mean over mixtures would count the words of a short one more than the words of a long one.
+    A mean over mixtures would count the words of a short one more than the words of a long one. A mixture without words
+    has no rate and does not count.
 
     Args:
         rows: the columns of the mixtures; ``nan`` where undefined.

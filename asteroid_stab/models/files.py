@@ -23,6 +23,7 @@ from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.trust import check_stored, imported, trusted_names, trusting
 
 _MICROPHONES = "microphones"  # key of the infos, and name of the loaded model's attribute
+_MOST_CHANNELS = 1024  # of a file, for libsndfile
 _LONGEST_NAME = 80  # of a model, in a message
 _OWN_CLASS = "model_class"  # key of the dotted name of a class that Asteroid does not know by name
 _ROOM = 10**8  # values that a user's own model may make beside its weights, such as tables of positions
@@ -76,7 +77,8 @@ def save_model(
 
 def microphones_of(model: torch.nn.Module) -> MicChoice | None:
     """The channels that a loaded model was trained with, of files with more; None where its file names none."""
-    return getattr(model, _MICROPHONES, None)
+    found = vars(model).get(_MICROPHONES)
+    return found if isinstance(found, MicChoice) else None  # a user's own class may have such an attribute
 
 
 def check_savable(model: torch.nn.Module) -> None:
@@ -178,20 +180,25 @@ def build_model(conf: Any, origin: str) -> torch.nn.Module:
     if rate is not None and not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate >= 1):
         raise StabError(f"the sample rate in {origin!r} must be a number of at least 1 Hz, got {str(rate)[:20]}")
     model = (model if is_others else use_fast_kernels(model)).eval()
-    if (heard := _microphones(conf, origin)) is not None:
+    if (heard := _microphones(conf, origin)) is not None and not hasattr(model, _MICROPHONES):
         setattr(model, _MICROPHONES, heard)
     return model
 
 
 def _microphones(conf: Mapping[str, Any], origin: str) -> MicChoice | None:
     infos = conf.get("infos")
-    kept = infos.get(_MICROPHONES) if isinstance(infos, Mapping) else None
-    if kept is None:
+    if not isinstance(infos, Mapping) or (kept := infos.get(_MICROPHONES)) is None:
         return None
+    wanted, names = f"the microphones in {origin!r} must be channels from 0 to {_MOST_CHANNELS - 1}", MicChoice._fields
+    if not isinstance(kept, Mapping) or not {*names} <= {*kept}:
+        raise StabError(f"{wanted}, by {' and '.join(names)}, got a {type(kept).__name__} without them")
     try:
-        return check_mics(**{name: kept[name] for name in MicChoice._fields})
-    except (TypeError, KeyError, ValueError) as error:
-        raise StabError(f"the microphones in {origin!r} cannot be used: {cause(error)}") from error
+        found = check_mics(**{name: kept[name] for name in names})
+    except ValueError as error:
+        raise StabError(f"{wanted}: {cause(error)[:200]}") from error
+    if (last := max([*(found.mics or ()), found.ref_mic or 0])) >= _MOST_CHANNELS:
+        raise StabError(f"{wanted}, got {str(last)[:20]}")
+    return found
 
 
 def _instead(conf: Mapping[str, Any]) -> str:

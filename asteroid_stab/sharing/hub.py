@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ PREFIX = "hf://"
 """Beginning of the name of a model on the hub, where a path may stand too."""
 OTHER_MODEL = "pytorch_model.bin"
 """Name of a model file that plain Asteroid's users put on the hub."""
+MAX_SIZE = "2G"
+"""How much of a model is fetched at most where nobody allows more."""
+MAX_BYTES = 2 * 1024**3
 _NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
@@ -70,14 +74,15 @@ def local_model(text: str) -> Path:
         text: ``hf://user/name[@revision]``.
 
     Raises:
-        StabError: it is no such name, the hub has no such model, or neither hub nor cache can be reached.
+        StabError: it is no such name, the hub has no such model, more than :data:`MAX_SIZE` would have to be fetched,
+            or neither hub nor cache can be reached.
     """
     own = RunLayout("")
     names = [own.model.name, own.config.name, OTHER_MODEL]
     name = parse_name(text)
-    hub = _library(text)
-    with hub_errors(name.repo):
-        folder = Path(hub.snapshot_download(name.repo, revision=name.revision, allow_patterns=names))
+    mend = f"the {shown_size(MAX_BYTES)} that {PREFIX} fetches: 'asteroid-stab pull {text.removeprefix(PREFIX)} "
+    mend += "--max-size SIZE' fetches a larger one into a folder, which stands in its place"
+    folder = _fetch(text, name, names, MAX_BYTES, mend)
     if RunLayout(folder).model.is_file():
         return folder
     if not (folder / OTHER_MODEL).is_file():
@@ -88,39 +93,67 @@ def local_model(text: str) -> Path:
     return folder / OTHER_MODEL
 
 
-def fetch_folder(name: HubName, folder: Path, names: Sequence[str]) -> None:
+def fetch_folder(
+    name: HubName, folder: Path, names: Sequence[str], max_bytes: int, announce: Callable[[int], object]
+) -> None:
     """Fetches files of a model into a folder.
 
     Args:
         name: the model.
         folder: where to write.
         names: the files, or patterns of them; others stay on the hub.
+        max_bytes: how much is fetched at most.
+        announce: called with the number of bytes before they are fetched.
 
     Raises:
-        StabError: the hub has no such model, or cannot be reached.
+        StabError: the hub has no such model, a larger one, or cannot be reached.
     """
-    hub = _library("pull")
-    with hub_errors(name.repo):
-        hub.snapshot_download(name.repo, revision=name.revision, allow_patterns=[*names], local_dir=folder)
+    mend = f"--max-size {shown_size(max_bytes)}; a larger one fetches it"
+    _fetch("pull", name, names, max_bytes, mend, announce, folder)
 
 
-def size_of(name: HubName, names: Sequence[str]) -> int:
-    """Returns the bytes of files of a model on the hub, which are not fetched.
+def _fetch(
+    purpose: str,
+    name: HubName,
+    names: Sequence[str],
+    max_bytes: int,
+    mend: str,
+    announce: Callable[[int], object] = lambda n_bytes: None,
+    folder: Path | None = None,
+) -> Path:
+    """Fetches files into a folder, or into the cache, once their size is known; returns the folder.
 
-    Args:
-        name: the model.
-        names: the files, or patterns of them.
-
-    Raises:
-        StabError: the hub has no such model, or cannot be reached.
+    The cache, which is asked for a model without a folder, is taken as it is where the hub cannot be reached.
     """
-    hub, errors = _library("pull"), needed("huggingface_hub.errors", "pull", "hub")
+    hub, errors = _library(purpose), needed("huggingface_hub.errors", purpose, "hub")
+    get = partial(hub.snapshot_download, name.repo, revision=name.revision, allow_patterns=[*names])
     with hub_errors(name.repo):
         try:
-            files = hub.snapshot_download(name.repo, revision=name.revision, allow_patterns=[*names], dry_run=True)
+            files = get(dry_run=True)
         except errors.DryRunError as error:  # it hides why the hub was of no help
-            raise (error.__cause__ or error) from error
-    return sum(one.file_size or 0 for one in files)
+            reason = error.__cause__ or error
+            if folder is not None:
+                raise reason from error
+            try:
+                return Path(get(local_files_only=True))
+            except errors.LocalEntryNotFoundError:
+                raise reason from error
+        n_bytes = sum(one.file_size or 0 for one in files if one.will_download or folder is not None)
+        if n_bytes > max_bytes:
+            raise StabError(f"{name.repo} has {shown_size(n_bytes)}, more than {mend}")
+        announce(n_bytes)
+        return Path(get(local_dir=folder))
+
+
+def shown_size(n_bytes: float) -> str:
+    """Returns a number of bytes for people.
+
+    Example:
+        >>> shown_size(700), shown_size(1536), shown_size(2 * 1024**3)
+        ('700 B', '1.5 KB', '2 GB')
+    """
+    unit = next(i for i in range(5) if n_bytes < 1024 ** (i + 1) or i == 4)
+    return f"{n_bytes / 1024**unit:.3g} {('B', 'KB', 'MB', 'GB', 'TB')[unit]}"
 
 
 def send_folder(name: HubName, folder: Path, private: bool, message: str) -> str:

@@ -579,7 +579,7 @@ def test_words_are_counted_by_a_recogniser_of_the_users(run, here, capsys, monke
     evaluate.main([str(run), "--metrics", "si_sdr", *words])
     out = capsys.readouterr().out
     assert "WER 40.0 %, cpWER 40.0 % of all 20 words\n" in out
-    assert heard == [8000] * 8
+    assert heard == [8000] * 9  # on noise first
     summary = json.loads((run / "evaluation/test/summary.json").read_text())
     assert summary["words"] == {"wer": 40.0, "cpwer": 40.0, "n_words": 20}
     assert summary["recogniser"] == "spoken_data.hear"
@@ -588,7 +588,7 @@ def test_words_are_counted_by_a_recogniser_of_the_users(run, here, capsys, monke
     assert read.evaluation.utterances["wer"].tolist() == [40.0] * 4
     evaluate.main([str(run), "--metrics", "si_sdr", *words])
     assert "WER 40.0 %, cpWER 40.0 % of all 20 words\n" in capsys.readouterr().out
-    assert len(heard) == 8
+    assert len(heard) == 9
     table.write_text(table.read_text().replace("a c d", "a b"))
     with pytest.raises(StabError, match="with transcripts_sha256=.*; --overwrite replaces it"):
         evaluate.main([str(run), "--metrics", "si_sdr", *words])

@@ -5,8 +5,10 @@ import pytest
 import soundfile as sf
 
 from asteroid_stab.cli import separate
-from asteroid_stab.demo.separator import Separation, Separator, aligned
+from asteroid_stab.demo.page import CHANNELS, channels
+from asteroid_stab.demo.separator import TRAINED, Separation, Separator, aligned
 from asteroid_stab.errors import StabError
+from asteroid_stab.microphones import MicChoice
 from asteroid_stab.models import MultiMicConvTasNet, save_model
 
 
@@ -30,6 +32,24 @@ def test_it_separates_as_the_command_does(model, recording, place, tmp_path, cha
     mixture, rate = sf.read(found.mixture)
     assert (found.mixture.name, len(mixture), rate) == ("talk_mixture.wav", 6000, 8000)
     assert mixture.std() > 0.1
+
+
+def test_it_takes_the_microphone_of_the_training(tmp_path, tiny_model, make_run, recording, place):
+    save_model(tiny_model(), tmp_path / "model.pth", microphones=MicChoice([2], None))
+    file, one = recording(n_channels=4), recording("one.wav")
+    for source in (tmp_path / "model.pth", make_run("run")):
+        if source.is_dir():  # of an older version, whose model file names none
+            config = source / "config.yaml"
+            config.write_text(config.read_text().replace("ToyCorpus}", "ToyCorpus, mics: [2]}"))
+        separator = Separator(source)
+        (folder := place / source.name).mkdir()
+        found = separator.separate(file, TRAINED, folder)
+        assert found.note == "channel 3"
+        np.testing.assert_allclose(sf.read(found.mixture)[0], sf.read(file)[0][:, 2], atol=1e-6)
+        assert channels([separator])[0] == ("the one of the model's training", TRAINED)
+        assert separator.separate(one, TRAINED, folder).note == ""
+        assert separator.separate(recording("two.wav", n_channels=2), TRAINED, folder).note == "mean of 2 channels"
+    assert channels([Separator(make_run("plain"))]) == [*CHANNELS]
 
 
 def test_progress_goes_to_the_end_and_may_end_the_work(model, recording, place):

@@ -7,7 +7,7 @@ from notebooks import NOTEBOOKS, cells, sources
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDEST = 88  # letters that fit on the page, as in docs/tutorials/ruff.toml
-MOST_S = 120  # of one core, all together: they run in each build of the site; 90 where no other work fills the caches
+MOST_S = 120  # of one core, all together: they run in each build of the site, and took 87 on two shared cores
 SHOWN = {
     "label_switching": ["plain PIT ['", "hysteresis, 1 dB ['"],
     "own_corpus": ["Speech/train/train", "exit status 2", "test SI-SDRi", "runs/mine/report.html"],

@@ -110,7 +110,12 @@ def test_arguments():
 def test_what_is_missing_is_named(monkeypatch, tmp_path):
     module._network.cache_clear()
     monkeypatch.setattr(module, "files", lambda package: tmp_path)
-    with pytest.raises(StabError, match=r"the package speechmos has no dnsmos_models/sig_bak_ovr.onnx .*install it"):
+    message = r"DNSMOS: dnsmos_models/sig_bak_ovr.onnx of the package speechmos cannot be read \(%s.*install it again"
+    with pytest.raises(StabError, match=message % "FileNotFoundError"):
+        check_dnsmos()
+    (tmp_path / "dnsmos_models").mkdir()
+    (tmp_path / "dnsmos_models/sig_bak_ovr.onnx").write_bytes(b"no network")
+    with pytest.raises(StabError, match=message % "InvalidProtobuf"):
         check_dnsmos()
     monkeypatch.setitem(sys.modules, "speechmos", None)
     with pytest.raises(StabError, match=r"DNSMOS needs speechmos .*asteroid-stab\[dnsmos\]"):

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,9 +11,17 @@ import torch
 from asteroid_stab.data import MixtureDataset
 from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.separated import Separated
-from asteroid_stab.metrics.words import FIGURES, WordErrors, errors, load_recogniser, read_transcripts, total
+from asteroid_stab.metrics.words import (
+    FIGURES,
+    WordErrors,
+    check_recogniser,
+    errors,
+    load_recogniser,
+    read_transcripts,
+    total,
+)
 
-pytest.importorskip("meeteval")
+COUNTED = pytest.mark.skipif(find_spec("meeteval") is None, reason="meeteval counts the errors")
 RATE = 1000
 
 
@@ -50,6 +59,7 @@ def recogniser(texts, mixtures):
     return recognise
 
 
+@COUNTED
 def test_the_errors_are_of_the_right_sources():
     mixtures = [pair(0), pair(1)]
     said = [["a b c", "d e", "f"], ["one two", "three", "four five six seven"]]
@@ -63,6 +73,7 @@ def test_the_errors_are_of_the_right_sources():
     assert total([one.figures for one in found]) == {"wer": rate, "cpwer": rate, "n_words": 13}
 
 
+@COUNTED
 def test_cpwer_takes_the_texts_in_any_order():
     """A source is heard in another's estimate: an error for the WER, which keeps the assignment by SI-SDR."""
     mixtures = [pair(0)]
@@ -72,6 +83,7 @@ def test_cpwer_takes_the_texts_in_any_order():
     assert (found.figures["wer"], found.figures["cpwer"]) == (pytest.approx(100 * 6 / 6), 0.0)
 
 
+@COUNTED
 def test_errors_are_counted_as_by_hand():
     assert errors(["a b c"], ["a x c d"]) == (2, 3)
     assert errors(["", "a"], ["a", ""]) == (0, 1)
@@ -79,9 +91,11 @@ def test_errors_are_counted_as_by_hand():
     assert errors(["a b", "c", "d e f"], ["d e f", "a b", "c"]) == (0, 6)
 
 
+@COUNTED
 def test_without_words_there_is_no_rate():
     mixtures = [pair(0)]
-    words = WordErrors(lambda signal, rate: "x", {"talk 0": ["", "", ""]}, Spoken(1))
+    texts = {"talk 0": ["", "", ""], "talk 1": ["a", "", ""]}
+    words = WordErrors(lambda signal, rate: "x", texts, Spoken(2))
     (found,) = words.after(lambda items: iter(mixtures))([0])
     assert math.isnan(found.figures["wer"])
     assert math.isnan(found.figures["cpwer"])
@@ -89,33 +103,59 @@ def test_without_words_there_is_no_rate():
     assert [*FIGURES] == ["wer", "cpwer", "n_words"]
 
 
+@COUNTED
 def test_a_mixture_whose_recogniser_fails_is_named_and_a_broken_one_passes():
     broken = pair(1)._replace(fault="no file")
 
-    def fails(signal, rate):
-        raise RuntimeError("no memory")
+    for error, reason in ((RuntimeError("no memory"), "RuntimeError: no memory"), (SystemExit(0), "SystemExit: 0")):
 
-    words = WordErrors(fails, {"talk 0": [""] * 3, "talk 1": [""] * 3}, Spoken(2))
-    found = list(words.after(lambda items: iter([pair(0), broken]))([0, 1]))
-    assert [one.fault for one in found] == ["the recogniser failed: RuntimeError: no memory", "no file"]
+        def fails(signal, rate, error=error):
+            raise error
+
+        words = WordErrors(fails, {"talk 0": ["a"] * 3, "talk 1": [""] * 3}, Spoken(2))
+        found = list(words.after(lambda items: iter([pair(0), broken]))([0, 1]))
+        assert [one.fault for one in found] == [f"the recogniser failed: {reason}", "no file"]
 
 
+@COUNTED
 def test_a_recogniser_that_gives_no_text_ends_it():
-    words = WordErrors(lambda signal, rate: None, {"talk 0": [""] * 3}, Spoken(1))
+    words = WordErrors(lambda signal, rate: None, {"talk 0": ["a"] * 3}, Spoken(1))
     with pytest.raises(StabError, match=r"the recogniser must return a text \(str\), got NoneType"):
         list(words.after(lambda items: iter([pair(0)]))([0]))
 
 
-def test_transcripts_must_be_of_the_mixtures(monkeypatch):
+def test_a_recogniser_is_tried_on_noise():
+    heard = []
+    check_recogniser(lambda signal, rate: heard.append((signal, rate)) or "a", RATE)
+    ((signal, rate),) = heard
+    assert (signal.dtype, signal.shape, rate) == (np.float32, (RATE,), RATE)
+    assert 0.3 < np.abs(signal).max() < 1
+    with pytest.raises(StabError, match=r"the recogniser must return a text \(str\), got NoneType"):
+        check_recogniser(lambda signal, rate: None, RATE)
+    for wrong in (lambda signal: "", lambda signal, rate: sys.exit(3)):
+        message = (
+            r"the recogniser failed on a second of noise at 1000 Hz: (TypeError|SystemExit): .*sample_rate\) -> text"
+        )
+        with pytest.raises(StabError, match=message):
+            check_recogniser(wrong, RATE)
+
+
+@COUNTED
+def test_transcripts_must_be_of_the_mixtures():
     texts = {"talk 0": [""] * 3, "talk 9": [""] * 3}
     with pytest.raises(StabError, match=r"2 of 3 mixtures have no transcript: talk 1, talk 2 \(did you mean 'talk "):
         WordErrors(lambda *_: "", texts, Spoken(3))
-    WordErrors(lambda *_: "", texts, Spoken(3), limit=1)
+    WordErrors(lambda *_: "", {**texts, "talk 0": ["a", "", ""]}, Spoken(3), limit=1)
     with pytest.raises(StabError, match="the transcripts must be of 3 sources, got 2 for 'talk 0'"):
         WordErrors(lambda *_: "", {"talk 0": ["", ""]}, Spoken(1))
+    with pytest.raises(StabError, match="the transcripts of 1 mixtures have no words, so that there are no rates"):
+        WordErrors(lambda *_: "", {"talk 0": ["", " ", ""]}, Spoken(1))
+
+
+def test_what_counts_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "meeteval.wer", None)
     with pytest.raises(StabError, match=r"--recogniser needs meeteval.wer .*asteroid-stab\[words\]"):
-        WordErrors(lambda *_: "", texts, Spoken(1))
+        WordErrors(lambda *_: "", {"talk 0": ["a"] * 3}, Spoken(1))
 
 
 def test_a_table_of_transcripts(tmp_path):

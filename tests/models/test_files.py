@@ -53,10 +53,26 @@ def test_the_microphones_of_the_training_stay_with_a_model(tmp_path, tiny_model)
     assert type(model).from_pretrained(str(file)).sample_rate == model.sample_rate  # plain Asteroid reads it
     save_model(tiny_model(), file)
     assert microphones_of(load_model(file)) is None
-    for wrong in ("x", {"mics": ["a"], "ref_mic": None}, {"mics": [1]}, [1]):
+    for wrong, got in (
+        ("x", "by mics and ref_mic, got a str without them"),
+        (torch.ones(2), "got a Tensor without them"),
+        ({"mics": [1]}, "got a dict without them"),
+        ({"mics": ["a"] * 999, "ref_mic": None}, "ValueError: mics must be a list of different channels.{0,150}$"),
+        ({"mics": torch.ones(2), "ref_mic": None}, "ValueError: mics must be a list"),
+        ({"mics": [0, 10**30], "ref_mic": None}, "got 1000"),
+        ({"mics": None, "ref_mic": 1024}, "got 1024"),
+    ):
         save_model(tiny_model(), file, {"microphones": wrong})
-        with pytest.raises(StabError, match=r"the microphones in '.*a.pth' cannot be used: "):
+        message = rf"the microphones in '.*a.pth' must be channels from 0 to 1023.*{got}"
+        with pytest.raises(StabError, match=message):
             load_model(file)
+
+
+def test_an_attribute_of_a_users_model_is_no_microphones(tmp_path, tiny_model):
+    model = tiny_model()
+    model.microphones = 4
+    save_model(model, tmp_path / "a.pth")
+    assert microphones_of(model) is microphones_of(load_model(tmp_path / "a.pth")) is None
 
 
 def test_only_plain_values_are_saved(tmp_path, tiny_model):

@@ -4,9 +4,18 @@ import pytest
 from hub_stand_in import TOKEN, hub_stand_in
 from shared_runs import CONV
 
+from asteroid_stab.cli.arguments import size
 from asteroid_stab.errors import StabError
 from asteroid_stab.models import conv_tasnet, load_model, load_pretrained, save_model
-from asteroid_stab.sharing.hub import hub_errors, is_hub_name, local_model, parse_name, send_folder
+from asteroid_stab.sharing.hub import (
+    MAX_BYTES,
+    MAX_SIZE,
+    hub_errors,
+    is_hub_name,
+    local_model,
+    parse_name,
+    send_folder,
+)
 
 
 @pytest.fixture
@@ -57,6 +66,26 @@ def test_a_model_is_fetched_once_and_taken_from_the_cache_without_network(hub, m
     assert len(hub.calls) == n_calls
     with pytest.raises(StabError, match=r"ann/b: no way to the hub at http.*, and the cache has no whole copy"):
         local_model("hf://ann/b")
+
+
+def test_a_large_model_is_fetched_on_demand_only(hub, model_bytes, monkeypatch):
+    """Each way to a model by its name has the limit; what the cache has already is not fetched."""
+    files = {"best_model.pth": model_bytes, "other.iso": bytes(10**6)}
+    hub.put("ann/a", files)
+    monkeypatch.setattr("asteroid_stab.sharing.hub.MAX_BYTES", len(model_bytes) - 1)
+    with pytest.raises(
+        StabError, match=r"ann/a has .*B, more than the .*B that hf:// fetches: 'asteroid-stab pull ann/a@main --max-"
+    ):
+        load_pretrained(conv_tasnet(2, **CONV), "hf://ann/a@main")
+    assert not any(call.startswith("GET") and "best_model.pth" in call for call in hub.calls)
+    monkeypatch.setattr("asteroid_stab.sharing.hub.MAX_BYTES", len(model_bytes))
+    folder = local_model("hf://ann/a")
+    monkeypatch.setattr("asteroid_stab.sharing.hub.MAX_BYTES", 0)
+    assert local_model("hf://ann/a") == folder
+
+
+def test_the_limit_is_the_one_that_pull_shows():
+    assert size(MAX_SIZE) == MAX_BYTES
 
 
 def test_a_model_of_plain_asteroid_is_taken(hub, model_bytes):

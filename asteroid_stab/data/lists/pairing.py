@@ -166,8 +166,9 @@ def pair_utterances(
     if n_mixtures > most:
         rule = "no combination twice" if reuse else f"each utterance once; {total} with reuse"
         raise StabError(
-            f"n_mixtures must be at most {most} ({sum(counts)} utterances of {len(groups)} speakers, {n_src} "
-            f"different speakers in a mixture, {rule}), got {n_mixtures}"
+            f"{{argument}} must be at most {most} ({sum(counts)} utterances of {len(groups)} speakers, {n_src} "
+            f"different speakers in a mixture, {rule}), got {n_mixtures}",
+            "n_mixtures",
         )
     mixtures = _deal(groups, n_src, min(once, n_mixtures), rng)
     taken = {tuple(sorted(mixture)) for mixture in mixtures}

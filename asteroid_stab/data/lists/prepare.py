@@ -61,6 +61,11 @@ class Plan:
             raise StabError("subsets must name a folder of the corpus, got none")
         if self.n_valid is not None and not self.valid_speakers:
             raise StabError(f"n_valid needs valid_speakers, got n_valid={self.n_valid} and valid_speakers=0")
+        if 0 < self.valid_speakers < self.n_src:
+            raise StabError(
+                f"valid_speakers must be at least n_src={self.n_src}, the speakers of a mixture, got "
+                f"{self.valid_speakers}"
+            )
 
     @property
     def stems(self) -> list[str]:
@@ -163,8 +168,8 @@ def _make(
     speech_parts, noise_parts = _split_speech(usable, plan), _split_noise(noises, plan)
     # All pairs before the first loudness: an error comes at once, and no list is written.
     pairs = [
-        _pair(part, n_mixtures, stem, plan)
-        for part, n_mixtures, stem in zip(speech_parts, (plan.n_mixtures, plan.n_valid), plan.stems, strict=False)
+        _pair(part, argument, stem, plan)
+        for part, argument, stem in zip(speech_parts, ("n_mixtures", "n_valid"), plan.stems, strict=False)
     ]
     return [
         ListMaker(stem, speech, mixtures, root, noise, noise_root, plan.seed, levels, out).make(progress)
@@ -205,8 +210,11 @@ def _split_speech(utterances: list[Utterance], plan: Plan) -> list[list[Utteranc
     speakers = sorted({u.speaker for u in utterances})
     if not plan.valid_speakers:
         return [utterances]
-    if plan.valid_speakers > len(speakers):
-        raise StabError(f"valid_speakers must be at most {len(speakers)}, got {plan.valid_speakers}")
+    if plan.valid_speakers + plan.n_src > len(speakers):
+        raise StabError(
+            f"valid_speakers must leave n_src={plan.n_src} of the {len(speakers)} speakers for the other list, got "
+            f"{plan.valid_speakers}"
+        )
     held_out = hold_out(speakers, plan.valid_speakers, plan.seed)
     return [[u for u in utterances if (u.speaker in held_out) == valid] for valid in (False, True)]
 
@@ -223,15 +231,16 @@ def _split_noise(noises: list[Utterance], plan: Plan) -> list[list[Utterance]]:
     return [[noises[i] for i in sorted(part)] for part in (order[n_valid:], order[:n_valid])]
 
 
-def _pair(utterances: list[Utterance], n_mixtures: int | None, stem: str, plan: Plan) -> list[Mixture]:
-    """Pairs the utterances of one list."""
+def _pair(utterances: list[Utterance], argument: str, stem: str, plan: Plan) -> list[Mixture]:
+    """Pairs the utterances of one list, whose number of mixtures is an argument of the plan."""
     groups: dict[str, list[int]] = {}
     for i, utterance in enumerate(utterances):
         groups.setdefault(utterance.speaker, []).append(i)
     decks = list(groups.values())
+    n_mixtures = getattr(plan, argument)
     if n_mixtures is None:  # at least one, so that an empty list is refused like every impossible list
         n_mixtures = max(1, most_mixtures([len(deck) for deck in decks], plan.n_src))
     try:
         return pair_utterances(decks, plan.n_src, n_mixtures, stream(plan.seed, stem, "pairs"), plan.reuse)
     except StabError as error:
-        raise StabError(f"{stem}: {error}") from error
+        raise StabError(f"{stem}: {error.message}", error.argument and argument) from error

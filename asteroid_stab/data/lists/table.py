@@ -36,7 +36,9 @@ class ListTable:
                 lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
         except FileNotFoundError as error:
             raise StabError(f"there is no {what} {path}{absent}") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except UnicodeDecodeError as error:
+            raise StabError(f"cannot read {self.label}: {error}; save it as UTF-8") from error
+        except (OSError, csv.Error) as error:
             raise StabError(f"cannot read {self.label}: {error}") from error
         if not lines:
             raise StabError(f"{self.label} must have columns and rows, it is empty")
@@ -62,7 +64,9 @@ class ListTable:
             StabError: it does not.
         """
         if absent := [name for name in columns if name not in self.columns]:
-            raise StabError(f"{self.label} must have the columns {', '.join(absent)}; it has {self.columns}")
+            other = next((mark for mark in ";\t" if len(self.columns) == 1 and mark in self.columns[0]), None)
+            mend = f"; its cells must be separated by commas, not by {other!r}" if other else ""
+            raise StabError(f"{self.label} must have the columns {', '.join(absent)}; it has {self.columns}{mend}")
         if not self._rows:
             raise StabError(f"{self.label} must have rows, got none")
 

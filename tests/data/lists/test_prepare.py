@@ -188,9 +188,9 @@ def test_lists_are_not_overwritten_unless_told(speech, tmp_path):
         ({"n_mixtures": 10}, rf"{NAME}: n_mixtures must be at most 9 .*; 135 with reuse\), got 10"),
         ({"n_mixtures": 136, "reuse": True}, rf"{NAME}: n_mixtures must be at most 135 .* got 136"),
         ({"n_src": 7}, "n_src must be at most 6, the number of speakers, got 7"),
-        ({"valid_speakers": 5}, rf"{NAME}: n_src must be at most 1, the number of speakers, got 2"),
-        ({"valid_speakers": 7}, "valid_speakers must be at most 6, got 7"),
-        ({"valid_speakers": 2, "n_valid": 4}, rf"{NAME}-valid: n_mixtures must be at most 3 .* got 4"),
+        ({"valid_speakers": 5}, "valid_speakers must leave n_src=2 of the 6 speakers for the other list, got 5"),
+        ({"valid_speakers": 7}, "valid_speakers must leave n_src=2 of the 6 speakers for the other list, got 7"),
+        ({"valid_speakers": 2, "n_valid": 4}, rf"{NAME}-valid: n_valid must be at most 3 .* got 4"),
     ],
 )
 def test_what_cannot_be_made_writes_nothing(speech, tmp_path, changes, message):
@@ -205,6 +205,7 @@ def test_what_cannot_be_made_writes_nothing(speech, tmp_path, changes, message):
         ({"n_src": 0}, "n_src must be at least 1, got 0"),
         ({"n_mixtures": 0}, "n_mixtures must be at least 1, got 0"),
         ({"valid_speakers": -1}, "valid_speakers must be at least 0, got -1"),
+        ({"valid_speakers": 1}, "valid_speakers must be at least n_src=2, the speakers of a mixture, got 1"),
         ({"min_seconds": 0.3}, "min_seconds must be at least 0.4, got 0.3"),
         ({"n_valid": 4}, "n_valid needs valid_speakers, got n_valid=4"),
         ({"subsets": []}, "subsets must name a folder of the corpus, got none"),

@@ -39,7 +39,8 @@ def test_variants_are_one_table(tmp_path, text):
         ("\ufeff\r\n\r\n", "it is empty"),
         ("name,gain\n", "must have rows, got none"),
         ("name\nx\n", r"must have the columns gain; it has \['name'\]"),
-        ("name;gain\nx;0.5\n", r"must have the columns name, gain; it has \['name;gain'\]"),
+        ("name;gain\nx;0.5\n", r"must have the columns name, gain; it has \['name;gain'\]; .* by commas, not by ';'"),
+        ("name\tgain\nx\t0.5\n", r"its cells must be separated by commas, not by '\\t'"),
         ("name,gain,name\nx,1,y\n", "must have one column of each name, got 'name' twice"),
         ("name,gain\nx,1\na, b,2\n", "row 2 of .* must have 2 cells, got 3: '2' has no column"),
         ("name,gain\nx,1\ny,\n", "row 2 of .* must have a gain, got nothing"),
@@ -65,6 +66,10 @@ def test_files_that_are_no_table(tmp_path):
     for content in (b"\xff\xfe\x00", b"a,b\n\xe4,1\n", b'"' + b"x" * 200_000):
         (tmp_path / "t.csv").write_bytes(content)
         with pytest.raises(StabError, match="cannot read the table .*t.csv"):
+            ListTable(tmp_path / "t.csv", "table")
+    for encoding in ("latin-1", "utf-16"):  # as spreadsheets save them
+        (tmp_path / "t.csv").write_bytes(PLAIN.encode(encoding))
+        with pytest.raises(StabError, match="cannot read the table .*codec .*; save it as UTF-8"):
             ListTable(tmp_path / "t.csv", "table")
     with pytest.raises(StabError, match="cannot read the table"):
         ListTable(tmp_path, "table")
