@@ -16,11 +16,21 @@ from pathlib import Path
 
 def keep(*_):
     seconds = sum(os.times()[:4])  # of the processor, with the children that have ended
-    shown = {"first": get_ipython().user_ns["In"][1], "seconds": seconds}
+    shown = {"first": get_ipython().history_manager.input_hist_raw[1], "seconds": seconds}
     Path(FOLDER, f"{os.getpid()}.json").write_text(json.dumps(shown))
 
 get_ipython().events.register("post_run_cell", keep)
 """
+
+
+BUILD_S = 1800  # the notebooks take two minutes of one core, which a busy machine does not have for itself
+
+
+def pytest_collection_modifyitems(items):
+    """The first test that asks for the site waits for it, longer than tests may take."""
+    for item in items:
+        if "built" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(BUILD_S))
 
 
 @pytest.fixture(scope="session")
