@@ -35,7 +35,7 @@ class Training:
         return "".join(self.lines)
 
     def wait_for(self, text):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300  # a busy machine starts two processes in minutes
         while text not in self.text and self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert text in self.text, self.text
