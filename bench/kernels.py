@@ -26,7 +26,7 @@ def network(kind: str, n_src: int) -> nn.Module:
     """Returns a network of a kind with the layers of torch and Asteroid."""
     import torch
 
-    from asteroid_stab.masknn.kernels import FAST
+    from asteroid_stab.masknn.kernels import stock_kernels
     from asteroid_stab.models import LatentRefinementNet
 
     torch.manual_seed(0)
@@ -34,10 +34,8 @@ def network(kind: str, n_src: int) -> nn.Module:
         model: nn.Module = LatentRefinementNet(n_src, n_blocks=2, n_iterations=3, n_filters=256, bn_chan=64)
     else:
         model = model_of(kind, N_LAYERS, n_src)
-    stock = {fast: own for own, (fast, _) in FAST.items()}
-    for module in model.modules():
-        module.__class__ = stock.get(type(module), type(module))
-    return model
+    with stock_kernels(model):
+        return copy.deepcopy(model)
 
 
 def step_of(model: nn.Module, loss_func: Any, options: argparse.Namespace, n_src: int) -> Callable[[], None]:

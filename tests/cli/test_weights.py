@@ -45,16 +45,20 @@ def test_one_item_has_nothing_to_compare(run, capsys):
     assert "there is nothing to compare: no property varies among at least 4 items" in capsys.readouterr().out
 
 
-def test_items_that_all_weigh_the_same(run, capsys):
-    table = ITEM_WEIGHTS.read(run / "item_weights.npy")
-    kept = (run / "item_weights.npy").read_bytes()
+@pytest.fixture
+def table(run):
+    """The run's table, to be changed and written; the run has its own again afterwards."""
+    file = run / "item_weights.npy"
+    kept = file.read_bytes()
+    yield ITEM_WEIGHTS.read(file)
+    file.write_bytes(kept)
+
+
+def test_items_that_all_weigh_the_same(run, table, capsys):
     table[:, 1:] = (0, 1)
-    try:
-        ITEM_WEIGHTS.write(run / "item_weights.npy", table.astype("float32"))
-        assert main(["weights", str(run)]) == 0
-        assert "every item has the same mean weight" in capsys.readouterr().out
-    finally:
-        (run / "item_weights.npy").write_bytes(kept)
+    ITEM_WEIGHTS.write(run / "item_weights.npy", table.astype("float32"))
+    assert main(["weights", str(run)]) == 0
+    assert "every item has the same mean weight" in capsys.readouterr().out
 
 
 def test_no_interval_is_shown_where_there_is_none():
@@ -63,16 +67,11 @@ def test_no_interval_is_shown_where_there_is_none():
     assert _correlation(relation) == "+1.00\n–"
 
 
-def test_weights_are_shown_where_nothing_is_dropped(run, tmp_path, capsys):
-    table = ITEM_WEIGHTS.read(run / "item_weights.npy")
+def test_weights_are_shown_where_nothing_is_dropped(run, table, capsys):
     table[:, 1] = 0
-    kept = (run / "item_weights.npy").read_bytes()
-    try:
-        ITEM_WEIGHTS.write(run / "item_weights.npy", table.astype("float32"))
-        assert main(["weights", str(run)]) == 0
-        assert "mean weight (1: the plain mean's), by quarters of the items" in capsys.readouterr().out
-    finally:
-        (run / "item_weights.npy").write_bytes(kept)
+    ITEM_WEIGHTS.write(run / "item_weights.npy", table.astype("float32"))
+    assert main(["weights", str(run)]) == 0
+    assert "mean weight (1: the plain mean's), by quarters of the items" in capsys.readouterr().out
 
 
 def test_other_data_and_a_run_without_weights_are_refused(run, tmp_path, capsys):
