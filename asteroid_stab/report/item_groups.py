@@ -13,6 +13,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.item_names import ItemNames
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.speakers import level_difference, pitch_distance
+from asteroid_stab.microphones import item_reference
 from asteroid_stab.report.data_map import rank_correlation
 from asteroid_stab.report.item_history import count_item_switches, run_digest
 from asteroid_stab.run.item_tables import DATA_MAP, ITEM_WEIGHTS
@@ -157,15 +158,9 @@ def heard_properties(
     rows = []
     for item in ids.tolist():
         mixture, sources, _ = dataset[item]
-        heard = mixture if mixture.ndim == 1 else mixture[0]
-        signals = sources.numpy()
-        rows.append(
-            (
-                input_snr(heard.numpy(), signals),
-                level_difference(signals),
-                pitch_distance(signals, dataset.sample_rate),
-            )
-        )
+        heard, signals = item_reference(mixture).numpy(), sources.numpy()
+        distance = pitch_distance(signals, dataset.sample_rate)
+        rows.append((input_snr(heard, signals), level_difference(signals), distance))
         advance()
     titles = ("input SNR, dB", "level difference, dB", "pitch distance, semitones")
     return dict(zip(titles, np.array(rows).reshape(-1, len(titles)).T, strict=True))
