@@ -82,7 +82,8 @@ class EndingSignals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup)
-            sys.unraisablehook = self._unraisable
+            if self.number is None:  # what a signal has cut off is cleared away until the very end of the program
+                sys.unraisablehook = self._unraisable
             self._left = True
             with suppress(OSError):  # the thread has followed a signal and is gone
                 self._write.send(b"\0")  # wakes the thread; a forked process may hold the other end open
@@ -99,10 +100,13 @@ class EndingSignals:
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     def _raise_again(self, unraisable: Any) -> None:
-        """Has the exception raised again that came where Python can only ignore it, such as a hook of a fork."""
+        """Has the exception raised again that came where Python can only ignore it, such as a hook of a fork.
+
+        An object that the signal cut off while it was made may fail in its ``__del__``: nothing is printed of that.
+        """
         if issubclass(unraisable.exc_type, (KeyboardInterrupt, Terminated)):
             self._raised, self._ignored = False, True
-        else:
+        elif self.number is None or getattr(unraisable.object, "__name__", "") != "__del__":
             self._unraisable(unraisable)
 
     def _listen(self) -> None:

@@ -58,6 +58,27 @@ with signals.EndingSignals() as here, replacing(sys.argv[1]) as new:
 sys.exit(here.status)
 """
 
+HALF_MADE = """
+class Loader:
+    def __init__(self):
+        if len(sys.argv) > 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+            self.workers = []
+
+    def __del__(self):
+        list(self.workers)
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+        self.loader = Loader()
+
+with signals.EndingSignals() as here:
+    globals()[sys.argv[1]]()
+sys.exit(here.status if here.number else 0)
+"""
+
 LOST_PARENT = """
 import multiprocessing
 from multiprocessing import resource_sharer
@@ -85,6 +106,12 @@ with signals.EndingSignals():
 """
 
 
+@pytest.fixture
+def hook_of_errors(monkeypatch):
+    """Brings back the hook that a program which a signal has ended keeps until its own end."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+
+
 @pytest.mark.parametrize("parent", ["killed", "alive"])
 def test_a_forked_process_prints_a_traceback_unless_its_parent_is_gone(parent):
     """A loader's worker gives its tensors to its parent; a parent that is killed meanwhile cuts the connection."""
@@ -105,6 +132,17 @@ def test_an_exception_that_python_ignores_is_raised_again(tmp_path, name, status
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["Loader", "Cycle"])
+def test_an_object_that_a_signal_leaves_half_made_is_given_up_without_a_word(name):
+    """A loader's iterator fails in its ``__del__`` where its start was cut off, at once or when its cycle is found."""
+    here = [sys.executable, "-c", HEAD + HALF_MADE, name]
+    cut_off = subprocess.run([*here, "cut off"], capture_output=True, text=True, timeout=20, check=False)
+    assert (cut_off.returncode, cut_off.stderr) == (128 + signal.SIGTERM, "")
+    without_a_signal = subprocess.run(here, capture_output=True, text=True, timeout=20, check=False)
+    assert without_a_signal.returncode == 0
+    assert "AttributeError" in without_a_signal.stderr
+
+
 @pytest.mark.parametrize(("code", "status"), [(SWALLOWS, 143), (HELD_UP, 143), (TWICE, 130)])
 def test_a_program_that_does_not_end_is_ended(tmp_path, code, status):
     """With the word, the status, and without the file that it was writing."""
@@ -120,7 +158,7 @@ def test_a_program_that_does_not_end_is_ended(tmp_path, code, status):
     ("number", "error"),
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGUSR1, Terminated)],
 )
-def test_the_main_thread_gets_an_exception(number, error):
+def test_the_main_thread_gets_an_exception(hook_of_errors, number, error):
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     caught, noticed = [], []
     with EndingSignals() as signals:
@@ -174,7 +212,7 @@ def test_a_thread_leaves_signals_alone():
     assert seen == [before]
 
 
-def test_a_signal_of_ones_own_is_followed_without_posix(monkeypatch):
+def test_a_signal_of_ones_own_is_followed_without_posix(hook_of_errors, monkeypatch):
     """On Windows ``os.kill`` ends the process at once."""
     monkeypatch.delattr(signals.signal, "pthread_kill")
     monkeypatch.setattr(signals.os, "kill", None)

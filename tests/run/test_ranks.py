@@ -1,6 +1,7 @@
 """The watch over the other processes of a training: who is lost, and how this process ends."""
 
 import os
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -226,7 +227,8 @@ def test_a_process_that_has_not_come_is_named(others, ended, monkeypatch, capsys
     assert ended == []
 
 
-def test_a_signal_reaches_the_others(others):
+def test_a_signal_reaches_the_others(others, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # which stays where a signal has ended a program
     with EndingSignals() as signals, RankWatch(others.trainer(), print):
         time.sleep(1.5)
         os.kill(os.getpid(), 15)
