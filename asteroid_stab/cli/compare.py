@@ -75,6 +75,20 @@ def page(folder: Path, split: str, baseline: str | None, file: Path, corpus: str
     print(file)
 
 
+def keep(folder: Path, split: str, to: Path) -> None:
+    """Copies the results of a study, and prints what was copied.
+
+    Raises:
+        StabError: no run was evaluated, or the other folder cannot take the results.
+    """
+    from asteroid_stab.run.study_results import keep_results
+
+    copied, left_out = keep_results(folder, to, split)
+    print(f"\nthe results of {len(copied)} runs are in {shown(str(to))}")
+    if left_out:
+        print(f"left out, as they have no evaluation of {split}: {shown(some(left_out))}")
+
+
 def _label(row: str) -> str:
     """The name of a row in the legend, which leaves out names that begin with an underscore."""
     return f" {shown(row)}" if row.startswith("_") else shown(row)
@@ -150,6 +164,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write a self-contained HTML page of tables, differences with intervals, curves and cost (.html)",
     )
+    parser.add_argument(
+        "--keep",
+        type=path,
+        metavar="FOLDER",
+        help="copy the results without models and sounds into FOLDER, which compare reads as it reads DIR; results of "
+        "other rows and seeds that are in it stay",
+    )
     return parser
 
 
@@ -176,6 +197,8 @@ def main(argv: list[str]) -> int:
         from asteroid_stab.report.page import check_place
 
         check_place(options.page, "--page")
+    if options.keep is not None:
+        check_writable(options.keep, "--keep names another folder")
     if options.by_epoch:
         lines = by_epoch(options.folder)
     elif options.by_snr:
@@ -193,4 +216,6 @@ def main(argv: list[str]) -> int:
         picture(options.folder, options.split, options.picture, corpus)
     if options.page is not None:
         page(options.folder, options.split, options.baseline, options.page, corpus)
+    if options.keep is not None:
+        keep(options.folder, options.split, options.keep)
     return 0

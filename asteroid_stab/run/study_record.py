@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asteroid_stab.atomic import write_text
@@ -18,7 +18,7 @@ def read_order(study: StudyLayout) -> list[str]:
     Raises:
         StabError: the record is damaged.
     """
-    return [*_read_record(study)]
+    return [*read_record(study)]
 
 
 def keep_record(rows: Sequence[Row], overrides: Sequence[str], study: StudyLayout) -> None:
@@ -27,7 +27,7 @@ def keep_record(rows: Sequence[Row], overrides: Sequence[str], study: StudyLayou
     Raises:
         StabError: a row has runs of another recipe or other overrides, apart from those that a resumed run may change.
     """
-    before = _read_record(study)
+    before = read_record(study)
     started = {run.root.parts[-2] for run in study_runs(study.root)}
     now = {row.name: [row.recipe, *_fixed(row, overrides)] for row in rows}
     for row in rows:
@@ -37,7 +37,12 @@ def keep_record(rows: Sequence[Row], overrides: Sequence[str], study: StudyLayou
                 f"{row.at}: {study.root} holds runs of another row {row.name!r}, {' '.join(was)!r}, and this one is "
                 f"{' '.join(now[row.name])!r}: give it another name, or the study another folder"
             )
-    write_text(study.record, json.dumps({"rows": {**now, **{k: v for k, v in before.items() if k not in now}}}))
+    write_record(study, {**now, **{k: v for k, v in before.items() if k not in now}})
+
+
+def write_record(study: StudyLayout, rows: Mapping[str, list[str]]) -> None:
+    """Writes the rows of a study, in their order: the recipe of each, and the overrides that stay."""
+    write_text(study.record, json.dumps({"rows": dict(rows)}))
 
 
 def _fixed(row: Row, overrides: Sequence[str]) -> list[str]:
@@ -47,7 +52,12 @@ def _fixed(row: Row, overrides: Sequence[str]) -> list[str]:
     return [word for word in (*row.words, *overrides) if not may_change(filled(word, "out", 1))]
 
 
-def _read_record(study: StudyLayout) -> dict[str, list[str]]:
+def read_record(study: StudyLayout) -> dict[str, list[str]]:
+    """Returns the rows of a study in their order, each with its recipe and its overrides that stay.
+
+    Raises:
+        StabError: the record is damaged.
+    """
     try:
         rows: Any = json.loads(study.record.read_text(encoding="utf-8"))["rows"]
         if all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in rows.values()):

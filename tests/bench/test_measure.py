@@ -44,6 +44,7 @@ def test_the_peak_is_of_the_tensors_that_were_there_at_a_time():
     assert peak_of_tensors(call) == 4 * 150 * 2**10
 
 
+@pytest.mark.slow
 def test_the_peak_of_a_call_in_a_process_of_its_own():
     assert peak_bytes("ones", partial, (torch.ones, 100 * 2**18), (torch.ones, 1), "cpu", 1) == 100 * 2**20
 

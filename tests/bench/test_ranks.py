@@ -28,6 +28,7 @@ def test_both_sides_have_the_same_items_in_each_step(tmp_path):
     assert {"loader.batch_size=4", "trainer.devices=3", "trainer=ddp", "data.n_train=60"} < {*three}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_refused():
     with pytest.raises(StabError, match="--processes must be at least 2, got 1"):
         ranks.BENCH.parse(["--processes", "1"])

@@ -61,6 +61,22 @@ def test_rows_have_mean_and_spread_over_seeds(study, capsys):
     assert compared.splitlines()[2:] == ["| a | b | 1 | 1 | -0.50 | not known: one mixture of one seed |"]
 
 
+def test_results_are_kept_and_read_like_the_study(study, tmp_path_factory, capsys):
+    kept = tmp_path_factory.mktemp("kept") / "results"
+    assert main(["compare", str(study), "--keep", str(kept)]) == 0
+    shown, _, said = capsys.readouterr().out.rpartition("\n\n")
+    assert said == f"the results of 2 runs are in {kept}\nleft out, as they have no evaluation of test: b/2\n"
+    assert main(["compare", str(kept), "--baseline", "b"]) == 0
+    assert "| a | b | 1 | 1 | -0.50 |" in shown
+    assert "| a | b | 1 | 1 | -0.50 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--keep={study}", "--keep={study}/b", "--keep=/dev/null/x"])
+def test_results_can_not_be_kept_everywhere(study, capsys, option):
+    assert main(["compare", str(study), option.format(study=study)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.fixture
 def elsewhere(study):
     """The study, of which two runs were evaluated on another corpus too."""

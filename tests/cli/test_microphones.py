@@ -32,6 +32,7 @@ def words(tmp_path, monkeypatch):
     return ["baseline/toy", "data=mixture_files", f"data.root={tmp_path / 'array'}", *split, *loader, "logger=none"]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_a_file_is_written(tmp_path, words, capsys):
     model = [word for word in SMALL if word.startswith("model.")]
     for more, error in (

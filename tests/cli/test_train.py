@@ -105,6 +105,7 @@ def test_ended_by_a_signal_and_resumed_equals_undisturbed(whole, tmp_path, by, s
     assert_same_weights(run, whole[0])
 
 
+@pytest.mark.slow
 def test_a_training_that_ends_within_an_epoch_says_so(whole, tmp_path):
     """By its exit status too, so that no script goes on as if it were done; the resumed run has the whole epoch."""
     run = tmp_path / "run"
@@ -121,6 +122,7 @@ def test_a_finished_run_goes_on_with_more_epochs(whole, tmp_path):
     assert_same_weights(tmp_path / "run", whole[0])
 
 
+@pytest.mark.slow
 def test_or_resume_trains_and_then_goes_on(whole, tmp_path):
     """The same command twice, the second time with more epochs, and with words that come too late."""
     words = ["trainer.max_epochs=2", "optim.lr=0.002", "--or-resume"]
@@ -154,6 +156,7 @@ def test_a_run_dir_is_taken_as_it_is_written(tmp_path, capsys, monkeypatch):
         assert OmegaConf.create(capsys.readouterr().out).run_dir == folder
 
 
+@pytest.mark.slow
 def test_a_schedule_that_has_ended_is_not_gone_on_with(tmp_path, capsys):
     train(tmp_path / "run", "trainer.max_epochs=1", "scheduler=linear")
     assert main(["train", f"resume={tmp_path / 'run'}", "trainer.max_epochs=2"]) == 2
@@ -162,6 +165,7 @@ def test_a_schedule_that_has_ended_is_not_gone_on_with(tmp_path, capsys):
     assert_same_weights(tmp_path / "run", tmp_path / "next")  # it began with them, and learnt nothing
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_start_with_the_weights_of_another_again(tmp_path):
     train(tmp_path / "first", "trainer.max_epochs=1")
     train(tmp_path / "run", "trainer.max_epochs=1", f"init.path={tmp_path / 'first'}")
@@ -205,6 +209,7 @@ def test_two_processes_equal_one_where_mixtures_are_padded(tmp_path):
         np.testing.assert_allclose(one[column], two[column], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_folder_under_the_default_name(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "asteroid_stab.cli.main", "train", "baseline/toy", *SMALL, "logger=none",

@@ -90,6 +90,7 @@ def test_a_gate_joins_the_network_that_it_was_made_for():
     assert [cell(config) for config in fixed] == [(1, 1, 3), (1, 1, 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cells"), [("table1", TABLE_1), ("table2", TABLE_2)])
 def test_the_rows_are_the_cells_of_the_tables(name, cells):
     found = {}
@@ -117,6 +118,7 @@ def test_a_row_of_two_tables_is_one_row(file):
     assert shared == (2 if file == "table2" else 4)
 
 
+@pytest.mark.slow
 def test_sizes_are_the_papers():
     """Whose count leaves out the weights of the global norms."""
     for _, config in rows("table1"):

@@ -18,7 +18,7 @@ RECIPES = {
 }
 
 
-QUICK = ("OwnExactPITLossWrapper", "OwnStabSystem", "OddOnly")  # the others are slow
+QUICK = ("OwnExactPITLossWrapper",)  # the others are slow
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_real_speech_and_sounds(make, shared_data):
     assert len(data.test_dataset()) == 6
 
 
+@pytest.mark.slow
 def test_what_cannot_be_mixed_is_told(make, speech, wham_noise, tmp_path):
     silent = tmp_path / "silent"
     silent.mkdir()
