@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from asteroid_stab.errors import some
+from asteroid_stab.errors import StabError, some
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.resolve import corpus_value
 from asteroid_stab.run.stored import parse_config
@@ -31,7 +31,7 @@ def task(run: Run) -> tuple[int | None, bool]:
     config = upgrade_config(parse_config(run.config, str(RunLayout(run.path).config)))
     try:
         n_src = corpus_value(config["data"], "n_src")
-    except (KeyError, TypeError):  # a folder without the data's part, or with another kind of thing there
+    except (KeyError, TypeError, StabError):  # a folder without the data's part, or with another kind of thing there
         n_src = None
     return n_src, bool(config.get("pretext"))
 
