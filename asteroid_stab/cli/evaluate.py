@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shlex
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asteroid_stab.atomic import working_folder
 from asteroid_stab.cli.arguments import check_data_overrides, take_trust
@@ -18,16 +16,20 @@ from asteroid_stab.cli.evaluation_place import check_broken, check_place, existi
 from asteroid_stab.cli.evaluation_table import show
 from asteroid_stab.cli.measuring import possible_metrics, share_cores
 from asteroid_stab.cli.recognition import Recognition
+from asteroid_stab.cli.separators import ModelSeparator, OracleSeparator, Separator
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.metrics.names import STANDARD
 from asteroid_stab.run.layout import EvaluationLayout
+
+if TYPE_CHECKING:
+    from asteroid_stab.run.folder import RunFolder
 
 __all__ = ["SUMMARY", "main", "make_parser"]
 SUMMARY = "measures a run's model on whole mixtures"
 
 
 def main(argv: list[str]) -> int:
-    """Evaluates a run and prints its table; an evaluation that exists already is printed again.
+    """Evaluates a run, or a beamformer on its data, and prints the table; one that exists already is printed again.
 
     Raises:
         StabError: the run, its data, the variant or the device cannot be used, another evaluation is in the folder of
@@ -38,51 +40,59 @@ def main(argv: list[str]) -> int:
     check_data_overrides(options.overrides, may_choose=True)
 
     from asteroid_stab.run.folder import RunFolder
-    from asteroid_stab.run.variants import find_variant
-    from asteroid_stab.trust import trusted_names, trusting
 
     take_trust(options.trust)
     run = RunFolder(options.run, options.config_dir)
     run.check_trusted("loader")
     corpora = _corpora(options)
-    variant = find_variant(run.path, options.variant)
-    if run.config.get("pretext"):
+
+    separator, tried = _separator(options, run)
+    if run.config.get("pretext") and options.oracle is None:
         print("note: this run's pretext task does not train the model to separate or enhance, which is measured here")
-    digest = hashlib.sha256(variant.file.read_bytes()).hexdigest()
     command = f"asteroid-stab evaluate {shlex.join(argv)}"
-
-    @cache
-    def load() -> Any:  # of several corpora, once; of an evaluation that exists already, never
-        with trusting(trusted_names(run.config_dir)):
-            return variant.load()
-
-    tried = _tried(variant.file, load()) if options.files else (0, 0)
     recognition = Recognition.of(options)
     summaries = []
     for name, place in corpora:
         overrides = options.overrides if place is None else [*files_corpus(place, *tried), *options.overrides]
         settings = {
-            "model_sha256": digest,
+            **separator.settings,
             "asked_metrics": list(metrics),
             "limit": options.limit,
-            "variant": variant.name or None,
             "corpus": name or None,
             "overrides": overrides,
             **recognition.settings,
         }
-        folder = options.out or run.layout.evaluation(options.split, variant.name, name).folder
+        folder = (
+            options.out
+            or run.layout.evaluation(
+                options.split, separator.settings["variant"] or "", name, options.oracle or ""
+            ).folder
+        )
         if not options.overwrite and (summary := existing(folder, settings)):
             print(f"{folder} holds this evaluation already (--overwrite measures again):")
             show(summary)
         else:
-            facts = {"command": command, "model": str(variant.file), **settings}
-            summary = _evaluate(run, load, options, metrics, facts, folder, recognition)
+            facts = {"command": command, **separator.facts, **settings}
+            summary = _evaluate(run, separator, options, metrics, facts, folder, recognition)
             show(summary)
             print(f"written to {folder}")
         summaries.append(summary)
     for summary in summaries:
         check_broken(summary)
     return 0
+
+
+def _separator(options: argparse.Namespace, run: RunFolder) -> tuple[Separator, tuple[int, int]]:
+    """Returns the way to separate; and, where files are evaluated, the model's number of sources and sample rate."""
+    from asteroid_stab.run.variants import find_variant
+    from asteroid_stab.trust import trusted_names
+
+    oracle = None if options.oracle is None else OracleSeparator(options.oracle)
+    if oracle is not None and not options.files:
+        return oracle, (0, 0)  # a run without a model has it too
+    variant = find_variant(run.path, options.variant)
+    model = ModelSeparator(variant, trusted_names(run.config_dir), options.device, options.batch_size)
+    return oracle or model, model.n_src_and_rate() if options.files else (0, 0)
 
 
 def _corpora(options: argparse.Namespace) -> list[tuple[str, Path | None]]:
@@ -115,26 +125,9 @@ def _corpora(options: argparse.Namespace) -> list[tuple[str, Path | None]]:
     return list(zip(names, options.files, strict=True))
 
 
-def _tried(file: Path, model: Any) -> tuple[int, int]:
-    """Number of sources and sample rate of the model of a file.
-
-    Raises:
-        StabError: it cannot be tried, or states no sample rate.
-    """
-    from asteroid_stab.metrics.evaluation import count_sources
-
-    rate = getattr(model, "sample_rate", None)
-    if rate is None:
-        raise StabError(
-            f"{file} states no sample rate, which the files must have: data=mixture_files data.root=FOLDER "
-            "data.sample_rate=HZ data.n_src=NUMBER names it"
-        )
-    return count_sources(model, int(rate)), int(rate)
-
-
 def _evaluate(
     run: Any,
-    load: Callable[[], Any],
+    separator: Separator,
     options: argparse.Namespace,
     metrics: tuple[str, ...],
     facts: dict[str, Any],
@@ -149,22 +142,18 @@ def _evaluate(
 
     from asteroid_stab import __version__
     from asteroid_stab.cores import available_cores
-    from asteroid_stab.metrics.cost import first_cost
     from asteroid_stab.metrics.counting import ACTIVE_DB
-    from asteroid_stab.metrics.evaluation import check_model, check_sources, evaluate
+    from asteroid_stab.metrics.evaluation import measure_all
     from asteroid_stab.metrics.examples import write_examples
     from asteroid_stab.metrics.journal import journal
     from asteroid_stab.metrics.pool import MetricPool
     from asteroid_stab.metrics.tables import write_tables
-    from asteroid_stab.separation.device import to_device
     from asteroid_stab.threads import torch_threads
 
     place = EvaluationLayout(folder)
     check_place(place, is_ours=options.out is None)
-    model = load()
     data = run.datamodule(facts["overrides"])
-    check_model(model, data.corpus)
-    check_sources(model, data.corpus)
+    separator.check_corpus(data.corpus)
     sample_rate = data.corpus.sample_rate
     metrics = possible_metrics(metrics, sample_rate, data.corpus.n_src)
     n_jobs, n_threads = share_cores(available_cores(), options.n_jobs, options.device == "cpu")
@@ -173,13 +162,12 @@ def _evaluate(
         torch_threads(n_threads),
         MetricPool(sample_rate, metrics, n_jobs) as pool,  # starts while the data are read
     ):
-        model = to_device(model, options.device)
         with within("data"):
             dataset = data.test_dataset(options.split)  # makes what it lacks of this split, and of no other
-        check_model(model, dataset)
+        separator.check_data(dataset)
         n_items = min(options.limit or len(dataset), len(dataset))
         words = recognition.errors_in(dataset, options.limit)
-        measured = {key: facts[key] for key in ("model_sha256", "variant", "overrides", *recognition.settings)}
+        measured = {key: facts[key] for key in (*separator.settings, "overrides", *recognition.settings)}
         active_db = OmegaConf.select(run.config, "system.active_db", default=ACTIVE_DB)
         measured |= {"active_db": active_db} if dataset.n_active is not None else {}
         measured |= {"metrics": list(metrics), "data": dataset.fingerprint, "version": __version__}
@@ -192,15 +180,16 @@ def _evaluate(
             task = progress.add_task(f"{options.split}: {n_items} mixtures", total=n_items)
             advance = partial(progress.advance, task)
             pool.wait_until_started()  # their imports would take cores from the model
-            cost = first_cost(model, dataset)
-            facts |= {"cost": cost and cost._asdict(), "n_of": len(dataset), "target": data.corpus.references or None}
-            evaluation = evaluate(
-                model, dataset, pool, options.limit, advance, kept, active_db, options.batch_size, words
+            cost, estimates = separator.cost(dataset), separator.estimates(dataset)
+            facts |= {"cost": cost and cost._asdict(), "n_of": len(dataset), "n_mics": dataset.n_mics}
+            facts |= {"target": data.corpus.references or None}
+            evaluation = measure_all(
+                estimates, separator.figures, dataset, pool, options.limit, advance, kept, active_db, words
             )
             try:
                 with working_folder(folder.parent) as new:
                     write_tables(evaluation, new, {"split": options.split, "sample_rate": sample_rate, **facts})
-                    write_examples(evaluation, model, dataset, EvaluationLayout(new).examples)
+                    write_examples(evaluation, estimates, sample_rate, EvaluationLayout(new).examples)
                     move_evaluation(EvaluationLayout(new), place)
             except OSError as error:
                 raise StabError(

@@ -12,7 +12,7 @@ from asteroid_stab.cli.arguments import add_trust, add_variant, path, positive
 from asteroid_stab.cli.recognition import add_recognition
 from asteroid_stab.cores import check_processes
 from asteroid_stab.errors import StabError, nearest
-from asteroid_stab.metrics.names import METRICS, STANDARD
+from asteroid_stab.metrics.names import METRICS, ORACLES, STANDARD
 from asteroid_stab.paths import user_path
 from asteroid_stab.run.layout import RunLayout
 
@@ -24,6 +24,7 @@ _EXAMPLES = """examples:
   asteroid-stab evaluate runs/a data=wham data.root=/corpora/wham         another corpus, with the keys of its group
   asteroid-stab evaluate runs/a data.root=/moved --name second-copy       the run's corpus with other keys, beside it
   asteroid-stab evaluate runs/a meetings/ data.mixture_path={name}.wav data.source_path={name}_s{j}.wav
+  asteroid-stab evaluate runs/a --oracle mvdr                             a beamformer beside the run's own model
   asteroid-stab evaluate runs/a list.csv                                  mixture_path, source_1_path, source_2_path
 """
 
@@ -43,6 +44,10 @@ def options_of(argv: list[str]) -> argparse.Namespace:
     options.overrides = [word for word in options.overrides if _is_override(word)]
     if options.name is not None:
         check_corpus_name(options.name, "--name")
+    if options.oracle is not None:
+        for word in ("variant", "device", "batch_size"):
+            if getattr(options, word) != parser.get_default(word):
+                parser.error(f"argument --{word.replace('_', '-')}: is of a model, and --oracle takes none")
     return options
 
 
@@ -144,6 +149,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N mixtures")
     add_variant(parser)
+    parser.add_argument(
+        "--oracle",
+        choices=tuple(ORACLES),
+        help="in place of the model, a beamformer whose masks are made from the sources; of several microphones",
+    )
     add_trust(parser)
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, ... (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an evaluation of the same model")

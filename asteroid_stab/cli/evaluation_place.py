@@ -30,7 +30,7 @@ def existing(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The summary of exactly this evaluation if the folder holds it; None if it holds none or one of an older model.
 
     Raises:
-        StabError: it holds another evaluation of the same model.
+        StabError: it holds another evaluation of the same model, or of a beamformer in place of a model.
     """
     from asteroid_stab.run.summary import current
 
@@ -42,10 +42,11 @@ def existing(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     if known == settings:
         _check_shown(summary, EvaluationLayout(folder).summary)
         return summary
-    if known["model_sha256"] == settings["model_sha256"]:
-        differs = next(key for key in settings if known[key] != settings[key])
+    if known["model_sha256"] == settings["model_sha256"] or summary.get("oracle") != settings.get("oracle"):
+        differs = next(key for key in ("oracle", *settings) if known.get(key) != settings.get(key))
+        what = "a beamformer" if summary.get("oracle") else "this model"
         raise StabError(
-            f"{folder} holds an evaluation of this model with {differs}={known[differs]}, "
+            f"{folder} holds an evaluation of {what} with {differs}={known[differs]}, "
             f"wanted {settings[differs]}; --overwrite replaces it"
         )
     return None

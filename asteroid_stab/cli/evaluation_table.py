@@ -9,6 +9,7 @@ from asteroid_stab.metrics.names import (
     MEANINGLESS,
     METRICS,
     NUMBERS,
+    ORACLES,
     PERCENTILES,
     FigureInfo,
     MetricInfo,
@@ -99,7 +100,8 @@ def _figures(summary: dict[str, Any]) -> dict[str, FigureInfo]:
 def _table(summary: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    variant = f", {summary['variant']}" if summary.get("variant") else ""
+    kind = summary.get("oracle") or ""
+    variant = f", {ORACLES.get(kind, kind)}" if kind else f", {summary['variant']}" if summary.get("variant") else ""
     corpus = f" of {summary['corpus']}" if summary.get("corpus") else ""
     target = f" against their {summary['target']} references" if summary.get("target") else ""
     n, n_of = summary["n"], summary.get("n_of")

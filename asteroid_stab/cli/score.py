@@ -184,11 +184,11 @@ def _measure(
     from asteroid_stab.metrics.pool import MetricPool
     from asteroid_stab.metrics.separated import given
 
-    def read(item: int, mixture: torch.Tensor) -> torch.Tensor:
+    def read(item: int, mixture: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
         found = [paths[item] for paths in estimates.values()]
-        chosen = (options.channel or 1) - 1
+        chosen, n = (options.channel or 1) - 1, mixture.shape[-1]
         return torch.from_numpy(
-            np.stack([read_channels(p, 0, len(mixture), [chosen if _n_channels([p]) > 1 else 0])[0] for p in found])
+            np.stack([read_channels(p, 0, n, [chosen if _n_channels([p]) > 1 else 0])[0] for p in found])
         )
 
     metrics = tuple(dict.fromkeys(["si_sdr", *(options.metrics or STANDARD)]))

@@ -35,6 +35,8 @@ class Corpus(ABC):
         tasks: the tasks that a training batch may be of.
         references: kind of the sources where a corpus in rooms has several, such as ``anechoic`` or ``reverb``; empty
             elsewhere. An evaluation names it, since its numbers depend on it.
+        whole_sources: whether a mixture is the sum of its sources and noise; False where sources in rooms lack
+            reverberation that the mixture has.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -42,6 +44,7 @@ class Corpus(ABC):
 
     tasks: Sequence[str] = ("separation",)
     references: str = ""
+    whole_sources: bool = True
 
     def __init__(self, n_src: int, sample_rate: int):
         self.n_src = check_count("n_src", n_src, 1)

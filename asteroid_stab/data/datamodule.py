@@ -99,16 +99,23 @@ class MixtureDataModule(pl.LightningDataModule):
 
         Args:
             fn: the function, ``fit`` or ``validate``; None: the one that the trainer is in, and without one ``fit``.
+
+        Raises:
+            StabError: the corpus raises, or sources that lack reverberation are to be played at other speeds.
         """
         if fn is None and self.trainer is not None:
             fn = self.trainer.state.fn
-        self.corpus.prepare(_SPLITS_OF[fn or "fit"])
+        splits = _SPLITS_OF[fn or "fit"]
+        if "train" in splits:
+            self._check_speeds()  # before rooms are simulated
+        self.corpus.prepare(splits)
 
     def setup(self, stage: str | None = None) -> None:
         """Builds the sets of a stage once; a second call keeps them.
 
         Raises:
-            StabError: the corpus raises, or its sets have different numbers of microphones.
+            StabError: the corpus raises, its sets have different numbers of microphones, or sources that lack
+                reverberation are to be played at other speeds.
         """
         if stage in (None, "fit") and self.train_set is None:
             self.train_set = self._build("train")
@@ -116,6 +123,18 @@ class MixtureDataModule(pl.LightningDataModule):
             self.valid_set = self._build("valid")
         if self.train_set is not None and self.valid_set is not None:
             check_same({"train": self.train_set.n_mics, "valid": self.valid_set.n_mics})
+
+    def _check_speeds(self) -> None:
+        """Checks that sources which are played at other speeds take all of their sound in the mixture with them.
+
+        Raises:
+            StabError: they do not.
+        """
+        if self.speeds and not self.corpus.whole_sources:
+            raise StabError(
+                f"sources with target={self.corpus.references} lack reverberation of the mixture, which would keep its "
+                "speed: set loader.speeds=[], or data.target to all of their sound (image, in WHAMR! reverb)"
+            )
 
     def test_dataset(self, split: str = "test") -> MixtureDataset:
         """Builds the set of a split's whole mixtures, for evaluation."""
@@ -191,6 +210,8 @@ class MixtureDataModule(pl.LightningDataModule):
                     split, padded.n_padded, len(padded), self.segment_s,
                 )  # fmt: skip
             return padded
+        if split == "train":
+            self._check_speeds()
         built = self.corpus.dataset(split, self.segment_s, self.seed)
         if built.n_short and rank == 0:
             log.warning(

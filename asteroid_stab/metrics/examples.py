@@ -7,15 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-from torch import nn
 
 from asteroid_stab.atomic import write_text
-from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.metrics.evaluation import Evaluation, pick_examples
 from asteroid_stab.metrics.levels import matched
-from asteroid_stab.metrics.separated import separate_whole
+from asteroid_stab.metrics.separated import Separate
 from asteroid_stab.metrics.separation_metrics import assign
-from asteroid_stab.microphones import item_reference
 from asteroid_stab.run.layout import ExamplesLayout
 
 PEAK = 0.95
@@ -45,25 +42,24 @@ def listenable(
     return gain * mixture, gain * sources, gain * estimates
 
 
-def write_examples(evaluation: Evaluation, model: nn.Module, dataset: MixtureDataset, place: ExamplesLayout) -> None:
+def write_examples(evaluation: Evaluation, separate: Separate, sample_rate: int, place: ExamplesLayout) -> None:
     """Separates the best, the median and the worst mixture again and writes their sounds as 16-bit WAV.
 
     Args:
         evaluation: the evaluation whose rows are picked.
-        model: the evaluated model.
-        dataset: the data it was evaluated on.
+        separate: gives the estimates, as in the evaluation.
+        sample_rate: in Hz.
         place: where the mixtures (at the reference microphone), their sources and estimates are written, and a list of
             them.
     """
     listed = []
     for kind, row in pick_examples(evaluation.rows).items():
-        mixture, sources, _ = dataset[row["id"]]
-        estimates = separate_whole(model, mixture)
-        signals = listenable(*(x.double().numpy() for x in (item_reference(mixture), sources, estimates)))
-        _write(place.mixture(kind), signals[0], dataset.sample_rate)
+        (found,) = separate([row["id"]])
+        signals = listenable(*(x.double().numpy() for x in (found.mixture, found.sources, found.estimates)))
+        _write(place.mixture(kind), signals[0], sample_rate)
         for path_of, tracks in ((place.source, signals[1]), (place.estimate, signals[2])):
             for j, track in enumerate(tracks, start=1):
-                _write(path_of(kind, j), track, dataset.sample_rate)
+                _write(path_of(kind, j), track, sample_rate)
         listed.append({"kind": kind, "id": row["id"], "name": row["name"], "si_sdr_i": row["si_sdr_i"]})
     write_text(place.listing, json.dumps(listed, indent=2) + "\n")
 

@@ -54,6 +54,8 @@ class FigureInfo(MetricInfo):
     is_cost: bool = False
 
 
+ORACLES: Mapping[str, str] = {"delay_and_sum": "oracle delay-and-sum", "mvdr": "oracle MVDR"}
+"""Beamformers that are given the sources, by the word of ``evaluate --oracle``, and their labels."""
 METRICS: Mapping[str, MetricInfo] = {
     "si_sdr": MetricInfo("SI-SDR", "dB"),
     "sdr": MetricInfo("SDR", "dB"),

@@ -72,12 +72,14 @@ def separated(
             yield from _together(model, dataset, group)
 
 
-def given(dataset: MixtureDataset, read: Callable[[int, Tensor], Tensor], items: Sequence[int]) -> Iterator[Separated]:
-    """Pairs whole mixtures with estimates that are there already.
+def given(
+    dataset: MixtureDataset, read: Callable[[int, Tensor, Tensor], Tensor], items: Sequence[int]
+) -> Iterator[Separated]:
+    """Pairs whole mixtures with estimates that need no model: they are there already, or made from the sources.
 
     Args:
         dataset: whole mixtures.
-        read: gives the estimates [J, T], of an item's number and its mixture [T].
+        read: gives the estimates [J, T], of an item's number, its mixture [T] or [C, T], and its sources [J, T].
         items: their numbers.
 
     Raises:
@@ -89,13 +91,13 @@ def given(dataset: MixtureDataset, read: Callable[[int, Tensor], Tensor], items:
             yield found
             continue
         _, mixture, sources = found
-        mixture = item_reference(mixture)
         try:
-            estimates = read(item, mixture)
+            estimates = read(item, mixture, sources)
         except Exception as error:  # of any type: a file may hold anything
             yield _failed(item, error)
             continue
-        yield Separated(item, _fault(estimates, sources, dataset.names[item]), mixture, sources, estimates, {})
+        fault = _fault(estimates, sources, dataset.names[item])
+        yield Separated(item, fault, item_reference(mixture), sources, estimates, {})
 
 
 def _batches(lengths: Sequence[int], items: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asteroid_stab.metrics.names import METRICS, column_info
+from asteroid_stab.metrics.names import column_info
 from asteroid_stab.report.evaluation_data import Evaluation
+from asteroid_stab.report.metric_tables import score_cells
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Key, Note, Part, Section, Table
 from asteroid_stab.report.run_data import Run
-from asteroid_stab.report.wording import number, plus_minus
 
 OWN = "the run's own"
-LEVELS = ("p10", "p50", "p90")
 
 
 def corpora(runs: Sequence[Run]) -> Section | None:
@@ -20,23 +19,16 @@ def corpora(runs: Sequence[Run]) -> Section | None:
     if not any(run.others for run in runs):
         return None
     lines = list(_lines(runs))
-    gain = column_info("si_sdr_i")
-    more = [f"{name}_i" for name in METRICS if name != "si_sdr"]
-    more = [name for name in more if any(name in one.metrics for _, one, _ in lines) and name != "sar_i"]
     several = len(runs) > 1
-    head = ["Corpus", *(["Run"] if several else []), "Variant", "mixtures", f"{gain.title}, mean ± std"]
-    head += [f"{level[1:]} %" for level in LEVELS]
-    head += [column_info(name).title for name in more]
-    rows = []
-    for run, one, _ in lines:
-        numbers = one.metrics.get("si_sdr_i", {})
-        means = [number(one.metrics.get(name, {}).get("mean"), column_info(name).digits) for name in more]
-        cells = [one.corpus or OWN, *([run.name] if several else []), one.variant or "-", one.n_mixtures]
-        rows.append(
-            [*cells, plus_minus(numbers or None), *(number(numbers.get(p), gain.digits) for p in LEVELS), *means]
-        )
+    scores, *cells = score_cells([one for _, one, _ in lines])
+    head = ["Corpus", *(["Run"] if several else []), "Variant", *scores]
+    rows = [
+        [one.corpus or OWN, *([run.name] if several else []), one.of or "-", *numbers]
+        for (run, one, _), numbers in zip(lines, cells, strict=True)
+    ]
     keys = [key for _, _, key in lines] if several else []
-    parts: list[Part] = [Table(f"{gain.label} by corpus; the last columns are means", head, rows, keys)]
+    title = f"{column_info('si_sdr_i').label} by corpus; the last columns are means"
+    parts: list[Part] = [Table(title, head, rows, keys)]
     parts += [
         Note(f"{run.name}, {one.corpus}: the model file was written after this evaluation.", one.command)
         for run, one, _ in lines

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from asteroid_stab.metrics.names import PERCENTILES
-from asteroid_stab.report.metric_tables import class_tables, left_out, metric_tables, number_tables
+from asteroid_stab.report.metric_tables import class_tables, left_out, metric_tables, number_tables, oracle_tables
 from asteroid_stab.report.palette import run_key, stand_in
 from asteroid_stab.report.parts import Figure, Key, Note, Part, Section
 from asteroid_stab.report.plot import Plot
@@ -28,10 +28,11 @@ def evaluation(runs: Sequence[Run]) -> Section | None:
     parts: list[Part] = []
     if defined:
         parts += [_histogram(defined), _percentiles(defined), _scatter(defined)]
-    parts += metric_tables(evaluated) + number_tables(evaluated) + class_tables(evaluated)
+    parts += metric_tables(evaluated) + oracle_tables(evaluated)
+    parts += number_tables(evaluated) + class_tables(evaluated)
     places = {run.name: run.evaluation for run in evaluated if run.evaluation}
     shown = ", ".join(f"{name}: {one.mixtures}" for name, one in places.items())
-    if len({(one.target, *one.utterances["name"]) for one in places.values()}) > 1:
+    if not all(one.is_on_mixtures_of(next(iter(places.values()))) for one in places.values()):
         parts.append(Note(f"The runs were evaluated on different mixtures and cannot be compared ({shown})."))
     elif any(one.is_part or one.target for one in places.values()):
         parts.append(Note(f"Measured: {shown}."))

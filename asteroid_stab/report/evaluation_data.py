@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.metrics.names import COSTS, NUMBERS, FigureInfo
+from asteroid_stab.metrics.names import COSTS, NUMBERS, ORACLES, FigureInfo
 from asteroid_stab.report.files import check_shape, read_json, read_table
 from asteroid_stab.report.shapes import COST, EXAMPLES, SUMMARY
+from asteroid_stab.report.wording import count
 from asteroid_stab.run.layout import EvaluationLayout, ExamplesLayout, RunLayout
 from asteroid_stab.run.summary import current
+
+SAME_DB, SAME = 2e-4, 1e-5
+"""By how much the SI-SDR of a mixture may differ for round-off and the digits of a table; noise at -43 dB does more."""
+MOST_DB = 60.0
+"""Highest SI-SDR of a mixture that is compared; round-off decides about higher ones."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of a run or of its variant on a split: the metrics of each mixture and their summary.
+    """An evaluation of a run, its variant or a beamformer on a split: metrics of each mixture, and their summary.
 
     Args:
         split: train, valid or test.
@@ -48,6 +55,8 @@ class Evaluation:
         limit: number of mixtures that were asked for, from the first; None: all.
         n_of: number of mixtures that there are; None: an earlier version has not kept it.
         target: kind of the references, of a corpus that has several; empty elsewhere.
+        oracle: the beamformer that was measured in place of the model; empty for the model.
+        n_mics: microphones that the model or the beamformer heard; 1 where an earlier version has not kept it.
         examples: the items whose sounds were kept.
     """
 
@@ -66,12 +75,21 @@ class Evaluation:
     limit: int | None = None
     n_of: int | None = None
     target: str = ""
+    oracle: str = ""
+    n_mics: int = 1
 
     @property
     def is_part(self) -> bool:
         """Whether not all mixtures that there are were measured."""
         n = len(self.utterances)
         return n < self.n_of if self.n_of is not None else n == self.limit
+
+    @property
+    def of(self) -> str:
+        """The variant or the beamformer, in words; empty for the run's own model."""
+        if not self.oracle:
+            return self.variant
+        return f"{ORACLES.get(self.oracle, self.oracle)}, {count(self.n_mics, 'microphone')}"
 
     @property
     def n_mixtures(self) -> str:
@@ -86,6 +104,23 @@ class Evaluation:
         """The measured mixtures, and the kind of their references, in words."""
         noun = "mixture" if self.n_mixtures == "1" else "mixtures"
         return f"{self.n_mixtures} {noun}" + (f" against their {self.target} references" if self.target else "")
+
+    def has_names_of(self, other: Evaluation) -> bool:
+        """Whether both are of mixtures of the same names in the same order, against references of the same kind."""
+        return self.target == other.target and self.utterances["name"].equals(other.utterances["name"])
+
+    def is_on_mixtures_of(self, other: Evaluation) -> bool:
+        """Whether both are of the same signals: the same names, and the same SI-SDR of each mixture as it is.
+
+        Another room, noise, level or rate gives a mixture another SI-SDR. Unlike a digest of the samples it is in the
+        tables of earlier versions too, and it is the same on machines whose last digits differ. Mixtures that one of
+        the two could not measure do not count.
+        """
+        if not self.has_names_of(other):
+            return False
+        before = [np.minimum(one.utterances["input_si_sdr"].to_numpy(np.float64), MOST_DB) for one in (self, other)]
+        known = ~np.isnan(before).any(0)
+        return np.allclose(before[0][known], before[1][known], rtol=SAME, atol=SAME_DB)
 
 
 def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
@@ -128,6 +163,8 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
         limit=summary.get("limit"),
         n_of=summary.get("n_of"),
         target=summary.get("target") or "",
+        oracle=summary.get("oracle") or "",
+        n_mics=summary.get("n_mics") or 1,
     )
 
 
@@ -144,7 +181,22 @@ def read_variants(run: RunLayout, split: str) -> list[Evaluation]:
     whole = read_evaluation(run.evaluation(split), split)
     found = [read_evaluation(one, split) for one in run.variants(split)]
     variants = [one for one in found if one is not None and one.variant]
-    return [one for one in variants if whole is None or one.utterances["name"].equals(whole.utterances["name"])]
+    return [one for one in variants if whole is None or one.is_on_mixtures_of(whole)]
+
+
+def read_oracles(run: RunLayout, split: str, corpus: str = "") -> list[Evaluation]:
+    """Reads the evaluations of beamformers on the data of the run, or on another corpus.
+
+    Args:
+        run: the run folder.
+        split: the split.
+        corpus: name of another corpus than the run's own.
+
+    Raises:
+        StabError: a file of one cannot be read.
+    """
+    found = [read_evaluation(one, split) for one in run.oracles(split, corpus)]
+    return [one for one in found if one is not None and one.oracle]
 
 
 def read_other_corpora(run: RunLayout, split: str) -> list[Evaluation]:

@@ -15,15 +15,17 @@ from asteroid_stab.metrics.names import (
     MetricInfo,
     column_info,
 )
+from asteroid_stab.report.evaluation_data import Evaluation
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Note, Part, Table
 from asteroid_stab.report.run_data import Run
-from asteroid_stab.report.wording import count, number
+from asteroid_stab.report.wording import count, number, plus_minus
 from asteroid_stab.run.layout import RunLayout
 
 COLUMNS = [*METRICS, INPUT_SNR.removeprefix("input_")]
 ORDER = [*(f"{metric}_i" for metric in COLUMNS), *COLUMNS, *(f"input_{metric}" for metric in COLUMNS)]
 SCORES = ("si_sdr", "si_sdr_i")
+LEVELS = ("p10", "p50", "p90")
 MOST_NAMED = 5
 HEAD = ["mean", "std", *(f"{p} %" for p in PERCENTILES)]
 TITLE = "mean, standard deviation and percentiles over the mixtures"
@@ -53,6 +55,46 @@ def metric_tables(runs: Sequence[Run]) -> list[Part]:
         )
         for name in names
     ]
+
+
+def score_cells(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    """Returns cells for a table of evaluations: the head, then a row for each of them.
+
+    They are the number of mixtures, mean, deviation and a few percentiles of the SI-SDRi, and means of other metrics.
+    """
+    gain = column_info("si_sdr_i")
+    more = [f"{name}_i" for name in METRICS if name != "si_sdr"]
+    more = [name for name in more if any(name in one.metrics for one in evaluations) and name != "sar_i"]
+    head = ["mixtures", f"{gain.title}, mean ± std", *(f"{level[1:]} %" for level in LEVELS)]
+    rows = [[*head, *(column_info(name).title for name in more)]]
+    for one in evaluations:
+        numbers = one.metrics.get("si_sdr_i", {})
+        means = [number(one.metrics.get(name, {}).get("mean"), column_info(name).digits) for name in more]
+        levels = [number(numbers.get(level), gain.digits) for level in LEVELS]
+        rows.append([one.n_mixtures, plus_minus(numbers or None), *levels, *means])
+    return rows
+
+
+def oracle_tables(runs: Sequence[Run]) -> list[Part]:
+    """A table of the runs and of the beamformers on the same mixtures; none if no beamformer was measured on them.
+
+    Args:
+        runs: evaluated runs.
+    """
+    lines = [(run, run.evaluation) for run in runs if run.evaluation is not None]
+    beside = [(run, one) for run, own in lines for one in run.oracles if one.is_on_mixtures_of(own)]
+    if not beside:
+        return []
+    several = len(runs) > 1
+    lines = sorted([*lines, *beside], key=lambda line: line[0].index)
+    scores, *cells = score_cells([one for _, one in lines])
+    rows = [
+        [*([run.name] if several else []), one.of or "the model", *numbers]
+        for (run, one), numbers in zip(lines, cells, strict=True)
+    ]
+    title = "Beside beamformers that are given the sources (asteroid-stab evaluate RUN --oracle NAME)"
+    keys = [run_key(run.index) for run, _ in lines] if several else ()
+    return [Table(title, [*(["Run"] if several else []), "Separated by", *scores], rows, keys=keys)]
 
 
 def class_tables(runs: Sequence[Run]) -> list[Part]:

@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 
 from asteroid_stab.errors import StabError
-from asteroid_stab.report.evaluation_data import Evaluation, read_evaluation, read_other_corpora, read_variants
+from asteroid_stab.report.evaluation_data import (
+    Evaluation,
+    read_evaluation,
+    read_oracles,
+    read_other_corpora,
+    read_variants,
+)
 from asteroid_stab.report.files import read_json, read_table
 from asteroid_stab.report.shapes import VERSIONS
 from asteroid_stab.run.item_tables import DATA_MAP
@@ -38,7 +44,8 @@ class Run:
         data_map: ``data_map.npy``, visits, mean, spread and switches of each training item; ``None`` without a map.
         evaluation: the evaluation of the report's split; ``None`` if there is none.
         variants: evaluations of variants of the run on the same mixtures.
-        others: evaluations of the run and its variants on other corpora.
+        oracles: evaluations of beamformers that are given the sources, on the data of the evaluation.
+        others: evaluations of the run, its variants and of beamformers on other corpora.
         split: the report's split.
         date: when the training began.
     """
@@ -54,6 +61,7 @@ class Run:
     data_map: np.ndarray | None = None
     evaluation: Evaluation | None = None
     variants: list[Evaluation] = field(default_factory=list)
+    oracles: list[Evaluation] = field(default_factory=list)
     others: list[Evaluation] = field(default_factory=list)
     split: str = "test"
     date: str = ""
@@ -152,6 +160,7 @@ def _read_run(path: Path, name: str, index: int, split: str, corpus: str) -> Run
         data_map=DATA_MAP.read(files.data_map),
         evaluation=read_evaluation(files.evaluation(split, corpus=corpus), split),
         variants=[] if corpus else read_variants(files, split),
+        oracles=read_oracles(files, split, corpus),
         others=read_other_corpora(files, split),
         split=split,
         date=str(versions.get("date") or f"{written} (of {files.config.name})"),

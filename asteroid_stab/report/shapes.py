@@ -34,10 +34,10 @@ SUMMARY = {
     "classes?": {str: {str: NUMBER}},
     "figures?": {str: FIGURE},
     "words?": dict.fromkeys(("wer", "cpwer", "n_words"), (int, float)),
-    **dict.fromkeys(("variant?", "corpus?", "target?"), (str, type(None))),
+    **dict.fromkeys(("variant?", "corpus?", "target?", "oracle?"), (str, type(None))),
     "cost?": (dict, type(None)),
     "model?": str,
-    **dict.fromkeys(("limit?", "n_of?"), (int, type(None))),
+    **dict.fromkeys(("limit?", "n_of?", "n_mics?"), (int, type(None))),
     "model_sha256?": (str, type(None)),
 }
 EXAMPLES = [{"kind": frozenset(("best", "median", "worst")), "name": str, "si_sdr_i?": NUMBER}]

@@ -41,7 +41,8 @@ def render_study(study: StudyTables, split: str, title: str) -> str:
 def _overview(study: StudyTables, split: str, keys: Mapping[str, Key]) -> Section:
     """The tables of the rows and of their differences, and a picture of the second."""
     head, *rows = study.results
-    parts: list[Part] = [Table("Rows: mean ± standard deviation over the seeds", head, rows, list(keys.values()))]
+    looks = [*keys.values(), *([Key("", "var(--soft)")] * (len(rows) - len(keys)))]  # beamformers come last
+    parts: list[Part] = [Table("Rows: mean ± standard deviation over the seeds", head, rows, looks)]
     intro = ""
     if study.compared:
         parts.append(_intervals(study.compared, split, keys))

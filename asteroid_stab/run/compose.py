@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from asteroid_stab.run.unread import check_top, kept, leave_out, unread
 # What Hydra lets through of yaml files with a tab, a doubled key, a loop, other bytes, or other types.
 _UNREADABLE = (HydraException, YAMLError, OmegaConfBaseException, RecursionError, ValueError, TypeError, AttributeError)
 
+_OWN_ERROR = re.compile(r"(Stab|Key)Error raised while resolving interpolation: ")  # OmegaConf's words around ours
 _ALONE = "alone"  # where an option is composed beside the recipe, without the recipe's values
 
 OmegaConf.register_new_resolver("corpus", lambda key, *, _root_: corpus_value(_root_.data, key), replace=True)
@@ -102,7 +104,8 @@ def _checked(config: DictConfig, recipe: str) -> DictConfig:
         check_top(written, recipe)
         plain: Any = OmegaConf.to_container(config)
     except (OmegaConfBaseException, RecursionError) as error:
-        raise StabError(f"recipe {recipe!r}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+        text = _OWN_ERROR.sub("", (str(error).splitlines() or [type(error).__name__])[0])
+        raise StabError(f"recipe {recipe!r}: {text}") from error
     config = OmegaConf.create(complete(plain))
     expand_home(config)
     OmegaConf.set_struct(config, True)

@@ -134,21 +134,27 @@ class RunLayout:
         named = (self.config, self.versions, self.items, self.fingerprint, self.first_epoch)
         return [path for path in named if path.exists()]
 
-    def evaluation(self, split: str, variant: str = "", corpus: str = "") -> EvaluationLayout:
+    def evaluation(self, split: str, variant: str = "", corpus: str = "", oracle: str = "") -> EvaluationLayout:
         """The evaluation of the run on a split; of a variant of it, or on another corpus, it stands beside.
 
         Args:
             split: train, valid or test.
             variant: words separated by commas, such as ``stage1,iterations2``.
             corpus: name of a corpus that is not the run's own.
+            oracle: a beamformer that is given the sources, measured in place of the model.
         """
-        name = "_".join([split, *(variant.split(",") if variant else [])])
+        name = "_".join([split, *(variant.split(",") if variant else []), *(["oracle", oracle] if oracle else [])])
         return EvaluationLayout(self.root / "evaluation" / (f"{name}@{corpus}" if corpus else name))
 
     def variants(self, split: str) -> list[EvaluationLayout]:
         """The evaluations that exist of variants of the run on a split of its own corpus."""
         found = sorted((self.root / "evaluation").glob(f"{split}_*"))
-        return [EvaluationLayout(path) for path in found if "@" not in path.name]
+        return [EvaluationLayout(path) for path in found if "@" not in path.name and "_oracle_" not in path.name]
+
+    def oracles(self, split: str, corpus: str = "") -> list[EvaluationLayout]:
+        """The evaluations that exist of beamformers on a split, of the run's own corpus or of another one."""
+        found = sorted((self.root / "evaluation").glob(f"{split}_oracle_*"))
+        return [EvaluationLayout(path) for path in found if path.name.partition("@")[2] == corpus]
 
     def other_corpora(self, split: str) -> list[EvaluationLayout]:
         """The evaluations that exist of the run and its variants on a split of other corpora."""

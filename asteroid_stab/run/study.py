@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from asteroid_stab.errors import StabError, nearest
 from asteroid_stab.metrics.names import MetricInfo, column_info
 from asteroid_stab.run.layout import RunLayout, StudyLayout, study_runs
-from asteroid_stab.run.study_differences import difference_table, differences
+from asteroid_stab.run.study_differences import beside_oracles, difference_table, differences
 from asteroid_stab.run.study_items import measured, measured_on, n_measured, task, unlike_rows
 from asteroid_stab.run.study_record import read_order
 
@@ -122,8 +122,8 @@ class StudyTables(NamedTuple):
 
     Attributes:
         rows: the runs of each row, in the rows' order.
-        results: the table of the rows: its head, and a line of cells for each row.
-        compared: each row with its baseline and its difference from it.
+        results: the table of the rows: its head, and a line of cells for each row, then for each beamformer.
+        compared: each row with its baseline, or with a beamformer, and its difference from it.
         notes: sentences on evaluations that are of different mixtures.
     """
 
@@ -156,7 +156,14 @@ def read_study(folder: Path, split: str, baseline: str | None = None, corpus: st
         columns = zip(*(result(run)._replace(**no_mean) for run in runs), strict=True)
         cells = [spread(values, HEAD[name].digits) for name, values in zip(Result._fields, columns, strict=True)]
         lines.append([row, str(len(runs)), *cells])
-    compared = differences({row: runs for row, runs in rows.items() if row not in unlike}, baseline)
+    alike = {row: runs for row, runs in rows.items() if row not in unlike}
+    oracles, beside = beside_oracles(alike)
+    for one in oracles:
+        numbers = one.metrics.get("si_sdr_i", {})
+        reached = {"test": numbers.get("mean"), "test_p10": numbers.get("p10"), "n": numbers.get("n")}
+        figures = [(name, reached.get(name)) for name in Result._fields]
+        lines.append([one.of, "–", *(spread([math.nan if x is None else x], HEAD[name].digits) for name, x in figures)])
+    compared = [*differences(alike, baseline), *beside]
     return StudyTables(rows, lines, compared, notes)
 
 

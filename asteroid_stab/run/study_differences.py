@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,18 +13,32 @@ from asteroid_stab.metrics.paired import LEVEL, Difference, paired_difference, v
 from asteroid_stab.run.study_items import measured, task
 
 if TYPE_CHECKING:
+    from asteroid_stab.report.evaluation_data import Evaluation
     from asteroid_stab.report.run_data import Run
 
 METRIC = "si_sdr_i"
 Scores = dict[str, np.ndarray]  # [N] of every seed
-Kind = tuple[int | None, tuple[str, ...]]
-"""The number of sources, and the mixtures after the kind of their references: rows must share all to be compared."""
+
+
+class Kind(NamedTuple):
+    """Rows that can be compared: runs on the same mixtures, with the same number of sources.
+
+    Attributes:
+        n_src: the number of sources.
+        evaluation: one on these mixtures.
+        rows: the scores of each row's runs.
+    """
+
+    n_src: int | None
+    evaluation: Evaluation
+    rows: dict[str, Scores]
 
 
 def differences(rows: Mapping[str, Sequence[Run]], baseline: str | None = None) -> list[tuple[str, str, Difference]]:
     """Returns the rows that can be compared with a baseline, with its name and the difference.
 
-    Runs are paired by their seed, mixtures by their name; a mixture on which a score is undefined is left out.
+    Runs are paired by their seed, mixtures by their name and signals. A mixture on which a score is undefined is left
+    out.
 
     Args:
         rows: the runs of each row, evaluated.
@@ -36,14 +50,11 @@ def differences(rows: Mapping[str, Sequence[Run]], baseline: str | None = None) 
     """
     if baseline is not None and baseline not in rows:
         raise StabError(f"the study has no row {baseline!r}{nearest(baseline, rows)}")
-    kinds: dict[Kind, dict[str, Scores]] = {}
-    for row, runs in rows.items():
-        for kind, scores in _by_kind(runs).items():
-            kinds.setdefault(kind, {})[row] = scores
-    if baseline is not None and not any(baseline in alike for alike in kinds.values()):
+    kinds = _kinds(rows)
+    if baseline is not None and not any(baseline in kind.rows for kind in kinds):
         raise StabError(f"no run of row {baseline!r} was evaluated")
     found = []
-    for alike in kinds.values():
+    for _, _, alike in kinds:
         if baseline in (None, *alike):
             first = baseline or next(iter(alike))
             for row, scores in alike.items():
@@ -52,14 +63,49 @@ def differences(rows: Mapping[str, Sequence[Run]], baseline: str | None = None) 
     return found
 
 
-def _by_kind(runs: Sequence[Run]) -> dict[Kind, Scores]:
-    """The scores of a row's runs by seed, apart for different mixtures."""
-    kinds: dict[Kind, Scores] = {}
-    for run in runs:
-        if measured(run) and run.evaluation is not None:
-            table = run.evaluation.utterances
-            kind = task(run)[0], (run.evaluation.target, *table["name"])
-            kinds.setdefault(kind, {})[run.path.name] = table[METRIC].to_numpy(dtype=np.float64)
+def beside_oracles(rows: Mapping[str, Sequence[Run]]) -> tuple[list[Evaluation], list[tuple[str, str, Difference]]]:
+    """Returns the beamformers that were measured on the rows' mixtures, and how much better the rows are.
+
+    What a beamformer reaches does not depend on a training, so its evaluation in one run folder is compared with all
+    runs on the same mixtures, also with those that hear fewer microphones.
+
+    Args:
+        rows: the runs of each row, evaluated.
+
+    Returns:
+        An evaluation for each beamformer, number of microphones and set of mixtures; row, beamformer and difference.
+    """
+    oracles: list[Evaluation] = []
+    found = []
+    there = [one for runs in rows.values() for run in runs for one in run.oracles]
+    for kind in _kinds(rows):
+        own: list[Evaluation] = []
+        for one in there:
+            if one.is_on_mixtures_of(kind.evaluation) and one.of not in [other.of for other in own]:
+                own.append(one)
+        oracles += own
+        for one in own:
+            reached = one.utterances[METRIC].to_numpy(dtype=np.float64)
+            for row, scores in kind.rows.items():
+                if (difference := _difference(scores, dict.fromkeys(scores, reached))) is not None:
+                    found.append((row, one.of, difference))
+    return oracles, found
+
+
+def _kinds(rows: Mapping[str, Sequence[Run]]) -> list[Kind]:
+    """The scores of all runs by row and seed, apart for different mixtures."""
+    kinds: list[Kind] = []
+    for row, runs in rows.items():
+        for run in runs:
+            if not measured(run) or run.evaluation is None:
+                continue
+            n_src, one = task(run)[0], run.evaluation
+            kind = next(
+                (kind for kind in kinds if kind.n_src == n_src and one.is_on_mixtures_of(kind.evaluation)), None
+            )
+            if kind is None:
+                kinds.append(kind := Kind(n_src, one, {}))
+            kind.rows.setdefault(row, {})[run.path.name] = one.utterances[METRIC].to_numpy(dtype=np.float64)
     return kinds
 
 

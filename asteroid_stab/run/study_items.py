@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from asteroid_stab.errors import some
+from asteroid_stab.errors import StabError, some
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.resolve import corpus_value
 from asteroid_stab.run.stored import parse_config
 from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
+    from asteroid_stab.report.evaluation_data import Evaluation
     from asteroid_stab.report.run_data import Run
 
 
@@ -30,7 +31,7 @@ def task(run: Run) -> tuple[int | None, bool]:
     config = upgrade_config(parse_config(run.config, str(RunLayout(run.path).config)))
     try:
         n_src = corpus_value(config["data"], "n_src")
-    except (KeyError, TypeError):  # a folder without the data's part, or with another kind of thing there
+    except (KeyError, TypeError, StabError):  # a folder without the data's part, or with another kind of thing there
         n_src = None
     return n_src, bool(config.get("pretext"))
 
@@ -61,28 +62,35 @@ def unlike_rows(rows: Mapping[str, Sequence[Run]]) -> tuple[set[str], list[str]]
     """
     unlike, lines = set(), []
     parts: set[str] = set()
-    places: dict[tuple[str, ...], list[str]] = {}  # rows by mixtures, and the kind of their references
+    places: list[tuple[Evaluation, list[str]]] = []  # rows by their mixtures, of which the first row's evaluation is
     for row, runs in rows.items():
         counted = [("/".join(run.path.parts[-2:]), run.evaluation) for run in runs if measured(run)]
-        found = {name: (one.target, *one.utterances["name"]) for name, one in counted if one is not None}
-        parts |= {one.n_mixtures for _, one in counted if one is not None and one.is_part}
-        if len(set(found.values())) > 1:
+        found = {name: one for name, one in counted if one is not None}
+        parts |= {one.n_mixtures for one in found.values() if one.is_part}
+        first = next(iter(found.values()), None)
+        if first is None:
+            continue
+        if not all(one.is_on_mixtures_of(first) for one in found.values()):
             unlike.add(row)
-            seeds = some([f"{name} on {_place(names)}" for name, names in found.items()])
+            seeds = some([f"{name} on {_place(one, first)}" for name, one in found.items()])
             lines.append(
                 f"{row} has no mean: its runs were evaluated on different mixtures ({seeds}); evaluate them on the "
                 "same ones, with --overwrite"
             )
-        elif found:
-            places.setdefault(next(iter(found.values())), []).append(row)
+            continue
+        alike = next((names for one, names in places if one.is_on_mixtures_of(first)), None)
+        if alike is None:
+            places.append((first, alike := []))
+        alike.append(row)
     if len(places) > 1:
-        groups = "; ".join(f"{', '.join(names)} on {_place(mixtures)}" for mixtures, names in places.items())
+        groups = "; ".join(f"{', '.join(names)} on {_place(one, places[0][0])}" for one, names in places)
         lines.append(f"these rows cannot be compared, they were evaluated on different mixtures: {groups}")
     lines += [f"runs were evaluated on {part} mixtures alone (evaluate --limit)" for part in sorted(parts)]
     return unlike, ["", *(f"note: {line}" for line in lines)] if lines else []
 
 
-def _place(found: tuple[str, ...]) -> str:
-    """Number of mixtures, and the kind of their references where there are several kinds."""
-    target, *names = found
-    return f"{len(names)} against {target} references" if target else str(len(names))
+def _place(one: Evaluation, first: Evaluation) -> str:
+    """Number of mixtures, the kind of their references where there are several, and whether only the signals differ."""
+    place = f"{len(one.utterances)} against {one.target} references" if one.target else str(len(one.utterances))
+    other = one.has_names_of(first) and not one.is_on_mixtures_of(first)
+    return place + (" of the same names with other signals, as in another room or noise" if other else "")

@@ -1,10 +1,16 @@
 """Mixtures in simulated rooms, from training to evaluation."""
 
+import shutil
+
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 from runs import assert_same_weights, stab
 
 from asteroid_stab.cli.main import main
+from asteroid_stab.models.files import load_model
+from asteroid_stab.run.folder import RunFolder
 
 ROOMS = ["data.geometry=whamr", "data.low_rt60_s=0.1", "data.high_rt60_s=0.2", "data.n_train_rooms=3"]
 ROOMS += ["data.n_valid_rooms=1", "data.n_test_rooms=1"]
@@ -48,3 +54,44 @@ def test_two_processes_equal_one(tmp_path):
     ranks = ["trainer=ddp", "trainer.devices=2", "loader.batch_size=2"]
     stab("train", *common, *ranks, f"run_dir={tmp_path / 'two'}")
     assert_same_weights(tmp_path / "one", tmp_path / "two", rtol=0, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_a_model_is_evaluated_and_separates_in_rooms_of_another_geometry(tmp_path, capsys):
+    """Measured beside its own rooms; and not compared with a run in those, though the mixtures have the same names."""
+    run, other = tmp_path / "study" / "own" / "1", tmp_path / "study" / "other" / "1"
+    assert main(["train", *WORDS, "trainer.max_epochs=1", f"run_dir={run}"]) == 0
+    elsewhere = ["data.geometry=sms_wsj", "data.low_rt60_s=0.1", "data.high_rt60_s=0.2"]
+    shutil.copytree(run, other)
+    measure = ["--metrics", "si_sdr", "--n-jobs", "1"]
+    for words in ([str(run)], [str(run), *elsewhere, "--name", "sms"], [str(other), *elsewhere]):
+        assert main(["evaluate", *words, *measure]) == 0
+        assert main(["evaluate", *words, "--oracle", "mvdr", *measure]) == 0
+    own, there = (pd.read_csv(run / "evaluation" / name / "utterances.csv") for name in ("test", "test@sms"))
+    assert own["name"].equals(there["name"])
+    assert (own["input_si_sdr"] - there["input_si_sdr"]).abs().min() > 0.01
+    assert there["si_sdr"].notna().all()
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "study")]) == 0
+    out = capsys.readouterr().out
+    groups = (
+        "other on 2 against early references; own on 2 against early references of the same names with other signals"
+    )
+    assert f"these rows cannot be compared, they were evaluated on different mixtures: {groups}" in out
+    assert out.count("| oracle MVDR, 4 microphones | – |") == 2  # of each kind of room
+    assert [line.split(" | ")[:2] for line in out.splitlines() if "oracle MVDR, 4 microphones | 1 | 2" in line] == [
+        ["| other", "oracle MVDR, 4 microphones"],
+        ["| own", "oracle MVDR, 4 microphones"],
+    ]
+
+    mixture, sources, _ = RunFolder(run).datamodule(elsewhere).test_dataset()[0]
+    sf.write(tmp_path / "there.wav", mixture.T.numpy(), 8000, subtype="FLOAT")
+    assert main(["separate", str(run), str(tmp_path / "there.wav"), "--out", str(tmp_path)]) == 0
+    wanted = load_model(run / "best_model.pth")(mixture[None])[0].detach().numpy()
+    for j in range(len(sources)):
+        found, _ = sf.read(tmp_path / f"there_est{j + 1}.wav")
+        assert abs(np.corrcoef(found, wanted[j])[0, 1]) > 0.999
+    sf.write(tmp_path / "two.wav", mixture[:2].T.numpy(), 8000)
+    assert main(["separate", str(run), str(tmp_path / "two.wav"), "--out", str(tmp_path)]) == 2
+    assert "two.wav: it has 2 channels: the model takes 4" in capsys.readouterr().err
+    assert not (tmp_path / "two_est1.wav").exists()

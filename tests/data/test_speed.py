@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import resample_poly
 
-from asteroid_stab.data import MixtureDataModule
+from asteroid_stab.data import MixtureDataModule, RoomsCorpus, SmsWsjCorpus, WhamrCorpus
 from asteroid_stab.data.dataset import MixtureDataset
 from asteroid_stab.data.speed import SpeedPerturbed, percents
 from asteroid_stab.errors import StabError
@@ -147,3 +147,28 @@ def test_several_microphones_are_refused(tiny_corpus):
     data = MixtureDataModule(tiny_corpus(n_mics=2), 0.1, speeds=SPEEDS)
     with pytest.raises(StabError, match=r"each of 2 microphones is not known, .* set loader.speeds=\[\], or data.mics"):
         data.setup("fit")
+
+
+def test_sources_without_their_reverberation_are_refused_before_rooms_are_simulated(tiny_corpus, tmp_path):
+    def data(**more):
+        corpus = RoomsCorpus(tiny_corpus(), "whamr", mics=[0], cache_dir=str(tmp_path / "rooms"), **more)
+        return MixtureDataModule(corpus, 0.1, speeds=SPEEDS)
+
+    for begin in (MixtureDataModule.prepare_data, MixtureDataModule.setup):
+        for target in ("early", "anechoic"):
+            with pytest.raises(
+                StabError, match=rf"target={target} lack reverberation of .* set loader.speeds=\[\], or"
+            ):
+                begin(data(target=target), "fit")
+    assert not (tmp_path / "rooms").exists()
+    for more in ({"target": "image"}, {"target": "early", "reverberant": False}):
+        data(**more)._check_speeds()
+    for corpus in (
+        WhamrCorpus("x", target="reverb"),
+        WhamrCorpus("x", task="sep_noisy"),
+        SmsWsjCorpus("x", target="image"),
+    ):
+        MixtureDataModule(corpus, speeds=SPEEDS)._check_speeds()
+    for corpus in (WhamrCorpus("x"), SmsWsjCorpus("x")):
+        with pytest.raises(StabError, match="lack reverberation of the mixture"):
+            MixtureDataModule(corpus, speeds=SPEEDS).prepare_data("fit")

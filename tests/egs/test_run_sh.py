@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from trees import libri1mix, libri2mix_lists, librispeech, noises, wham, wsj0_mix
+from trees import libri1mix, libri2mix_lists, librispeech, noises, wham, whamr, wsj0_mix
 
 EGS = Path(__file__).resolve().parents[2] / "egs"
 SCRIPTS = sorted(EGS.glob("*/run.sh"))
@@ -148,3 +148,17 @@ def test_speech_and_noise_in_the_place_of_wham(speech, esc, tmp_path):
     run("wham", "--librispeech", speech, "--noise", esc, "--run-dir", "run", "--", *words, cwd=tmp_path)
     assert_whole(tmp_path / "run")
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["recipe"] == "lir/mini_librispeech"
+
+
+@pytest.mark.slow
+def test_whamr_with_two_microphones_beside_a_beamformer_and_with_one(tmp_path):
+    small = ["model.n_spatial=4", *SMALL]
+    words = ["--whamr", whamr(tmp_path / "whamr", n_mics=2), "--run-dir"]
+    run("whamr", *words, "two", "--oracle", "mvdr", "--", *small, cwd=tmp_path)
+    assert_whole(tmp_path / "two")
+    assert "oracle MVDR, 2 microphones" in (tmp_path / "two" / "report.html").read_text()
+    run("whamr", *words, "two", "--oracle", "mvdr", "--", *small, cwd=tmp_path)  # nothing is left to do
+    assert epochs(tmp_path / "two") == [0]
+    run("whamr", *words, "one", "--", *SMALL, "data.mics=[0]", "model=convtasnet", cwd=tmp_path)
+    assert_whole(tmp_path / "one")
+    assert not (tmp_path / "one" / "evaluation" / "test_oracle_mvdr").exists()

@@ -1,5 +1,6 @@
 import csv
 import json
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from asteroid_stab.metrics.evaluation import Evaluation, check_model, evaluate, 
 from asteroid_stab.metrics.examples import listenable, write_examples
 from asteroid_stab.metrics.input_snr import input_snr
 from asteroid_stab.metrics.names import FigureInfo, columns
+from asteroid_stab.metrics.separated import separated
 from asteroid_stab.metrics.separation_metrics import measure
 from asteroid_stab.metrics.tables import write_tables
 from asteroid_stab.run.layout import ExamplesLayout
@@ -115,7 +117,8 @@ def test_tables(tmp_path, evaluation):
 
 
 def test_examples(tmp_path, dataset, evaluation):
-    write_examples(evaluation, Oracle(dataset), dataset, ExamplesLayout(tmp_path))
+    separate = partial(separated, Oracle(dataset), dataset)
+    write_examples(evaluation, separate, dataset.sample_rate, ExamplesLayout(tmp_path))
     listed = json.loads((tmp_path / "examples.json").read_text())
     assert [(entry["kind"], entry["id"]) for entry in listed] == [("best", 0), ("median", 2), ("worst", 4)]
     assert listed[0]["name"] == "mix-0"

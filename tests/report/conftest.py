@@ -69,7 +69,7 @@ def write_evaluation(
 ) -> None:
     """utterances.csv, summary.json and the examples of an evaluation around ``mean`` dB."""
     folder.mkdir(parents=True)
-    before = rng.normal(-0.3, 1.4, n_items)
+    before = np.random.default_rng(n_items).normal(-0.3, 1.4, n_items)  # all runs are on the same mixtures
     gain = rng.normal(mean, 2.2, n_items) - 0.5 * before - rng.exponential(1.5, n_items)
     table = pd.DataFrame({"id": np.arange(n_items), "name": [f"mix_{i:04d}" for i in range(n_items)]})
     table["n_samples"] = int(RATE * seconds)

@@ -99,6 +99,7 @@ class RoomsCorpus(Corpus):
         self.choice, self.reverberant = check_mics(mics, ref_mic), reverberant
         self.target, self.snr_db = check_choice("target", target, TARGETS), _check_snr(low_snr_db, high_snr_db)
         self.references = target if reverberant else "anechoic"
+        self.whole_sources = target == "image" or not reverberant
 
     def prepare(self, splits: Sequence[str]) -> None:
         """Makes the files of the base, and simulates the rooms that are not in the cache.

@@ -56,6 +56,7 @@ class SmsWsjCorpus(Corpus):
         super().__init__(n_src, check_count("sample_rate", sample_rate, 1, HIGHEST_RATE))
         self.root = root
         self.target = self.references = check_choice("target", target, tuple(_TARGETS))
+        self.whole_sources = target == "image"
         self.choice = check_mics(mics, ref_mic)
 
     def dataset(self, split: str, segment_s: float | None = None, seed: int = 0) -> MixtureFiles:

@@ -152,6 +152,7 @@ class WhamrCorpus(FolderMixtureCorpus):
         super().__init__(root, "WHAMR!", mixture, sources, mode, sample_rate, check_mics(mics, ref_mic))
         self.task, self.target = task, target
         self.references = target if mixture.endswith("reverb") else ""
+        self.whole_sources = self.references != "anechoic"
 
     def places(self, root: Path) -> list[Path]:
         return [root]

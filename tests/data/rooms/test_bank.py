@@ -1,9 +1,12 @@
 """The bank of rooms: pyroomacoustics' own responses, made once and whole, and gone on with after a kill."""
 
+import errno
 import logging
 import os
 import pickle
+import subprocess
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -141,6 +144,100 @@ def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
     with pytest.raises(StabError, match=r"the bank of rooms must have 0\.0 GB in .*, got 0\.0 GB; cache_dir or"):
         RoomBank.open_or_make(PLAN, tmp_path)
+
+
+def assert_gone_on_with(folder, small, monkeypatch, caplog):
+    """A bank that could not be written is not there; with room again, it is made of what was kept."""
+    assert [file.name for file in small.iterdir()] == [f"{PLAN.name}.part"]
+    monkeypatch.undo()
+    with caplog.at_level(logging.WARNING):
+        RoomBank.open_or_make(PLAN, small)
+    assert "of which 1 are done" in caplog.text
+    assert (small / PLAN.name).read_bytes() == (folder / PLAN.name).read_bytes()
+
+
+def test_a_disk_that_is_full_at_the_last_room_leaves_no_bank(folder, tmp_path, monkeypatch, caplog):
+    write = module.write_at
+
+    def full(descriptor, data, offset):
+        if offset == PLAN.offsets()[1]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(descriptor, data, offset)
+
+    monkeypatch.setattr(module, "_KEPT_TOGETHER", 1)
+    monkeypatch.setattr(module, "write_at", full)
+    with pytest.raises(
+        StabError, match=r"cannot write the bank of rooms .*\.bank: No space left on device; cache_dir or"
+    ):
+        RoomBank.open_or_make(PLAN, tmp_path)
+    assert_gone_on_with(folder, tmp_path, monkeypatch, caplog)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 300 kB, where this process may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    try:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)], check=True, capture_output=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no disk can be mounted here: {error}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_real_disk_that_others_fill_leaves_no_bank(folder, small_disk, monkeypatch, caplog):
+    simulated, filler = module._simulated, small_disk / "filler"
+
+    def beside_others(plan, room):
+        if np.array_equal(room.size, plan.room(1).size):
+            with suppress(OSError), open(filler, "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(1024))
+        return simulated(plan, room)
+
+    monkeypatch.setattr(module, "_KEPT_TOGETHER", 1)
+    monkeypatch.setattr(module, "_simulated", beside_others)
+    with pytest.raises(
+        StabError, match=r"cannot write the bank of rooms .*\.bank: No space left on device; cache_dir or"
+    ):
+        RoomBank.open_or_make(PLAN, small_disk)
+    filler.unlink()
+    assert_gone_on_with(folder, small_disk, monkeypatch, caplog)
+
+
+TOGETHER = """
+import sys, time
+from pathlib import Path
+from asteroid_stab.data.rooms import bank
+from asteroid_stab.data.rooms.simulation import simulator
+
+place, name = Path(sys.argv[1]), sys.argv[2]
+simulator()
+simulated, done = bank._simulated, []
+bank._simulated = lambda plan, room: done.append(time.sleep(0.2)) or simulated(plan, room)
+(place / f"{name}.ready").touch()
+while len([*place.glob("*.ready")]) < 2:
+    time.sleep(0.001)
+plan = bank.RoomPlan("whamr", 2, 2, 2, 0.2, 0.25, 8000, (0, 0))
+found = bank.RoomBank.open_or_make(plan, place / "rooms")
+print(len(done), float(found.read(1, 1).whole.sum()))
+"""
+
+
+def test_of_two_processes_at_once_one_simulates_and_both_read(folder, tmp_path):
+    both = [
+        subprocess.Popen([sys.executable, "-c", TOGETHER, str(tmp_path), name], stdout=subprocess.PIPE, text=True)
+        for name in "ab"
+    ]
+    counts, sums = zip(*(process.communicate(timeout=300)[0].split() for process in both), strict=True)
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(counts) == ["0", "2"]
+    assert {*sums} == {str(float(RoomBank.open_or_make(PLAN, folder).read(1, 1).whole.sum()))}
+    assert {file.name for file in (tmp_path / "rooms").iterdir()} == {PLAN.name, sums_file(tmp_path / PLAN.name).name}
+    assert (tmp_path / "rooms" / PLAN.name).read_bytes() == (folder / PLAN.name).read_bytes()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
