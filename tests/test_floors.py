@@ -30,6 +30,7 @@ FLOORS = [
     ("_compat", 0),  # pure functions
     ("errors", 0),
     ("dotted", 0),
+    ("printed", 0),
     ("precision", 0),
     ("atomic", 0),
     ("locks", 0),
