@@ -21,8 +21,9 @@ demo: venv ## trains a model on the embedded corpus (minutes), evaluates it on u
 	$(BIN)/asteroid-stab report demo
 
 docs: venv-docs ## site/: the documentation, without network; a broken link ends it
-	@rm -rf site
-	OMP_NUM_THREADS=1 .venv-docs/bin/python -m sphinx -W --keep-going -q -b html -d build/docs docs site
+	@rm -rf site build/site
+	OMP_NUM_THREADS=1 .venv-docs/bin/python -m sphinx -W --keep-going -q -b html -d build/docs docs build/site
+	@mv build/site site  # whole; what the notebooks leave stays in build/
 
 test: venv ## the tests, but those that take minutes or measure time
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not bench"

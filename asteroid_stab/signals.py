@@ -91,8 +91,11 @@ class EndingSignals:
         return self.number is not None
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        first, self._raised = not self._raised, True
         self.number = self.number or number  # the thread has usually set it
+        if _is_at_an_edge(frame):  # nothing around it catches the exception: the thread sends the signal again
+            self._ignored = True
+            return
+        first, self._raised = not self._raised, True
         if not first:
             if number == signal.SIGINT:
                 self.end()
@@ -144,6 +147,13 @@ class EndingSignals:
         with suppress(Exception):
             print(self.word(), file=sys.stderr, flush=True)
         end_process(self.status)
+
+
+def _is_at_an_edge(frame: FrameType | None) -> bool:
+    """Whether a signal came while the context was entered or left."""
+    while frame is not None and frame.f_code not in (EndingSignals.__enter__.__code__, EndingSignals.__exit__.__code__):
+        frame = frame.f_back
+    return frame is not None
 
 
 def end_process(status: int) -> None:

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from asteroid_stab.dotted import absent, find
 from asteroid_stab.errors import StabError, cause
 from asteroid_stab.required import required_packages
 
@@ -169,7 +169,7 @@ def targets(node: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 def locate(target: str) -> Any:
     """Returns what a dotted name means; None where it means nothing. Modules that begin with ``_`` are not imported."""
     try:
-        return _found(target)
+        return find(target)
     except (ImportError, AttributeError):
         return None
 
@@ -182,25 +182,17 @@ def imported(target: str, source: str) -> Any:
         source: what names it, for the message.
 
     Raises:
-        StabError: it cannot be imported here.
+        StabError: its module cannot be imported here, or has no such name.
     """
     try:
-        return _found(target)
+        return find(target)
     except (Exception, SystemExit) as error:  # a module may be a user's own, and break in any way, or be a script
+        if missing := absent(target):
+            raise StabError(f"{source} names {target}, but {missing}") from error
         raise StabError(
             f"{source} names {target}, which cannot be imported here ({cause(error)}): install the package that has "
             "it, or put its folder on PYTHONPATH"
         ) from error
-
-
-def _found(target: str) -> Any:
-    parts = target.split(".")
-    found: Any = import_module(parts[0])
-    for i, part in enumerate(parts[1:], 2):
-        if not hasattr(found, part) and not part.startswith("_"):
-            import_module(".".join(parts[:i]))
-        found = getattr(found, part)
-    return found
 
 
 def _is_name(text: str) -> bool:

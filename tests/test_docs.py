@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hosted_recipes import is_lacking
-from notebooks import NOTEBOOKS, text_of
+from notebooks import NOTEBOOKS, WIDEST, text_of
 
 from asteroid_stab.cli.main import VERBS, main
 from asteroid_stab.cli.train import _split
@@ -67,6 +67,16 @@ def test_page_names_what_is_there(page):
 
 
 # --- commands ---
+
+
+ON_THE_SITE = [page for page in PAGES if page.parent != ROOT and page.suffix in (".md", ".ipynb")]
+
+
+@pytest.mark.parametrize("page", ON_THE_SITE, ids=name_of)
+def test_code_is_not_cut_off_on_its_page(page):
+    """What stands further right is seen only by who moves the block; often it was the comment that explains a line."""
+    blocks = re.findall(r"^```.*?^```", text_of(page), re.MULTILINE | re.DOTALL)
+    assert [line for block in blocks for line in block.splitlines() if len(line) > WIDEST] == []
 
 
 def spans(text):

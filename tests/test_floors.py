@@ -29,6 +29,8 @@ FLOORS = [
     ("__init__", 2),  # registers the models with Asteroid
     ("_compat", 0),  # pure functions
     ("errors", 0),
+    ("dotted", 0),
+    ("printed", 0),
     ("precision", 0),
     ("atomic", 0),
     ("locks", 0),

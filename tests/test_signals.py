@@ -58,6 +58,31 @@ with signals.EndingSignals() as here, replacing(sys.argv[1]) as new:
 sys.exit(here.status)
 """
 
+EDGES = """
+import threading
+place, number = sys.argv[1], getattr(signal, sys.argv[2])
+
+class Active(list):
+    def remove(self, one):
+        os.kill(os.getpid(), number)
+        super().remove(one)
+
+def then_signalled(thread, start=threading.Thread.start):
+    start(thread)
+    os.kill(os.getpid(), number)
+
+if place == "entered":
+    threading.Thread.start = then_signalled
+else:
+    signals._active = Active()
+signals.GRACE_S = 60
+with signals.EndingSignals() as here:
+    print("began", flush=True)
+    time.sleep(40 if place == "entered" else 0)
+    print("done", flush=True)
+sys.exit(here.status)
+"""
+
 HALF_MADE = """
 class Loader:
     def __init__(self):
@@ -130,6 +155,16 @@ def test_an_exception_that_python_ignores_is_raised_again(tmp_path, name, status
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (status, "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["entered", "left"])
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_at_an_edge_of_the_context_ends_the_program_without_a_traceback(place, name, status):
+    """It was raised outside the context, and the program ended with 1: a study that ended as its step began."""
+    command = [sys.executable, "-c", HEAD + EDGES, place, name]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (found.returncode, found.stderr) == (status, "")
+    assert found.stdout == {"entered": "began\n", "left": "began\ndone\n"}[place]
 
 
 @pytest.mark.parametrize("name", ["Loader", "Cycle"])

@@ -16,14 +16,22 @@ _ELSEWHERE = "--out DIR writes the evaluation elsewhere"
 
 
 def check_broken(summary: dict[str, Any]) -> None:
-    """Checks that every mixture of an evaluation was read, separated and measured.
+    """Checks that every mixture was read, separated, measured and, where words are counted, recognised.
 
     Raises:
         StabError: some were not; it names all of them.
     """
-    if broken := summary.get("broken"):
-        reasons = "\n  ".join(f"{name}: {reason}" for name, reason in broken.items())
-        raise StabError(f"{len(broken)} of {summary['n']} mixtures could not be measured\n  {reasons}")
+    from asteroid_stab.metrics.words import WER
+
+    unheard = summary.get("failure_reasons", {}).get(WER, {})
+    faults = (("could not be measured", summary.get("broken")), ("have no word errors, but all other metrics", unheard))
+    lines = [
+        "\n  ".join([f"{len(of)} of {summary['n']} mixtures {what}", *(f"{name}: {why}" for name, why in of.items())])
+        for what, of in faults
+        if of
+    ]
+    if lines:
+        raise StabError("\n".join(lines))
 
 
 def existing(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -29,12 +29,9 @@ def show(summary: dict[str, Any]) -> None:
     Args:
         summary: the content of ``summary.json``.
     """
-    from rich.console import Console
+    from asteroid_stab.printed import print_table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)  # a log has no width of its own; 80 would break the rows
-    console.print(_table(summary))
+    print_table(_table(summary), log_width=120)  # 80 would break the rows
     n = summary["n"]
     for metric, reasons in summary["failure_reasons"].items():
         named = [f"{name} ({reason})" for name, reason in list(reasons.items())[:NAMED_FAILURES]]

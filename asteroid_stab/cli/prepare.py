@@ -98,6 +98,7 @@ def main(argv: list[str]) -> int:
     from rich.progress import Progress
 
     from asteroid_stab.data.lists.prepare import Plan, prepare_lists
+    from asteroid_stab.printed import print_table
 
     plan = {"subsets": args["subset"], **{f.name: args.get(f.name) for f in dataclasses.fields(Plan)[1:]}}
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -106,11 +107,10 @@ def main(argv: list[str]) -> int:
             return bar.track(work, total=amount, description=name)
 
         made = prepare_lists(Plan(**plan), args["librispeech"], args["out"], args["noise"], args["overwrite"], progress)
-    console = Console()
     for summary in made:
-        console.print(_table(summary))
+        print_table(_table(summary))
     if made[0].n_too_short:
-        console.print(f"{made[0].n_too_short} utterances were shorter than {args['min_seconds']:g} s")
+        print(f"{made[0].n_too_short} utterances were shorter than {args['min_seconds']:g} s")
     if damaged := made[0].damaged:
         reasons = "\n  ".join(damaged.values())
         raise StabError(f"{len(damaged)} files cannot be used; the lists were made without them\n  {reasons}")

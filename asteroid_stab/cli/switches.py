@@ -133,10 +133,10 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
     """Prints and writes the switches from each epoch to the next that was kept; the file counts epochs from 0."""
     import pandas as pd
     import torch
-    from rich.console import Console
     from rich.table import Table
 
     from asteroid_stab.atomic import write_text
+    from asteroid_stab.printed import print_table
     from asteroid_stab.run.epochs import shown_epoch
     from asteroid_stab.stabilizers import count_switches
 
@@ -154,7 +154,7 @@ def _write(labels: dict[int, np.ndarray], table: Path) -> None:
         ratio = "-" if row["switch_ratio"] is None else f"{row['switch_ratio']:.1%}"
         counts = (row[key] for key in ("n_seen", "n_compared", "n_switched"))
         shown.add_row(*map(str, (shown_epoch(row["epoch"]), *counts, ratio)))
-    Console().print(shown)
+    print_table(shown)
     print(f"written to {table}")
 
 

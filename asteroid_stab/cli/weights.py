@@ -83,9 +83,9 @@ def _heard(dataset: MixtureDataset, ids: np.ndarray) -> dict[str, np.ndarray]:
 
 def _print(treated: Treated, found: Sequence[Relation], n_measured: int) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
+    from asteroid_stab.printed import print_table
     from asteroid_stab.report.item_groups import N_GROUPS
 
     visits = treated.visits.sum()
@@ -110,7 +110,7 @@ def _print(treated: Treated, found: Sequence[Relation], n_measured: int) -> None
         cells[1:1] = ["–"] * (4 - len(cells))  # quarters that many equal values leave empty
         title, unit = relation.title.split(", ") if ", " in relation.title else (relation.title, "")
         shown.add_row(f"{title}\n{unit}", *cells, _correlation(relation))
-    Console().print(shown)
+    print_table(shown)
 
 
 def _cell(mean: float, any_dropped: bool) -> str:

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from asteroid_stab.errors import StabError
@@ -92,6 +93,9 @@ def serve(app: App, listener: socket.socket, ready: Callable[[], object], end: C
         listener: the socket, from :func:`listen`.
         ready: called when the page can be opened.
         end: called before the server is closed.
+
+    Raises:
+        StabError: the server cannot start.
     """
     import uvicorn
 
@@ -100,7 +104,8 @@ def serve(app: App, listener: socket.socket, ready: Callable[[], object], end: C
 
     def run() -> None:
         try:
-            server.run([listener])
+            with suppress(SystemExit):  # so it ends where it cannot start
+                server.run([listener])
         finally:
             closed.set()
 
@@ -109,8 +114,9 @@ def serve(app: App, listener: socket.socket, ready: Callable[[], object], end: C
     try:
         while not (server.started or closed.is_set()):
             closed.wait(_POLL_S / 4)
-        if server.started:
-            ready()
+        if not server.started:
+            raise StabError("the page cannot be served: uvicorn, its server, did not start and has logged the reason")
+        ready()
         while not closed.wait(_POLL_S):  # without a limit, a signal would wait on some systems
             pass
     finally:

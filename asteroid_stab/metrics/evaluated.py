@@ -25,7 +25,8 @@ class Evaluation:
             undefined.
         sources: a row for each source that has a class: ``id``, ``source``, ``class`` and its ``input_si_sdr``,
             ``si_sdr`` and ``si_sdr_i``.
-        failures: for each metric the names of the mixtures in which it is undefined, and why.
+        failures: for each metric, and each word error rate where words are counted, the names of the mixtures in which
+            it is undefined, and why.
         fallbacks: names of the mixtures whose SDR, SIR and SAR pb_bss_eval computed, and why.
         broken: names of the mixtures that could not be read, separated or measured, and why; they are rows without
             values.

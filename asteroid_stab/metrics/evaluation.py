@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from asteroid_stab.metrics.measured import Measured, undefined
 from asteroid_stab.metrics.names import COUNTS, INPUT_SNR, FigureInfo, columns
 from asteroid_stab.metrics.pool import Item, MetricPool
 from asteroid_stab.metrics.separated import Separate, separate_whole, separated
-from asteroid_stab.metrics.words import FIGURES, WordErrors
+from asteroid_stab.metrics.words import CPWER, FIGURES, WER, WordErrors
 from asteroid_stab.microphones import check_takes, noise_for
 
 
@@ -138,26 +139,29 @@ def measure_all(
 
     if words is not None:
         separate, figures = words.after(separate), {**figures, **FIGURES}
-    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in pool.metrics}, figures=dict(figures))
+    may_fail = (*pool.metrics, *(() if words is None else (WER, CPWER)))
+    evaluation = Evaluation(pool.metrics, failures={metric: {} for metric in may_fail}, figures=dict(figures))
     of_mixture: dict[int, dict[str, float]] = dict(journal.own) if journal else {}  # input SNR and figures
     measured: dict[int, Measured] = dict(journal.measured) if journal else {}
+    failed: dict[int, Mapping[str, str]] = {}  # figures that the metrics do not have
     todo = [i for i in range(n_items) if i not in measured]
     for _ in range(n_items - len(todo)):
         advance()
 
     def items() -> Iterator[Item]:
-        for i, fault, mixture, sources, estimates, own in separate(todo):
+        for i, fault, mixture, sources, estimates, own, failures in separate(todo):
             if fault:
                 measured[i] = undefined(pool.metrics, dataset.n_src, fault)
                 advance()
                 continue
+            failed[i] = failures
             of_mixture[i] = {INPUT_SNR: input_snr(mixture.numpy(), sources.numpy()), **own}
             if varies:
                 of_mixture[i][COUNTS[1]] = int(active_estimates(estimates, mixture, active_db).sum())
             yield Item(i, mixture.numpy(), sources.numpy(), estimates.numpy(), varies)
 
     for i, found in pool.run(items()):
-        measured[i] = found
+        measured[i] = found = replace(found, failures={**found.failures, **failed[i]})
         if journal is not None:
             journal.add(i, found, of_mixture[i])
         advance()

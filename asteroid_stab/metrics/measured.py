@@ -18,7 +18,7 @@ class Measured:
         values: ``input_m`` (the mixture against the sources), ``m`` (the estimates) and ``m_i`` = m - input_m
             for every metric m, averaged over the sources; ``nan`` where the metric failed.
         perm: [J]; ``perm[j]`` is the index of the estimate given to source j.
-        failures: why a metric is undefined, by metric.
+        failures: why a metric, or a word error rate, is undefined, by its name.
         sources: ``input_si_sdr``, ``si_sdr`` and ``si_sdr_i`` of every source, [J] each; empty where undefined.
         fallback: why pb_bss_eval computed the SDR, SIR and SAR; empty where it did not.
         broken: why the mixture could not be measured at all, through a fault of a file or of a program; empty where it

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ class Separated(NamedTuple):
         mixture: [T], at the reference microphone.
         sources: [J, T].
         estimates: [J, T], on the CPU.
-        figures: of the model.
+        figures: of the model, and what is counted of the estimates.
+        failures: why one of the figures is undefined, by figure; empty where all are defined.
     """
 
     item: int
@@ -32,6 +34,7 @@ class Separated(NamedTuple):
     sources: Tensor
     estimates: Tensor
     figures: dict[str, float]
+    failures: Mapping[str, str] = MappingProxyType({})
 
 
 Separate = Callable[[Sequence[int]], Iterator[Separated]]

@@ -87,7 +87,7 @@ class WordErrors:
     def after(self, separate: Separate) -> Separate:
         """Returns a function that separates as ``separate`` does, and adds :data:`FIGURES` to each mixture's.
 
-        A mixture whose recogniser fails has the reason as its fault.
+        A mixture on which the recogniser fails has no rates, but the reason among its failures, and its other figures.
 
         Raises:
             StabError: in use, the recogniser returns something else than a text.
@@ -103,7 +103,9 @@ class WordErrors:
                 except StabError:
                     raise
                 except (Exception, SystemExit) as error:  # of any type: a recogniser is the user's own
-                    yield one._replace(fault=f"the recogniser failed: {cause(error)}")
+                    lost = dict.fromkeys((WER, CPWER), f"the recogniser failed: {cause(error)}")
+                    unknown = dict.fromkeys(FIGURES, math.nan)
+                    yield one._replace(figures={**one.figures, **unknown}, failures={**one.failures, **lost})
                     continue
                 own = self._figures(self.transcripts[self.dataset.names[one.item]], texts)
                 yield one._replace(figures={**one.figures, **own})

@@ -150,7 +150,8 @@ def left_out(run: Run, n_finite: int) -> list[Part]:
     for metric, names in run.evaluation.failures.items():
         named = [f"{name}: {reason}" if reason else name for name, reason in list(names.items())[:MOST_NAMED]]
         listed = "; ".join(named) + ("; …" if len(names) > MOST_NAMED else "")
-        text = f"{column_info(metric).label} could not be computed for {count(len(names), 'mixture')}"
+        label = column_info(metric, run.evaluation.figures).label
+        text = f"{label} could not be computed for {count(len(names), 'mixture')}"
         notes.append(Note(f"{run.name}: {text} ({listed})."))
     return notes
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from asteroid_stab.dotted import absent
 from asteroid_stab.errors import StabError, cause, nearest
 from asteroid_stab.run.parts import GROUPS, PARTS
 from asteroid_stab.run.ranges import range_faults
@@ -122,9 +122,8 @@ def _target_faults(node: DictConfig, at: str) -> Iterator[str]:
     try:
         function = get_object(target)
     except (HydraException, ImportError, ValueError, AttributeError) as error:
-        home, _, name = target.rpartition(".")
-        if home in sys.modules and getattr(error.__cause__, "name", None) == target:  # and nothing that it imports
-            yield f"{at}._target_: {home} has no {name!r}{nearest(name, dir(sys.modules[home]))}"
+        if missing := absent(target):
+            yield f"{at}._target_: {missing}"
             return
         why = cause(error.__cause__ or error)  # Hydra's own text names the target again
         mend = "install its package, or set PYTHONPATH to its folder"

@@ -8,11 +8,11 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 
 from asteroid_stab.callbacks.screen import clock
 from asteroid_stab.models.pretrained import Transfer
+from asteroid_stab.printed import print_table
 from asteroid_stab.run.epochs import shown_epoch
 from asteroid_stab.run.layout import RunLayout
 from asteroid_stab.run.metrics_table import last_part
@@ -30,7 +30,7 @@ def show_transfer(path: str, transfer: Transfer, model: torch.nn.Module) -> None
     for what, names in (("new", transfer.new), ("left out of the file", transfer.left_out)):
         n_values = f"{sum(sizes[name] for name in names):,}" if what == "new" else ""
         table.add_row(what, str(len(names)), n_values, ", ".join(names))
-    Console().print(table)
+    print_table(table)
 
 
 def show_summary(run_dir: Path, config: DictConfig) -> None:
@@ -59,4 +59,4 @@ def show_summary(run_dir: Path, config: DictConfig) -> None:
         "-" if pd.isna(gain.iloc[-1]) else f"{gain.iloc[-1]:.2f}{unit}",
         "-" if pd.isna(switches.iloc[-1]) else f"{switches.iloc[-1]:.1%}",
     )
-    Console().print(table)
+    print_table(table)

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from signal import Signals
 
+import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from asteroid_stab.callbacks import EndedWithinEpochError, WholeEpochs
 from asteroid_stab.callbacks.run_checkpoint import WITHIN_EPOCH
+from asteroid_stab.data import MixtureDataModule
 from asteroid_stab.errors import StabError, within
 from asteroid_stab.run.build import Built, build_run
 from asteroid_stab.run.describe import RunDescription
@@ -95,6 +97,7 @@ def _fit(
     with within("data"):  # errors of the corpus come before the run folder is made
         data.prepare_data()
         data.setup("fit")
+    _log_in_each_epoch(trainer, data)
     plan = RunPlan.of(trainer, system, data.train_set, resumed=checkpoint is not None)
     plan.ask()
     if resume is None:
@@ -124,6 +127,14 @@ def _fit(
     trainer.callbacks += [SameStart(run_dir, saved), RunDescription(config, sys.argv)]  # type: ignore[attr-defined]
     trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return True
+
+
+def _log_in_each_epoch(trainer: pl.Trainer, data: MixtureDataModule) -> None:
+    """Has a logger get a step's figures at least once an epoch, where ``trainer.log_every_n_steps`` is longer."""
+    sampler = data.train_set.sampler(data.batch_size, data.seed, 0, trainer.world_size)  # type: ignore[union-attr]
+    n_batches, limit = len(sampler) // data.batch_size, trainer.limit_train_batches
+    n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
+    trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, n_batches))  # type: ignore[attr-defined]
 
 
 def _trust_own(config: DictConfig) -> None:

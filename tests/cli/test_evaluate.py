@@ -594,6 +594,37 @@ def test_words_are_counted_by_a_recogniser_of_the_users(run, here, capsys, monke
         evaluate.main([str(run), "--metrics", "si_sdr", *words])
 
 
+def test_where_a_recogniser_fails_the_other_metrics_are_kept(run, here, capsys, monkeypatch, tmp_path):
+    """The whole mixture was lost, its SI-SDR too."""
+    pytest.importorskip("meeteval")
+    calls = []
+
+    def hear(signal, sample_rate):
+        calls.append(1)
+        if len(calls) == 4:  # the first is noise, the next two are of the first mixture
+            raise RuntimeError("no memory")
+        return "a"
+
+    monkeypatch.setattr(sys.modules["spoken_data"], "hear", hear, raising=False)
+    table = tmp_path / "said.csv"
+    table.write_text("name,source_1,source_2\n" + "".join(f"talk {i},a,b\n" for i in range(4)))
+    words = [str(run), "--metrics", "si_sdr", "--recogniser", "spoken_data.hear", "--transcripts", str(table)]
+    lost = "  talk 1: the recogniser failed: RuntimeError: no memory"
+    message = f"1 of 4 mixtures have no word errors, but all other metrics\n{lost}"
+    for _ in range(2):  # as it is measured, and as it is printed again
+        with pytest.raises(StabError) as error:
+            evaluate.main(words)
+        assert str(error.value) == message
+        out = capsys.readouterr().out
+        assert "wer is undefined for 1 of 4 mixtures: talk 1 (the recogniser failed: RuntimeError: no memory)" in out
+        assert "WER 50.0 %, cpWER 50.0 % of all 6 words\n" in out
+        assert "(n = 4)" in out
+    summary = json.loads((run / "evaluation/test/summary.json").read_text())
+    assert (summary["metrics"]["si_sdr"]["n"], summary["metrics"]["wer"]["n"], summary["broken"]) == (4, 3, {})
+    (read,) = read_runs([run])
+    assert read.evaluation.failures["wer"] == {"talk 1": "the recogniser failed: RuntimeError: no memory"}
+
+
 def test_a_model_is_built_once_for_all_files(run, here, files, monkeypatch):
     load, loaded = Variant.load, []
     monkeypatch.setattr(Variant, "load", lambda self: loaded.append(1) or load(self))

@@ -49,6 +49,17 @@ def test_a_run_folder_holds_what_it_should(whole):
     assert "best val SI-SDRi" in done.stdout.replace("\n", " ") or "SI-SDRi" in done.stdout
 
 
+def test_each_epoch_has_a_logged_step_however_short_it_is(whole):
+    """Lightning logs a step in fifty, and warned of each training whose epochs are shorter."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_dir, done = whole
+    assert "log_every_n_steps" not in done.stderr
+    events = EventAccumulator(str(run_dir / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/step_loss")] == [3, 7, 11]
+
+
 def test_plain_asteroid_loads_the_model(whole, tmp_path):
     """In a process that never imports this package."""
     run_dir, _ = whole

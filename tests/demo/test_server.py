@@ -88,13 +88,14 @@ def test_it_serves_until_it_is_asked_to_end():
     assert "demo-server" not in [thread.name for thread in threading.enumerate() if thread.is_alive()]
 
 
-def test_a_server_that_cannot_start_ends():
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_that_cannot_start_ends_with_an_error():
     pytest.importorskip("uvicorn")
 
     async def broken(scope, receive, send):
         await send({"type": "lifespan.startup.failed", "message": "no start"})
 
     seen = []
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener, pytest.raises(StabError, match="the page cannot be served: uvicorn"):
         serve(broken, listener, lambda: seen.append("ready"), lambda: seen.append("end"))
     assert seen == ["end"]

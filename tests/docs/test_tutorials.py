@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from notebooks import NOTEBOOKS, cells, sources
+from notebooks import NOTEBOOKS, WIDEST, cells, sources
 
 ROOT = Path(__file__).resolve().parents[2]
-WIDEST = 88  # letters that fit on the page, as in docs/tutorials/ruff.toml
 MOST_S = 120  # of one core, all together: they run in each build of the site, and took 87 on two shared cores
 SHOWN = {
     "label_switching": ["plain PIT ['", "hysteresis, 1 dB ['"],

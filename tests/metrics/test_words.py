@@ -104,7 +104,7 @@ def test_without_words_there_is_no_rate():
 
 
 @COUNTED
-def test_a_mixture_whose_recogniser_fails_is_named_and_a_broken_one_passes():
+def test_a_mixture_whose_recogniser_fails_keeps_its_other_figures_and_a_broken_one_passes():
     broken = pair(1)._replace(fault="no file")
 
     for error, reason in ((RuntimeError("no memory"), "RuntimeError: no memory"), (SystemExit(0), "SystemExit: 0")):
@@ -114,7 +114,17 @@ def test_a_mixture_whose_recogniser_fails_is_named_and_a_broken_one_passes():
 
         words = WordErrors(fails, {"talk 0": ["a"] * 3, "talk 1": [""] * 3}, Spoken(2))
         found = list(words.after(lambda items: iter([pair(0), broken]))([0, 1]))
-        assert [one.fault for one in found] == [f"the recogniser failed: {reason}", "no file"]
+        assert [one.fault for one in found] == ["", "no file"]
+        assert [{**one.failures} for one in found] == [
+            dict.fromkeys(("wer", "cpwer"), f"the recogniser failed: {reason}"),
+            {},
+        ]
+        assert found[0].figures == pytest.approx({"own": 1.0, **dict.fromkeys(FIGURES, math.nan)}, nan_ok=True)
+        assert total([found[0].figures, {"wer": 50.0, "cpwer": 25.0, "n_words": 4.0}]) == {
+            "wer": 50.0,
+            "cpwer": 25.0,
+            "n_words": 4,
+        }
 
 
 @COUNTED
@@ -176,6 +186,10 @@ def test_a_table_of_transcripts(tmp_path):
         ("asr", "--recogniser must be the dotted name of a function, such as my_asr.transcribe, got 'asr'"),
         ("a b.c", "--recogniser must be the dotted name of a function"),
         ("no_such_asr.hear", "--recogniser names no_such_asr.hear, which cannot be imported here"),
+        (
+            "statistics.maen",
+            r"--recogniser names statistics.maen, but statistics has no 'maen' \(did you mean 'mean'\?\)",
+        ),
         ("math.pi", r"--recogniser must name a function \(waveform, sample_rate\) -> text, got math.pi, 3.14"),
     ],
 )

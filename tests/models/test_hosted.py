@@ -56,7 +56,7 @@ def test_the_nets_estimates_have_the_mixtures_length():
     assert torch.equal(est[..., :800], raw)
     assert not est[..., 800:].any()
     assert torch.equal(model(mixture.unsqueeze(1)), est)
-    assert torch.equal(model(mixture[0]), est[0])
+    torch.testing.assert_close(model(mixture[0]), est[0])  # another batch may round in another way
     with pytest.raises(ValueError, match=r"takes \[B, T\], \[B, 1, T\] or \[T\], got \[2, 2, 80\]"):
         model(torch.randn(2, 2, 80))
 
@@ -161,7 +161,7 @@ def test_what_is_no_module_is_not_called_even_if_trusted(saved, name, kind):
     message = rf"{name} must be a class of torch.nn.Module, got a {kind}"
     names = ["own_nets", "own_nets.NORM", "own_nets.no_net", "own_nets.torch.nn.functional.relu", "os.system"]
     if name == "own_nets.NORM":
-        message = r"names own_nets.NORM, which cannot be imported here \(ModuleNotFoundError.*its folder on PYTHONPATH"
+        message = r"names own_nets.NORM, but own_nets has no 'NORM'"
     with trusting(names), pytest.raises(StabError, match=message):
         build_model(conf, "some.pth")
 
@@ -175,7 +175,7 @@ def test_a_class_that_is_gone_is_named(saved):
     conf["model_args"]["target"] = "own_nets.Renamed"
     with (
         trusting(["own_nets"]),
-        pytest.raises(StabError, match=r"some.pth names own_nets.Renamed, which cannot be imp"),
+        pytest.raises(StabError, match=r"some.pth names own_nets.Renamed, but own_nets has no 'Renamed'"),
     ):
         build_model(conf, "some.pth")
 
@@ -228,7 +228,9 @@ def test_a_class_without_a_name_is_refused():
     class Here(nn.Module):
         """Of a function."""
 
-    with pytest.raises(StabError, match=r"names .*<locals>.Here, which cannot be imported here"):
+    with pytest.raises(
+        StabError, match=r"names .*<locals>.Here, (but .* has no '<locals>'|which cannot be imported here)"
+    ):
         hosted(Here, n_src=2, sample_rate=8000)
     other = type("TinyMask", (nn.Module,), {"__module__": "own_nets"})
     with pytest.raises(StabError, match="own_nets.TinyMask must be importable by this name.*move it to a module"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+WIDEST = 88  # letters of code that fit on a page of the site, as in docs/tutorials/ruff.toml
 
 
 def cells(notebook, kind="code"):

@@ -64,12 +64,7 @@ def test_what_fits_passes(node):
         ("chooses", {"mode": "min", "options": [1]}, r"part.options: must be dict\[str, int\] \| None, got \[1\]"),
         ("chooses", {"mode": "min", "options": {"a": "???"}}, r"^config: part.options.a must be given$"),
         ("takez", {}, r"part._target_: \S+ has no 'takez' \(did you mean 'takes'\?\)"),
-        (
-            "nothing.Net",
-            {},
-            r"part._target_: '.*nothing.Net' cannot be imported \(ModuleNotFoundError: .*nothing'.*\): "
-            "install its package, or set PYTHONPATH to its folder",
-        ),
+        ("nothing.Net", {}, r"part._target_: \S+test_check has no 'nothing'; it has target, takes, chooses, \.\.\."),
     ],
 )
 def test_what_does_not_fit_is_named(name, node, message):
@@ -83,6 +78,15 @@ def test_all_faults_are_named_at_once():
         check_config(OmegaConf.create(config))
     for part in ("a.n", "b[0].flagg", "c.d._target_"):
         assert part in str(error.value)
+
+
+def test_a_package_that_is_not_there_is_named():
+    message = (
+        r"part._target_: 'no_such_package.Net' cannot be imported \(ModuleNotFoundError: .*no_such_package'\): "
+        "install its package, or set PYTHONPATH to its folder"
+    )
+    with pytest.raises(StabError, match=message):
+        check_config(OmegaConf.create({"part": {"_target_": "no_such_package.Net"}}))
 
 
 def test_a_module_of_the_users_own_that_breaks_is_named(tmp_path, monkeypatch):

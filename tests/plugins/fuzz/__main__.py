@@ -43,7 +43,7 @@ def fuzz(n: int, seed: int, kinds: Sequence[str], work: Path, only: int | None =
     from fuzz.originals import make_originals
     from fuzz.server import import_all, run
 
-    for folder in (work / "home" / "config", work / "cache", work / "outside"):
+    for folder in (work / "home" / "config" / "asteroid-stab", work / "cache", work / "outside"):
         folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     originals = make_originals(work / "originals")
