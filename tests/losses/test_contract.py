@@ -261,7 +261,9 @@ def test_gradients_are_those_of_differences(case, folder):
     made = Made(case, folder)
     est, targets = signals(made.entry.n_layers, n_samples=20)
     est, targets = made.items(est, [0, 1]).requires_grad_(), targets[:2]
-    assert torch.autograd.gradcheck(lambda e: made.loss.assign(e, targets, IDS[:2]).loss, est, atol=1e-5, fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda e: made.loss.assign(e, targets, IDS[:2]).loss, est, atol=1e-5, fast_mode=True
+    )
 
 
 @every_loss
