@@ -112,13 +112,14 @@ def make_parser() -> argparse.ArgumentParser:
     """Makes the parser, without an import that takes long: shell completion asks it too."""
     made = RunLayout("RUN").evaluation("SPLIT")
     beside = RunLayout("RUN").evaluation("SPLIT", corpus="NAME")
+    oracle = RunLayout("RUN").evaluation("SPLIT", oracle="NAME")
     parser = argparse.ArgumentParser(
         prog="asteroid-stab evaluate",
         description=fill(
             f"Separates the whole mixtures of a split with {RunLayout('RUN').model}, measures the estimates "
             f"and writes {made.folder}: {made.utterances.name}, {made.summary.name}, examples. With --variant the "
             "folder is SPLIT_VARIANT, and the report draws the variant beside the run itself. On another corpus it is "
-            f"{beside.folder}, which the report lists.",
+            f"{beside.folder}, which the report lists. With --oracle it is {oracle.folder}, and both are in its table.",
             100,
         ),
         epilog=_EXAMPLES,

@@ -87,8 +87,7 @@ class ModelSeparator:
         with trusting(self._trusted):
             return self._variant.load()
 
-    @cached_property
-    def _placed(self) -> nn.Module:
+    def _on_device(self) -> nn.Module:
         from asteroid_stab.separation.device import to_device
 
         return to_device(self.model, self._device).eval()
@@ -120,21 +119,22 @@ class ModelSeparator:
 
         check_model(self.model, corpus)
         check_sources(self.model, corpus)
+        self._on_device()  # one that is not there is named now
 
     def check_data(self, dataset: MixtureDataset) -> None:
         from asteroid_stab.metrics.evaluation import check_model
 
-        check_model(self._placed, dataset)
+        check_model(self.model, dataset)
 
     def cost(self, dataset: MixtureDataset) -> Cost | None:
         from asteroid_stab.metrics.cost import first_cost
 
-        return first_cost(self._placed, dataset)
+        return first_cost(self._on_device(), dataset)
 
     def estimates(self, dataset: MixtureDataset) -> Separate:
         from asteroid_stab.metrics.separated import separated
 
-        return partial(separated, self._placed, dataset, batch_size=self._batch_size)
+        return partial(separated, self._on_device(), dataset, batch_size=self._batch_size)
 
 
 class OracleSeparator:

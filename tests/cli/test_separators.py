@@ -127,6 +127,13 @@ def test_a_model_is_loaded_when_it_is_needed(run, monkeypatch):
         _ = separator.model
 
 
+def test_a_device_that_is_not_there_is_named_before_the_data_are_made(run, tiny_corpus):
+    save_model(conv_tasnet(2, **SIZE), run / "best_model.pth")
+    separator = ModelSeparator(find_variant(run, None), set(), device="no_such")
+    with pytest.raises(StabError, match="no_such"):
+        separator.check_corpus(tiny_corpus())
+
+
 def test_a_model_without_a_rate_names_what_files_need(run):
     save_model(conv_tasnet(2, **SIZE), run / "best_model.pth")
     separator = ModelSeparator(find_variant(run, None), set())
