@@ -64,7 +64,7 @@ def _show_cost(cost: dict[str, Any] | None) -> None:
     gmacs = cost["gmacs_per_s"]
     uncounted = f"MACs not counted ({cost['uncounted']})"
     macs = uncounted if gmacs is None else f"{gmacs:.3f} G MACs for a second of sound"
-    threads = f", {cost['n_threads']} threads" if cost["device"] == "cpu" else ""
+    threads = f", {(n := cost['n_threads'])} thread{'s' * (n != 1)}" if cost["device"] == "cpu" else ""
     print(
         f"cost: {cost['n_parameters']:,} parameters, {macs}, real-time factor {cost['real_time_factor']:.3f} "
         f"({cost['device']}{threads})"

@@ -52,6 +52,13 @@ addEventListener("load", async () => {
   const area = picture.getBoundingClientRect();
   picture.dispatchEvent(new MouseEvent("click", { clientX: area.left + area.width / 2, bubbles: true }));
   found.seeked = sounds[1].currentTime / sounds[1].duration;
+  const wide = [...document.querySelectorAll(".scroll:has(table)")].filter((b) => b.scrollWidth > b.clientWidth + 9);
+  wide.forEach((one) => { one.scrollLeft = 1e4; });
+  const seen = (part) => {
+    const r = part.getBoundingClientRect();
+    return r.left >= 0 && r.left < 60 && r.right <= innerWidth;
+  };
+  found.named = wide.map((one) => ["tbody th", "caption"].map((name) => seen(one.querySelector(name))));
   const probe = document.createElement("pre");
   probe.id = "probe";
   probe.textContent = JSON.stringify(found);
@@ -112,6 +119,8 @@ def test_dark_and_narrow(browse, page):
     assert (found["background"], found["line"]) == ("rgb(20, 24, 29)", "rgb(86, 180, 233)")
     assert found["width"][0] <= found["width"][1]  # nothing to scroll sideways
     assert all(width > 400 for width, _ in found["figures"])  # one in a row
+    assert found["named"]  # a table that is scrolled sideways keeps its title and its first column in sight
+    assert [one for one in found["named"] if one != [True, True]] == []
 
 
 def test_without_javascript_everything_shows(browse, whole_run, tmp_path):
