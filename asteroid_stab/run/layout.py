@@ -129,6 +129,13 @@ class RunLayout:
         found += [path for path in folders if path.is_dir() and any(path.iterdir())]
         return [*found, *sorted(self.root.glob("switches_whole_*.csv"))]
 
+    def tables(self) -> list[Path]:
+        """The files that exist of what the tables and pages of a study are made of: no model, checkpoint or sound."""
+        named = [self.config, self.versions, self.metrics, self.switches, self.data_map, self.item_weights]
+        folders = sorted((self.root / "evaluation").glob("*"))
+        named += [file for folder in folders for file in EvaluationLayout(folder).tables()]
+        return [file for file in [*named, *sorted(self.root.glob("switches_whole_*.csv"))] if file.is_file()]
+
     def description(self) -> list[Path]:
         """The files that exist of what a run writes before its first epoch has ended."""
         named = (self.config, self.versions, self.items, self.fingerprint, self.first_epoch)
@@ -188,6 +195,10 @@ class EvaluationLayout:
     def files(self) -> list[Path]:
         """The files and folders that an evaluation consists of; the summary, by which it is known, comes last."""
         return [self.utterances, self.sources, self.examples.folder, self.summary]
+
+    def tables(self) -> list[Path]:
+        """The files of its numbers; none without the summary, by which an evaluation is known, and which comes last."""
+        return [self.utterances, self.sources, self.summary] if self.summary.is_file() else []
 
     @property
     def run(self) -> RunLayout:

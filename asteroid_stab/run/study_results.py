@@ -7,17 +7,8 @@ from pathlib import Path
 
 from asteroid_stab.atomic import making, replacing
 from asteroid_stab.errors import StabError
-from asteroid_stab.run.layout import EvaluationLayout, RunLayout, StudyLayout, study_runs
+from asteroid_stab.run.layout import RunLayout, StudyLayout, study_runs
 from asteroid_stab.run.study_record import read_record, write_record
-
-
-def tables(run: RunLayout) -> list[Path]:
-    """Returns the files that exist of what tables and pages of a study are made of."""
-    named = [run.config, run.versions, run.metrics, run.switches, run.data_map, run.item_weights]
-    evaluations = [EvaluationLayout(summary.parent) for summary in sorted(run.root.glob("evaluation/*/summary.json"))]
-    # The summary comes last: an evaluation is known by it.
-    named += [file for one in evaluations for file in (one.utterances, one.sources, one.summary)]
-    return [file for file in [*named, *sorted(run.root.glob("switches_whole_*.csv"))] if file.is_file()]
 
 
 def keep_results(folder: Path, to: Path, split: str = "test") -> tuple[list[str], list[str]]:
@@ -72,13 +63,12 @@ def _copy(run: RunLayout, study: StudyLayout, kept: StudyLayout) -> None:
     """Copies the tables of one run; what the other folder held of it and this one does not is removed."""
     row, seed = run.root.parts[-2], run.root.name
     target = RunLayout(kept.root / row / seed)
-    files = {target.root / file.relative_to(run.root): file for file in tables(run)}
-    for old in tables(target):
+    files = {target.root / file.relative_to(run.root): file for file in run.tables()}
+    for old in target.tables():
         if old not in files:
             old.unlink()
-    steps = run.root.with_name(f"{seed}.json")
-    if steps.is_file():
-        files[target.root.with_name(steps.name)] = steps
+    if seed.isdecimal() and (steps := study.steps(row, int(seed))).is_file():
+        files[kept.steps(row, int(seed))] = steps
     for new, file in files.items():
         with replacing(new) as unfinished:
             shutil.copyfile(file, unfinished)

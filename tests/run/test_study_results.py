@@ -9,7 +9,7 @@ from asteroid_stab.errors import StabError
 from asteroid_stab.run.layout import RunLayout, StudyLayout
 from asteroid_stab.run.study import table
 from asteroid_stab.run.study_record import read_record, write_record
-from asteroid_stab.run.study_results import keep_results, tables
+from asteroid_stab.run.study_results import keep_results
 
 
 def finished(folder, row, seed, score=1.0, words=("x/y",)):
@@ -56,7 +56,7 @@ def test_results_of_several_studies_are_gathered_and_a_run_is_replaced(tmp_path)
     keep_results(tmp_path / "two", tmp_path / "kept")
     assert read_record(StudyLayout(tmp_path / "kept")) == {"a": ["x/y"], "c": ["x/y"], "b": ["x/y"]}
     kept = RunLayout(tmp_path / "kept" / "a" / "1")
-    assert [file.read_bytes() for file in tables(kept)] == [file.read_bytes() for file in tables(again)]
+    assert [file.read_bytes() for file in kept.tables()] == [file.read_bytes() for file in again.tables()]
     assert not kept.switches.exists()
     assert [line.split("|")[1].strip() for line in table(tmp_path / "kept", "test")[2:5]] == ["a", "c", "b"]
 
