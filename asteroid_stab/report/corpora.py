@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from asteroid_stab.metrics.names import column_info
-from asteroid_stab.report.evaluation_data import Evaluation
+from asteroid_stab.report.evaluation_data import WrittenEvaluation
 from asteroid_stab.report.metric_tables import score_cells
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Key, Note, Part, Section, Table
@@ -41,7 +41,7 @@ def corpora(runs: Sequence[Run]) -> Section | None:
     return Section("corpora", "Other corpora", parts, intro)
 
 
-def _lines(runs: Sequence[Run]) -> Iterator[tuple[Run, Evaluation, Key]]:
+def _lines(runs: Sequence[Run]) -> Iterator[tuple[Run, WrittenEvaluation, Key]]:
     """The evaluations by corpus, the own ones first, and in each by run."""
     own = [(run, run.evaluation, run_key(run.index)) for run in runs if run.evaluation is not None]
     others = [(run, one, run_key(run.index)) for run in runs for one in run.others]

@@ -37,7 +37,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class WrittenEvaluation:
     """An evaluation of a run, its variant or a beamformer on a split: metrics of each mixture, and their summary.
 
     Args:
@@ -105,11 +105,11 @@ class Evaluation:
         noun = "mixture" if self.n_mixtures == "1" else "mixtures"
         return f"{self.n_mixtures} {noun}" + (f" against their {self.target} references" if self.target else "")
 
-    def has_names_of(self, other: Evaluation) -> bool:
+    def has_names_of(self, other: WrittenEvaluation) -> bool:
         """Whether both are of mixtures of the same names in the same order, against references of the same kind."""
         return self.target == other.target and self.utterances["name"].equals(other.utterances["name"])
 
-    def is_on_mixtures_of(self, other: Evaluation) -> bool:
+    def is_on_mixtures_of(self, other: WrittenEvaluation) -> bool:
         """Whether both are of the same signals: the same names, and the same SI-SDR of each mixture as it is.
 
         Another room, noise, level or rate gives a mixture another SI-SDR. Unlike a digest of the samples it is in the
@@ -123,7 +123,7 @@ class Evaluation:
         return np.allclose(before[0][known], before[1][known], rtol=SAME, atol=SAME_DB)
 
 
-def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
+def read_evaluation(files: EvaluationLayout, split: str) -> WrittenEvaluation | None:
     """Reads the evaluation of a split ; ``None`` if there is none.
 
     Raises:
@@ -147,7 +147,7 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
         raise
     except (TypeError, AttributeError, KeyError, ValueError) as error:  # keys of an earlier version, or of none
         raise StabError(f"{files.summary} cannot be used: its figures are of no known form ({error})") from error
-    return Evaluation(
+    return WrittenEvaluation(
         split=split,
         utterances=utterances,
         metrics=_numbers(summary["metrics"]),
@@ -168,7 +168,7 @@ def read_evaluation(files: EvaluationLayout, split: str) -> Evaluation | None:
     )
 
 
-def read_variants(run: RunLayout, split: str) -> list[Evaluation]:
+def read_variants(run: RunLayout, split: str) -> list[WrittenEvaluation]:
     """Reads the evaluations of the run's variants on the same mixtures as the evaluation of the run itself.
 
     Args:
@@ -184,7 +184,7 @@ def read_variants(run: RunLayout, split: str) -> list[Evaluation]:
     return [one for one in variants if whole is None or one.is_on_mixtures_of(whole)]
 
 
-def read_oracles(run: RunLayout, split: str, corpus: str = "") -> list[Evaluation]:
+def read_oracles(run: RunLayout, split: str, corpus: str = "") -> list[WrittenEvaluation]:
     """Reads the evaluations of beamformers on the data of the run, or on another corpus.
 
     Args:
@@ -199,7 +199,7 @@ def read_oracles(run: RunLayout, split: str, corpus: str = "") -> list[Evaluatio
     return [one for one in found if one is not None and one.oracle]
 
 
-def read_other_corpora(run: RunLayout, split: str) -> list[Evaluation]:
+def read_other_corpora(run: RunLayout, split: str) -> list[WrittenEvaluation]:
     """Reads the evaluations of the run and its variants on other corpora.
 
     Args:

@@ -15,7 +15,7 @@ from asteroid_stab.metrics.names import (
     MetricInfo,
     column_info,
 )
-from asteroid_stab.report.evaluation_data import Evaluation
+from asteroid_stab.report.evaluation_data import WrittenEvaluation
 from asteroid_stab.report.palette import run_key
 from asteroid_stab.report.parts import Note, Part, Table
 from asteroid_stab.report.run_data import Run
@@ -57,7 +57,7 @@ def metric_tables(runs: Sequence[Run]) -> list[Part]:
     ]
 
 
-def score_cells(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+def score_cells(evaluations: Sequence[WrittenEvaluation]) -> list[list[str]]:
     """Returns cells for a table of evaluations: the head, then a row for each of them.
 
     They are the number of mixtures, mean, deviation and a few percentiles of the SI-SDRi, and means of other metrics.

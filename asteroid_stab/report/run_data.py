@@ -14,7 +14,7 @@ import pandas as pd
 
 from asteroid_stab.errors import StabError
 from asteroid_stab.report.evaluation_data import (
-    Evaluation,
+    WrittenEvaluation,
     read_evaluation,
     read_oracles,
     read_other_corpora,
@@ -59,10 +59,10 @@ class Run:
     switches: pd.DataFrame | None = None
     whole: pd.DataFrame | None = None
     data_map: np.ndarray | None = None
-    evaluation: Evaluation | None = None
-    variants: list[Evaluation] = field(default_factory=list)
-    oracles: list[Evaluation] = field(default_factory=list)
-    others: list[Evaluation] = field(default_factory=list)
+    evaluation: WrittenEvaluation | None = None
+    variants: list[WrittenEvaluation] = field(default_factory=list)
+    oracles: list[WrittenEvaluation] = field(default_factory=list)
+    others: list[WrittenEvaluation] = field(default_factory=list)
     split: str = "test"
     date: str = ""
 

@@ -13,7 +13,7 @@ from asteroid_stab.metrics.paired import LEVEL, Difference, paired_difference, v
 from asteroid_stab.run.study_items import measured, task
 
 if TYPE_CHECKING:
-    from asteroid_stab.report.evaluation_data import Evaluation
+    from asteroid_stab.report.evaluation_data import WrittenEvaluation
     from asteroid_stab.report.run_data import Run
 
 METRIC = "si_sdr_i"
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
     """
 
     n_src: int | None
-    evaluation: Evaluation
+    evaluation: WrittenEvaluation
     rows: dict[str, Scores]
 
 
@@ -63,7 +63,9 @@ def differences(rows: Mapping[str, Sequence[Run]], baseline: str | None = None) 
     return found
 
 
-def beside_oracles(rows: Mapping[str, Sequence[Run]]) -> tuple[list[Evaluation], list[tuple[str, str, Difference]]]:
+def beside_oracles(
+    rows: Mapping[str, Sequence[Run]],
+) -> tuple[list[WrittenEvaluation], list[tuple[str, str, Difference]]]:
     """Returns the beamformers that were measured on the rows' mixtures, and how much better the rows are.
 
     What a beamformer reaches does not depend on a training, so its evaluation in one run folder is compared with all
@@ -75,11 +77,11 @@ def beside_oracles(rows: Mapping[str, Sequence[Run]]) -> tuple[list[Evaluation],
     Returns:
         An evaluation for each beamformer, number of microphones and set of mixtures; row, beamformer and difference.
     """
-    oracles: list[Evaluation] = []
+    oracles: list[WrittenEvaluation] = []
     found = []
     there = [one for runs in rows.values() for run in runs for one in run.oracles]
     for kind in _kinds(rows):
-        own: list[Evaluation] = []
+        own: list[WrittenEvaluation] = []
         for one in there:
             if one.is_on_mixtures_of(kind.evaluation) and one.of not in [other.of for other in own]:
                 own.append(one)

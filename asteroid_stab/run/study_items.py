@@ -12,7 +12,7 @@ from asteroid_stab.run.stored import parse_config
 from asteroid_stab.run.upgrade import upgrade_config
 
 if TYPE_CHECKING:
-    from asteroid_stab.report.evaluation_data import Evaluation
+    from asteroid_stab.report.evaluation_data import WrittenEvaluation
     from asteroid_stab.report.run_data import Run
 
 
@@ -62,7 +62,9 @@ def unlike_rows(rows: Mapping[str, Sequence[Run]]) -> tuple[set[str], list[str]]
     """
     unlike, lines = set(), []
     parts: set[str] = set()
-    places: list[tuple[Evaluation, list[str]]] = []  # rows by their mixtures, of which the first row's evaluation is
+    places: list[
+        tuple[WrittenEvaluation, list[str]]
+    ] = []  # rows by mixtures, as the first has them
     for row, runs in rows.items():
         counted = [("/".join(run.path.parts[-2:]), run.evaluation) for run in runs if measured(run)]
         found = {name: one for name, one in counted if one is not None}
@@ -89,7 +91,7 @@ def unlike_rows(rows: Mapping[str, Sequence[Run]]) -> tuple[set[str], list[str]]
     return unlike, ["", *(f"note: {line}" for line in lines)] if lines else []
 
 
-def _place(one: Evaluation, first: Evaluation) -> str:
+def _place(one: WrittenEvaluation, first: WrittenEvaluation) -> str:
     """Number of mixtures, the kind of their references where there are several, and whether only the signals differ."""
     place = f"{len(one.utterances)} against {one.target} references" if one.target else str(len(one.utterances))
     other = one.has_names_of(first) and not one.is_on_mixtures_of(first)

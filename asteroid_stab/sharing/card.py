@@ -14,7 +14,7 @@ import yaml
 
 from asteroid_stab.metrics.names import MEANINGLESS, METRICS, column_info
 from asteroid_stab.metrics.paired import LEVEL, paired_difference
-from asteroid_stab.report.evaluation_data import Evaluation
+from asteroid_stab.report.evaluation_data import WrittenEvaluation
 from asteroid_stab.report.run_data import Run
 from asteroid_stab.report.wording import duration, number, parameters
 from asteroid_stab.run.layout import RunLayout
@@ -102,7 +102,7 @@ def _trained_with(run: Run) -> str:
     return found if isinstance(found, str) and re.fullmatch(r"[\w.+-]+", found) else ""
 
 
-def _measured(evaluation: Evaluation | None) -> list[str]:
+def _measured(evaluation: WrittenEvaluation | None) -> list[str]:
     """The table of the metrics; empty where nothing was measured."""
     if evaluation is None:
         return ["## Results\n\nNo evaluation stands in the run folder: nothing was measured."]
