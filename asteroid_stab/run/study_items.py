@@ -62,9 +62,7 @@ def unlike_rows(rows: Mapping[str, Sequence[Run]]) -> tuple[set[str], list[str]]
     """
     unlike, lines = set(), []
     parts: set[str] = set()
-    places: list[
-        tuple[WrittenEvaluation, list[str]]
-    ] = []  # rows by mixtures, as the first has them
+    places: list[tuple[WrittenEvaluation, list[str]]] = []  # rows by mixtures, as the first has them
     for row, runs in rows.items():
         counted = [("/".join(run.path.parts[-2:]), run.evaluation) for run in runs if measured(run)]
         found = {name: one for name, one in counted if one is not None}
