@@ -75,7 +75,7 @@ def page(folder: Path, split: str, baseline: str | None, file: Path, corpus: str
     print(file)
 
 
-def keep(folder: Path, split: str, to: Path) -> None:
+def keep(folder: Path, split: str, to: Path, corpus: str = "") -> None:
     """Copies the results of a study, and prints what was copied.
 
     Raises:
@@ -83,10 +83,10 @@ def keep(folder: Path, split: str, to: Path) -> None:
     """
     from asteroid_stab.run.study_results import keep_results
 
-    copied, left_out = keep_results(folder, to, split)
+    copied, left_out = keep_results(folder, to, split, corpus)
     print(f"\nthe results of {len(copied)} runs are in {shown(str(to))}")
-    if left_out:
-        print(f"left out, as they have no evaluation of {split}: {shown(some(left_out))}")
+    for name, reason in left_out.items():
+        print(f"left out: {shown(name)}, {reason}")
 
 
 def _label(row: str) -> str:
@@ -169,7 +169,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=path,
         metavar="FOLDER",
         help="copy the results without models and sounds into FOLDER, which compare reads as it reads DIR; results of "
-        "other rows and seeds that are in it stay",
+        "other rows and seeds in FOLDER stay",
     )
     return parser
 
@@ -198,6 +198,9 @@ def main(argv: list[str]) -> int:
 
         check_place(options.page, "--page")
     if options.keep is not None:
+        from asteroid_stab.run.study_results import check_place as check_beside
+
+        check_beside(options.folder, options.keep)
         check_writable(options.keep, "--keep names another folder")
     if options.by_epoch:
         lines = by_epoch(options.folder)
@@ -217,5 +220,5 @@ def main(argv: list[str]) -> int:
     if options.page is not None:
         page(options.folder, options.split, options.baseline, options.page, corpus)
     if options.keep is not None:
-        keep(options.folder, options.split, options.keep)
+        keep(options.folder, options.split, options.keep, corpus)
     return 0

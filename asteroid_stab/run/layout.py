@@ -130,11 +130,13 @@ class RunLayout:
         return [*found, *sorted(self.root.glob("switches_whole_*.csv"))]
 
     def tables(self) -> list[Path]:
-        """The files that exist of what the tables and pages of a study are made of: no model, checkpoint or sound."""
+        """The files that exist of what the tables of a study are made of, without models and sounds; summaries last."""
         named = [self.config, self.versions, self.metrics, self.switches, self.data_map, self.item_weights]
-        folders = sorted((self.root / "evaluation").glob("*"))
-        named += [file for folder in folders for file in EvaluationLayout(folder).tables()]
-        return [file for file in [*named, *sorted(self.root.glob("switches_whole_*.csv"))] if file.is_file()]
+        named += sorted(self.root.glob("switches_whole_*.csv"))
+        evaluations = [EvaluationLayout(folder) for folder in sorted((self.root / "evaluation").glob("*"))]
+        whole = [one for one in evaluations if one.summary.is_file()]
+        named += [file for one in whole for file in (one.utterances, one.sources)] + [one.summary for one in whole]
+        return [file for file in named if file.is_file()]
 
     def description(self) -> list[Path]:
         """The files that exist of what a run writes before its first epoch has ended."""
@@ -195,10 +197,6 @@ class EvaluationLayout:
     def files(self) -> list[Path]:
         """The files and folders that an evaluation consists of; the summary, by which it is known, comes last."""
         return [self.utterances, self.sources, self.examples.folder, self.summary]
-
-    def tables(self) -> list[Path]:
-        """The files of its numbers; none without the summary, by which an evaluation is known, and which comes last."""
-        return [self.utterances, self.sources, self.summary] if self.summary.is_file() else []
 
     @property
     def run(self) -> RunLayout:

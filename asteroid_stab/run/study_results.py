@@ -4,47 +4,74 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from asteroid_stab.atomic import making, replacing
 from asteroid_stab.errors import StabError
+from asteroid_stab.report.run_data import Run, read_runs
 from asteroid_stab.run.layout import RunLayout, StudyLayout, study_runs
+from asteroid_stab.run.study_items import measured_on
 from asteroid_stab.run.study_record import read_record, write_record
 
 
-def keep_results(folder: Path, to: Path, split: str = "test") -> tuple[list[str], list[str]]:
+class Kept(NamedTuple):
+    """What was copied, ``ROW/SEED``, and why the other runs were left out, by their names."""
+
+    copied: list[str]
+    left_out: dict[str, str]
+
+
+def check_place(folder: Path, to: Path) -> None:
+    """Checks that the results of a study can be kept in another folder.
+
+    Raises:
+        StabError: it is in the study's folder or around it.
+    """
+    here, there = folder.resolve(), to.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise StabError(f"results of {folder} can be kept beside it, not in it or around it, got {str(to)!r}")
+
+
+def keep_results(folder: Path, to: Path, split: str = "test", corpus: str = "") -> Kept:
     """Copies what the tables of a study are made of into another folder, which is then read like the study's.
 
-    A run is copied if its evaluation has come to its end. Runs that the other folder holds already stay, but the ones
-    of the same row and seed, which are replaced: a study may be run on several machines, or over several days, and its
-    results gathered.
+    A study may be run on several machines, or over several days, and its results gathered: a run that is copied takes
+    the place of the one of its row and seed, and the other runs in the folder stay.
 
     Args:
         folder: the folder of the study.
         to: the other folder; it is made if it is not there.
         split: the split that a run must have been evaluated on.
-
-    Returns:
-        ``ROW/SEED`` of the runs that were copied, and of the runs without an evaluation, which were not.
+        corpus: the corpus of that evaluation, if it is another one than the run's own.
 
     Raises:
         StabError: the folder holds no evaluated run, the other one is in it or around it, or holds results of another
             row of the same name.
     """
-    study, kept = StudyLayout(folder), StudyLayout(to)
-    here, there = folder.resolve(), to.resolve()
-    if here == there or here in there.parents or there in here.parents:
-        raise StabError(f"results of {folder} can be kept beside it, not in it or around it, got {str(to)!r}")
-    runs = sorted(study_runs(folder), key=lambda run: (run.root.parts[-2], run.root.name))
-    ready = [run for run in runs if run.evaluation(split).summary.is_file()]
+    check_place(folder, to)
+    study, kept = StudyLayout(folder), StudyLayout(to.resolve())
+    layouts = sorted(study_runs(folder), key=lambda run: (run.root.parts[-2], run.root.name))
+    faults = {run.path: _fault(run, split, corpus) for run in read_runs([run.root for run in layouts], split, corpus)}
+    ready = [run for run in layouts if not faults[run.root]]
     if not ready:
-        raise StabError(f"no run of {folder} has an evaluation of {split}, so that there is no result to keep")
-    rows = _merged(study, kept, {run.root.parts[-2] for run in ready})
-    with making(to):
+        reasons = "; ".join(dict.fromkeys(faults.values())) or "it has no runs"
+        raise StabError(f"{folder} has no result to keep: {reasons}")
+    with making(kept.record):
+        rows = _merged(study, kept, {run.root.parts[-2] for run in ready})
         for run in ready:
             _copy(run, study, kept)
         write_record(kept, rows)
-    names = {run: "/".join(run.root.parts[-2:]) for run in runs}
-    return [names[run] for run in ready], [names[run] for run in runs if run not in ready]
+    names = {run: "/".join(run.root.parts[-2:]) for run in layouts}
+    return Kept([names[run] for run in ready], {names[run]: faults[run.root] for run in layouts if run not in ready})
+
+
+def _fault(run: Run, split: str, corpus: str) -> str:
+    """Why the results of a run cannot stand without its model; empty where they can."""
+    if run.evaluation is None:
+        return f"no evaluation of {measured_on(split, corpus)}"
+    if any(one.of_another_model for one in (run.evaluation, *run.variants, *run.others)):
+        return "its model has changed since an evaluation (evaluate with --overwrite)"
+    return ""
 
 
 def _merged(study: StudyLayout, kept: StudyLayout, copied: set[str]) -> dict[str, list[str]]:
@@ -60,15 +87,21 @@ def _merged(study: StudyLayout, kept: StudyLayout, copied: set[str]) -> dict[str
 
 
 def _copy(run: RunLayout, study: StudyLayout, kept: StudyLayout) -> None:
-    """Copies the tables of one run; what the other folder held of it and this one does not is removed."""
+    """Copies the tables of one run in the place of what the other folder held of it.
+
+    An evaluation is known by its summary: the old ones are removed first and the new ones written last, so that an
+    interrupted copy is no evaluation.
+    """
     row, seed = run.root.parts[-2], run.root.name
     target = RunLayout(kept.root / row / seed)
+    for old in reversed(target.tables()):
+        old.unlink()
     files = {target.root / file.relative_to(run.root): file for file in run.tables()}
-    for old in target.tables():
-        if old not in files:
-            old.unlink()
-    if seed.isdecimal() and (steps := study.steps(row, int(seed))).is_file():
-        files[kept.steps(row, int(seed))] = steps
+    if seed.isdecimal():
+        steps = kept.steps(row, int(seed))
+        steps.unlink(missing_ok=True)
+        if (own := study.steps(row, int(seed))).is_file():
+            files = {steps: own, **files}
     for new, file in files.items():
         with replacing(new) as unfinished:
             shutil.copyfile(file, unfinished)
