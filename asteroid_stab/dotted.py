@@ -41,10 +41,12 @@ def absent(target: str) -> str:
     Example:
         >>> absent("fractions.Fractoin"), absent("no_such_package.Net")
         ("fractions has no 'Fractoin' (did you mean 'Fraction'?)", '')
-        >>> absent("fractions.Xyz")
-        "fractions has no 'Xyz'; it has Fraction"
+        >>> absent("fractions.Xyz"), absent("math.pi.xyz"), absent("math..pi")
+        ("fractions has no 'Xyz'; it has Fraction", "math.pi has no 'xyz'", 'a name between two dots is missing')
     """
     first, *rest = target.split(".")
+    if "" in rest:
+        return "a name between two dots is missing" if rest[-1] else "a name behind the last dot is missing"
     return _absent(sys.modules[first], first, rest) if first in sys.modules else ""
 
 
@@ -69,9 +71,12 @@ def _is_module(owner: Any, name: str) -> bool:
 
 def _instead(owner: Any, name: str) -> str:
     """The nearest name in a module or class; without a near one, the first that are defined there."""
-    if close := nearest(name, dir(owner)):
+    if close := nearest(name, [one for one in dir(owner) if not one.startswith("_")]):
         return close
     home = owner.__name__ if isinstance(owner, ModuleType) else getattr(owner, "__module__", "")
-    own = [one for one, value in vars(owner).items() if callable(value) and getattr(value, "__module__", "") == home]
+    held = getattr(owner, "__dict__", {})  # not every value has one
+    own = [one for one, value in held.items() if callable(value) and getattr(value, "__module__", "") == home]
     public = [one for one in own if not one.startswith("_")]
-    return f"; it has {some(public)}" if public else "; it defines no function and no class"
+    if public:
+        return f"; it has {some(public)}"
+    return "; it defines no function and no class" if isinstance(owner, (ModuleType, type)) else ""

@@ -130,7 +130,8 @@ class EndingSignals:
             if self._ignored:
                 self._ignored = False
                 time.sleep(_POLL_S)  # so that the main thread has left the place where it is ignored
-                send_own(number)
+                if not self._left:
+                    send_own(number)
             self._read.settimeout(min(left, _POLL_S))
             with suppress(TimeoutError):
                 self._read.recv(64)  # further signals, or that the program has left the context

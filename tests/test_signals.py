@@ -65,6 +65,7 @@ place, number = sys.argv[1], getattr(signal, sys.argv[2])
 class Active(list):
     def remove(self, one):
         os.kill(os.getpid(), number)
+        time.sleep(0.05)  # so that the thread notices it within the context
         super().remove(one)
 
 def then_signalled(thread, start=threading.Thread.start):
@@ -80,6 +81,7 @@ with signals.EndingSignals() as here:
     print("began", flush=True)
     time.sleep(40 if place == "entered" else 0)
     print("done", flush=True)
+time.sleep(0.3)  # in which the thread would send the signal again
 sys.exit(here.status)
 """
 

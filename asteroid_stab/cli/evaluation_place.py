@@ -24,7 +24,10 @@ def check_broken(summary: dict[str, Any]) -> None:
     from asteroid_stab.metrics.words import WER
 
     unheard = summary.get("failure_reasons", {}).get(WER, {})
-    faults = (("could not be measured", summary.get("broken")), ("have no word errors, but all other metrics", unheard))
+    faults = (
+        ("could not be measured", summary.get("broken")),
+        ("have no word error rate; their other metrics were measured", unheard),
+    )
     lines = [
         "\n  ".join([f"{len(of)} of {summary['n']} mixtures {what}", *(f"{name}: {why}" for name, why in of.items())])
         for what, of in faults
@@ -52,7 +55,7 @@ def existing(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
         return summary
     if known["model_sha256"] == settings["model_sha256"] or summary.get("oracle") != settings.get("oracle"):
         differs = next(key for key in ("oracle", *settings) if known.get(key) != settings.get(key))
-        what = "a beamformer" if summary.get("oracle") else "this model"
+        what = "a beamformer" if summary.get("oracle") else "a model"
         raise StabError(
             f"{folder} holds an evaluation of {what} with {differs}={known[differs]}, "
             f"wanted {settings[differs]}; --overwrite replaces it"

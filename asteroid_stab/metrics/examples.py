@@ -9,6 +9,7 @@ import numpy as np
 import soundfile as sf
 
 from asteroid_stab.atomic import write_text
+from asteroid_stab.errors import StabError
 from asteroid_stab.metrics.evaluation import Evaluation, pick_examples
 from asteroid_stab.metrics.levels import matched
 from asteroid_stab.metrics.separated import Separate
@@ -55,6 +56,8 @@ def write_examples(evaluation: Evaluation, separate: Separate, sample_rate: int,
     listed = []
     for kind, row in pick_examples(evaluation.rows).items():
         (found,) = separate([row["id"]])
+        if found.fault:  # it could be measured before: its files or the device have changed since
+            raise StabError(f"the sounds of {row['name']!r} cannot be written: {found.fault}")
         signals = listenable(*(x.double().numpy() for x in (found.mixture, found.sources, found.estimates)))
         _write(place.mixture(kind), signals[0], sample_rate)
         for path_of, tracks in ((place.source, signals[1]), (place.estimate, signals[2])):

@@ -167,4 +167,4 @@ def _fault(estimates: Tensor, sources: Tensor, name: str) -> str:
         raise StabError(wanted)
     if estimates.shape != sources.shape:
         return wanted
-    return "" if torch.isfinite(estimates).all() else "the model gave estimates that are not finite"
+    return "" if torch.isfinite(estimates).all() else "the estimates are not finite"

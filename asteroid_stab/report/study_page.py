@@ -49,8 +49,8 @@ def _overview(study: StudyTables, split: str, keys: Mapping[str, Key]) -> Sectio
         head, *rows = difference_table(study.compared, split)
         parts.append(Table("Paired differences", head, rows, [keys[row] for row, _, _ in study.compared]))
         intro = (
-            "Each row is compared with another one on the same seeds and mixtures. An interval that holds 0 shows no "
-            "difference, and how large one could still be."
+            "Each row is compared with another one, or with a beamformer, on the same seeds and mixtures. An interval "
+            "that holds 0 shows no difference, and how large one could still be."
         )
     parts += [Note(note.removeprefix("note: ")) for note in study.notes if note]
     return Section("overview", "Results", parts, intro)
@@ -67,7 +67,9 @@ def _intervals(compared: Sequence[tuple[str, str, Difference]], split: str, keys
         if not math.isnan(one.half):
             plot.curve([one.mean - one.half, one.mean + one.half], [place] * 2, keys[row])
         plot.scatter([one.mean], [place], keys[row], [text])
-    plot.axes.set_yticks(list(places), [shown(row) for row, _, _ in compared])
+    others = {other for _, other, _ in compared}
+    labels = [shown(row if len(others) == 1 else f"{row} – {other}") for row, other, _ in compared]
+    plot.axes.set_yticks(list(places), labels)
     plot.axes.set_ylim(0.4, len(compared) + 0.6)
     caption = f"Point: mean over seeds and mixtures, right of 0 is better; line: the interval of {LEVEL:.0%}."
     return Figure(plot.svg(), title, plot.alt, caption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from pathlib import Path
 from signal import Signals
@@ -134,7 +135,8 @@ def _log_in_each_epoch(trainer: pl.Trainer, data: MixtureDataModule) -> None:
     sampler = data.train_set.sampler(data.batch_size, data.seed, 0, trainer.world_size)  # type: ignore[union-attr]
     n_batches, limit = len(sampler) // data.batch_size, trainer.limit_train_batches
     n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
-    trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, n_batches))  # type: ignore[attr-defined]
+    n_steps = math.ceil(n_batches / trainer.accumulate_grad_batches)
+    trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, n_steps))  # type: ignore[attr-defined]
 
 
 def _trust_own(config: DictConfig) -> None:

@@ -100,7 +100,7 @@ def beamform(kind: str, mixture: Tensor, sources: Tensor, sample_rate: int) -> T
     """
     if mixture.ndim != 2 or len(mixture) < 2:
         raise ValueError(f"mixture must be [C, T] with C > 1, got {list(mixture.shape)}")
-    size = 2 ** round(math.log2(WINDOW_S * sample_rate))
+    size = max(N_HOPS, 2 ** round(math.log2(WINDOW_S * sample_rate)))
     settings = {"n_fft": size, "hop_length": size // N_HOPS, "window": torch.hann_window(size, dtype=torch.float64)}
     # Zeros beyond the ends, not reflections, which a signal shorter than half a window does not have.
     heard, wanted = (

@@ -60,6 +60,18 @@ def test_each_epoch_has_a_logged_step_however_short_it_is(whole):
     assert [event.step for event in events.Scalars("train/step_loss")] == [3, 7, 11]
 
 
+@pytest.mark.slow
+def test_each_epoch_has_a_logged_step_where_batches_are_accumulated(tmp_path):
+    """Lightning counts the steps of the optimizer."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    few = ["trainer.accumulate_grad_batches=2", "trainer.max_epochs=2", f"run_dir={tmp_path / 'run'}"]
+    stab("train", "baseline/toy", *SMALL, *few)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/step_loss")] == [1, 3]
+
+
 def test_plain_asteroid_loads_the_model(whole, tmp_path):
     """In a process that never imports this package."""
     run_dir, _ = whole

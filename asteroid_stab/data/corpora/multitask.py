@@ -105,6 +105,7 @@ class MultiTaskCorpus(Corpus):
                 f"enhancement must have the sample_rate of base, {base.sample_rate}, got {enhancement.sample_rate}"
             )
         self.base, self.enhancement, self.references = base, enhancement, base.references
+        self.whole_sources = base.whole_sources and enhancement.whole_sources
 
     def prepare(self, splits: Sequence[str]) -> None:
         """Makes the files of the corpus to separate, and of enhancement where they are to train on."""

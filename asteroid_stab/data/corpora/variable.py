@@ -95,6 +95,7 @@ class VariableSourcesCorpus(Corpus):
             raise ValueError(f"parts must have one sample_rate, got {rates}")
         super().__init__(max(counts.values()), next(iter(rates.values())))
         self.parts = dict(parts)
+        self.whole_sources = all(part.whole_sources for part in parts.values())
 
     def prepare(self, splits: Sequence[str]) -> None:
         for name, part in self.parts.items():

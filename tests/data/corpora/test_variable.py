@@ -34,6 +34,14 @@ def test_missing_sources_are_silent_and_the_mixture_is_the_part_s_own(corpus):
     assert {n: sorted(names) for n, names in seen.items()} == {n: sorted(part.names) for n, part in parts.items()}
 
 
+@pytest.mark.parametrize("lacking", ["one", "three"])
+def test_no_speed_where_sources_of_a_part_lack_sound_of_their_mixture(corpus, lacking):
+    corpus.parts[lacking].whole_sources = False
+    again = VariableSourcesCorpus(corpus.parts)
+    with pytest.raises(StabError, match="speeds"):
+        MixtureDataModule(again, speeds=[0.9, 1.1])
+
+
 def test_the_first_items_have_all_numbers_of_sources(corpus):
     assert corpus.dataset("train").n_active[:6].tolist().count(1) == 2
     assert corpus.dataset("train").n_active[:3].tolist().count(1) == 1
