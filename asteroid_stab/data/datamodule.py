@@ -131,9 +131,10 @@ class MixtureDataModule(pl.LightningDataModule):
             StabError: they do not.
         """
         if self.speeds and not self.corpus.whole_sources:
+            which = f" with target={self.corpus.references}" if self.corpus.references else ""
             raise StabError(
-                f"sources with target={self.corpus.references} lack reverberation of the mixture, which would keep its "
-                "speed: set loader.speeds=[], or data.target to all of their sound (image, in WHAMR! reverb)"
+                f"sources{which} lack reverberation of the mixture, which would keep its speed: set loader.speeds=[], "
+                "or data.target to all of their sound (image, in WHAMR! reverb)"
             )
 
     def test_dataset(self, split: str = "test") -> MixtureDataset:

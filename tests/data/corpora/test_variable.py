@@ -38,8 +38,8 @@ def test_missing_sources_are_silent_and_the_mixture_is_the_part_s_own(corpus):
 def test_no_speed_where_sources_of_a_part_lack_sound_of_their_mixture(corpus, lacking):
     corpus.parts[lacking].whole_sources = False
     again = VariableSourcesCorpus(corpus.parts)
-    with pytest.raises(StabError, match="speeds"):
-        MixtureDataModule(again, speeds=[0.9, 1.1])
+    with pytest.raises(StabError, match=r"sources lack reverberation of the mixture, .* set loader.speeds=\[\]"):
+        MixtureDataModule(again, speeds=[0.9, 1.1]).prepare_data()
 
 
 def test_the_first_items_have_all_numbers_of_sources(corpus):
