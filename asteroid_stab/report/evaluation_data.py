@@ -112,10 +112,9 @@ class WrittenEvaluation:
     def is_on_mixtures_of(self, other: WrittenEvaluation) -> bool:
         """Whether both are of the same signals: the same names, and the same SI-SDR of each mixture as it is.
 
-        Another room, noise or rate, or another level between the speakers, gives a mixture another SI-SDR; a level that
-        all share does not. Unlike a digest of the samples it is in the
-        tables of earlier versions too, and it is the same on machines whose last digits differ. Mixtures that one of
-        the two could not measure do not count.
+        Another room, noise, rate or level between the speakers gives a mixture another SI-SDR. Unlike a digest of the
+        samples it is in the tables of earlier versions too, and it is the same on machines whose last digits differ.
+        Mixtures that one of the two could not measure do not count.
         """
         if not self.has_names_of(other):
             return False

@@ -15,7 +15,7 @@ from asteroid_stab.run.study_record import read_record, write_record
 
 
 class Kept(NamedTuple):
-    """What was copied, ``ROW/SEED``, and why the other runs were left out, by their names."""
+    """Names ``ROW/SEED`` of the runs that were copied; of the others, with the reason."""
 
     copied: list[str]
     left_out: dict[str, str]
