@@ -112,7 +112,7 @@ def test_one_folder_holds_a_model_or_a_beamformer(run, tmp_path, capsys):
     out = ["--out", str(tmp_path / "here"), *MEASURE]
     assert main(["evaluate", str(run), "data.n_mics=1", *out]) == 0
     assert main(["evaluate", str(run), "--oracle", "mvdr", *out]) == 2
-    assert "holds an evaluation of this model with oracle=None, wanted mvdr; --overwrite" in capsys.readouterr().err
+    assert "holds an evaluation of a model with oracle=None, wanted mvdr; --overwrite" in capsys.readouterr().err
     assert main(["evaluate", str(run), "--oracle", "mvdr", "--overwrite", *out]) == 0
     assert main(["evaluate", str(run), "data.n_mics=1", *out]) == 2
     assert "holds an evaluation of a beamformer with oracle=mvdr, wanted None; --over" in capsys.readouterr().err
