@@ -15,6 +15,7 @@ from asteroid_stab.metrics.names import (
     MetricInfo,
     column_info,
 )
+from asteroid_stab.report.wording import count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +65,7 @@ def _show_cost(cost: dict[str, Any] | None) -> None:
     gmacs = cost["gmacs_per_s"]
     uncounted = f"MACs not counted ({cost['uncounted']})"
     macs = uncounted if gmacs is None else f"{gmacs:.3f} G MACs for a second of sound"
-    threads = f", {(n := cost['n_threads'])} thread{'s' * (n != 1)}" if cost["device"] == "cpu" else ""
+    threads = f", {count(cost['n_threads'], 'thread')}" if cost["device"] == "cpu" else ""
     print(
         f"cost: {cost['n_parameters']:,} parameters, {macs}, real-time factor {cost['real_time_factor']:.3f} "
         f"({cost['device']}{threads})"
@@ -98,7 +99,8 @@ def _table(summary: dict[str, Any]) -> Table:
     from rich.table import Table
 
     kind = summary.get("oracle") or ""
-    variant = f", {ORACLES.get(kind, kind)}" if kind else f", {summary['variant']}" if summary.get("variant") else ""
+    separated_by = ORACLES.get(kind, kind) or summary.get("variant")
+    variant = f", {separated_by}" if separated_by else ""
     corpus = f" of {summary['corpus']}" if summary.get("corpus") else ""
     target = f" against their {summary['target']} references" if summary.get("target") else ""
     n, n_of = summary["n"], summary.get("n_of")
